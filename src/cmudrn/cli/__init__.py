@@ -1,0 +1,27 @@
+"""The command line: `cmudrn COMMAND`. One file a group of commands, all registered on `app`.
+
+Importing this package must stay fast (`cmudrn --help` in under half a second), so command files
+import the rooms they need inside each command.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+
+def main() -> None:
+    """Run the command line; a `CmudrnError` becomes one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except CmudrnError as error:
+        print(f"cmudrn: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("cmudrn: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+__all__ = ["app", "main"]

@@ -1,0 +1,1 @@
+"""Where pairs of degraded and clean pictures come from."""

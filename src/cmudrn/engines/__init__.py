@@ -1,0 +1,1 @@
+"""Engines run one exported network on one batch; `open_engine` chooses one."""

@@ -1,0 +1,92 @@
+"""What every engine is: one exported network that restores one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Batch = NDArray[np.float32]
+"""(B, 3, H, W) float32, RGB, degraded or restored, nominally in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class EngineInfo:
+    """What a model file says about itself.
+
+    Attributes:
+        name: the model's name, e.g. "cmudrn".
+        network: "cmudrn" or "drn"; "other" for a foreign model file.
+        tasks: what each branch was trained to remove, in branch order, e.g. ("rain", "snow").
+        stages: T, the outer recursions (the paper's inter loop) the model was trained for.
+        recursions: S, the inner recursions (the paper's intra loop).
+        elastic: whether other values of stages and recursions were trained too.
+        adjustable: whether this file accepts stages and recursions at run time at all.
+        parameters: how many numbers were learned.
+        sha256: hexadecimal hash of the model file.
+        metadata: the whole JSON record in the file (training data, licence, scores, structure).
+    """
+
+    name: str
+    network: str
+    tasks: tuple[str, ...]
+    stages: int
+    recursions: int
+    elastic: bool
+    adjustable: bool
+    parameters: int
+    sha256: str
+    metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class EngineOutputs:
+    """What an engine returns for a batch.
+
+    Attributes:
+        restored: (B, 3, H, W) float32, the fused estimate, not clipped.
+        branches: task -> (B, 3, H, W) float32, each branch's own last estimate, not clipped;
+            empty when branches were not asked for.
+    """
+
+    restored: Batch
+    branches: Mapping[str, Batch]
+
+
+class Engine(Protocol):
+    """Restores one batch. Engines are stateless between calls and safe to call from one thread."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the model file says about itself."""
+        ...
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> EngineOutputs:
+        """Return the restored batch.
+
+        Args:
+            batch: (B, 3, H, W) float32 RGB in [0, 1], any H and W from 1 up.
+            branches: also return each branch's estimate.
+            stages: T for this call; None is the model's own.
+            recursions: S for this call; None is the model's own.
+        """
+        ...
+
+
+def receptive_field(network: str, stages: int, recursions: int, fusion_kernel: int = 3) -> int:
+    """Return the side in pixels of the window that one output pixel can see.
+
+    DRN: 1 + 4 T (2 S + 1). CMUDRN adds its fusion head of three convolutions.
+    """
+    side = 1 + 4 * stages * (2 * recursions + 1)
+    return side + 3 * (fusion_kernel - 1) if network == "cmudrn" else side

@@ -1,0 +1,1 @@
+"""An image of any size to a restored image."""

@@ -1,0 +1,1 @@
+"""Clean image to the same scene in bad weather (NumPy)."""
