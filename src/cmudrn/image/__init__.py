@@ -1,0 +1,46 @@
+"""Picture files and arrays: every pixel type, orientation and metadata survive."""
+
+from cmudrn.image.files import atomic_file
+from cmudrn.image.picture import (
+    Image,
+    Picture,
+    Pixels,
+    from_batch,
+    from_float,
+    to_batch,
+    to_float,
+    to_rgb,
+)
+from cmudrn.image.reading import MAX_BYTES, MAX_PIXELS, read_image, read_picture
+from cmudrn.image.writing import (
+    QUALITY,
+    SUFFIXES,
+    encode_picture,
+    format_for,
+    lost_in,
+    write_image,
+    write_picture,
+)
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "QUALITY",
+    "SUFFIXES",
+    "Image",
+    "Picture",
+    "Pixels",
+    "atomic_file",
+    "encode_picture",
+    "format_for",
+    "from_batch",
+    "from_float",
+    "lost_in",
+    "read_image",
+    "read_picture",
+    "to_batch",
+    "to_float",
+    "to_rgb",
+    "write_image",
+    "write_picture",
+]

@@ -1,0 +1,156 @@
+"""Uncompressed Windows bitmaps (BMP), which libvips leaves to ImageMagick.
+
+Read: 1, 4 and 8 bits with a palette, 24 bits, and 32 bits with or without an alpha mask.
+Written: 8 bits (grey), 24 bits (RGB) and 32 bits (RGB with alpha, version 4 header).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.errors import CmudrnError
+
+Bytes = NDArray[np.uint8]
+
+_RGB, _BITFIELDS = 0, 3
+_BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)
+_ALPHA_MASK = 0xFF000000
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a BMP file's header says.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+        bits: per pixel.
+        offset: where the pixels start, bytes from the start of the file.
+        top_down: whether the first row of the file is the top one.
+        alpha: whether the fourth byte of a pixel is its opacity.
+        palette: (N, 3) RGB, empty for true colour.
+        metres: horizontal and vertical pixels per metre; 0 is unknown.
+    """
+
+    width: int
+    height: int
+    bits: int
+    offset: int
+    top_down: bool
+    alpha: bool
+    palette: Bytes
+    metres: tuple[int, int]
+
+    @property
+    def stride(self) -> int:
+        """Bytes of one row: padded to a multiple of four."""
+        return (self.width * self.bits + 31) // 32 * 4
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """Return the header of a BMP file.
+
+    Raises:
+        CmudrnError: it is no BMP file, or of a kind not read here.
+    """
+    try:
+        offset, size, width, height, planes, bits, compression, _, x, y, colours, _ = (
+            struct.unpack_from("<II2iHHII2iII", data, 10)
+        )
+        masks = struct.unpack_from("<4I" if size >= 56 else "<3I", data, 54) if compression else ()
+    except struct.error as error:
+        raise CmudrnError(f"{name} is damaged or cut short.") from error
+    plain = compression == _RGB and bits in (1, 4, 8, 24, 32)
+    masked = compression == _BITFIELDS and bits == 32 and masks[:3] == _BGR_MASKS
+    if size < 40 or planes != 1 or not (plain or masked):
+        raise CmudrnError(f"{name} is a compressed or old kind of BMP, which is not read here.")
+    if width < 1 or height == 0:
+        raise CmudrnError(f"{name} is damaged: its header gives no size.")
+    start, count = 14 + size, (colours or 1 << bits) if bits <= 8 else 0
+    palette = np.frombuffer(data[start : start + 4 * min(count, 256)], np.uint8)
+    if bits <= 8 and palette.size < 4 * min(count, 256):
+        raise CmudrnError(f"{name} is damaged or cut short.")
+    return Header(
+        width,
+        abs(height),
+        bits,
+        offset,
+        height < 0,
+        masked and masks[3:] == (_ALPHA_MASK,),
+        palette.reshape(-1, 4)[:, 2::-1],
+        (max(x, 0), max(y, 0)),
+    )
+
+
+def read_pixels(data: bytes, header: Header, name: str) -> Bytes:
+    """Return (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA pixels.
+
+    Raises:
+        CmudrnError: the file is cut short or points outside its palette.
+    """
+    length = header.stride * header.height
+    rows = np.frombuffer(data[header.offset : header.offset + length], np.uint8)
+    if rows.size < length:
+        raise CmudrnError(f"{name} is damaged or cut short.")
+    rows = rows.reshape(header.height, header.stride)
+    if not header.top_down:
+        rows = rows[::-1]
+    if header.bits <= 8:
+        return _look_up(rows, header, name)
+    channels = header.bits // 8
+    pixels = rows[:, : header.width * channels].reshape(header.height, header.width, channels)
+    order = [2, 1, 0, 3] if header.alpha else [2, 1, 0]
+    return np.ascontiguousarray(pixels[..., order])
+
+
+def _look_up(rows: Bytes, header: Header, name: str) -> Bytes:
+    if header.bits < 8:
+        digits = np.unpackbits(rows, axis=1).reshape(header.height, -1, header.bits)
+        places = (1 << np.arange(header.bits)[::-1]).astype(np.uint8)
+        rows = (digits * places).sum(axis=2, dtype=np.uint8)
+    indices = rows[:, : header.width]
+    if indices.size and indices.max() >= len(header.palette):
+        raise CmudrnError(f"{name} is damaged: a pixel points outside the palette.")
+    grey = bool((header.palette == header.palette[:, :1]).all())
+    return header.palette[:, 0][indices] if grey else header.palette[indices]
+
+
+def encode(pixels: Bytes, metres: tuple[int, int] = (0, 0)) -> bytes:
+    """Return a BMP file.
+
+    Args:
+        pixels: (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA.
+        metres: horizontal and vertical pixels per metre; 0 is unknown.
+    """
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    palette = b"".join(bytes((v, v, v, 0)) for v in range(256)) if channels == 1 else b""
+    masks = struct.pack("<4I4s48x", *_BGR_MASKS, _ALPHA_MASK, b"BGRs") if channels == 4 else b""
+    stride = (width * channels + 3) // 4 * 4
+    rows = np.zeros((height, stride), np.uint8)
+    ordered = pixels if channels == 1 else pixels[..., [2, 1, 0, 3][:channels]]
+    rows[:, : width * channels] = ordered[::-1].reshape(height, -1)
+    offset = 54 + len(masks) + len(palette)
+    header = struct.pack(
+        "<2sIHHIIiiHHIIiiII",
+        b"BM",
+        offset + rows.size,
+        0,
+        0,
+        offset,
+        40 + len(masks),
+        width,
+        height,
+        1,
+        8 * channels,
+        _BITFIELDS if masks else _RGB,
+        rows.size,
+        *metres,
+        0,
+        0,
+    )
+    return b"".join((header, masks, palette, rows.tobytes()))

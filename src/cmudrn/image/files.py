@@ -1,0 +1,57 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from cmudrn.errors import CmudrnError
+
+
+@contextmanager
+def atomic_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Yield a file that takes target's place when the block ends well, and vanishes otherwise.
+
+    Where the system allows it the file has no name before it is complete, so that even a killed
+    process leaves nothing behind.
+
+    Raises:
+        CmudrnError: the file cannot be made.
+    """
+    path = Path(os.fspath(target))
+    temporary = path.with_name(f".{os.urandom(8).hex()}.part")
+    try:
+        with _nameless(path.parent) or open(temporary, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            if not temporary.exists():
+                _name(file, temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CmudrnError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _nameless(folder: Path) -> BinaryIO | None:
+    """Return a new file in folder without a name, or None where there is no such thing."""
+    if sys.platform != "linux" or not os.path.isdir("/proc/self/fd"):
+        return None
+    with suppress(OSError):
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    return None
+
+
+def _name(file: BinaryIO, path: Path) -> None:
+    # Only with a folder's descriptor does Python ask the system to follow the link in /proc.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)

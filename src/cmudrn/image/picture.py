@@ -1,0 +1,73 @@
+"""The two kinds of picture: what a file holds, and what the program computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+"""(H, W, 3) float32, RGB, nominally in [0, 1]."""
+
+Pixels = NDArray[Any]
+"""(H, W) grey or (H, W, 3) RGB; uint8, uint16, or float32 with white at 1."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a picture file holds.
+
+    Attributes:
+        pixels: upright, in the file's own type.
+        alpha: (H, W) opacity of the same type, or None.
+        format: "jpeg", "png", "tiff", "webp" or "bmp".
+        orientation: the file's EXIF orientation, 1 to 8, already applied to pixels.
+        metadata: EXIF, XMP, IPTC and ICC data by libvips' names, carried to the output.
+        resolution: horizontal and vertical pixels per millimetre.
+        lossless: whether the file stores its pixels exactly.
+        notes: sentences about what reading changed or left out; empty for most files.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    format: str = "png"
+    orientation: int = 1
+    metadata: Mapping[str, bytes | str | int] = field(default_factory=dict, repr=False)
+    resolution: tuple[float, float] = (1.0, 1.0)
+    lossless: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def to_batch(image: Image) -> NDArray[np.float32]:
+    """Return (H, W, 3) as a batch of one, (1, 3, H, W)."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+
+
+def from_batch(batch: NDArray[np.float32]) -> Image:
+    """Return a batch of one, (1, 3, H, W), as (H, W, 3)."""
+    return np.ascontiguousarray(batch[0].transpose(1, 2, 0))
+
+
+def to_float(pixels: Pixels) -> NDArray[np.float32]:
+    """Return pixels of any accepted type as float32 with white at 1, shaped alike."""
+    if pixels.dtype == np.float32:
+        return pixels
+    white = np.float32(np.iinfo(pixels.dtype).max)
+    return pixels.astype(np.float32) / white
+
+
+def from_float(values: NDArray[np.float32], dtype: np.dtype[Any] | type) -> Pixels:
+    """Return values clipped to [0, 1] in another type; integers are rounded to the nearest."""
+    clipped = np.clip(values, np.float32(0), np.float32(1))
+    if np.dtype(dtype) == np.float32:
+        return clipped
+    stored: Pixels = np.rint(clipped * np.float32(np.iinfo(dtype).max)).astype(dtype)
+    return stored
+
+
+def to_rgb(pixels: Pixels) -> Pixels:
+    """Return (H, W, 3); grey is repeated."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

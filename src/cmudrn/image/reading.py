@@ -1,0 +1,215 @@
+"""Files to pictures: formats told by their first bytes, limits checked before decoding."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import bmp
+from cmudrn.image.picture import Image, Picture, Pixels, to_float, to_rgb
+from cmudrn.image.vips import pyvips, reason
+
+MAX_PIXELS = 128_000_000
+"""Largest picture that is decoded unless a caller says otherwise."""
+
+MAX_BYTES = 1 << 30
+"""Largest file that is read unless a caller says otherwise."""
+
+_MAGIC = {
+    "jpeg": (b"\xff\xd8\xff",),
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "webp": (b"RIFF",),
+    "bmp": (b"BM",),
+}
+_DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
+_CARRIED = re.compile(
+    r"exif-|(?:xmp|iptc|icc-profile|photoshop)-data$|image-description$|png-comment"
+)
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
+
+
+def read_picture(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    name: str | None = None,
+) -> Picture:
+    """Return a picture file, upright, with its metadata.
+
+    The format is told from the file's first bytes, never from its name. Size and length are
+    checked before any pixel is decoded.
+
+    Args:
+        source: a path, or the bytes of a file.
+        max_pixels: largest width times height.
+        max_bytes: largest file.
+        name: what to call the picture in messages; the path when left out.
+
+    Raises:
+        CmudrnError: not a picture of a known format, damaged, too large, of several pages,
+            or of a kind of pixel that cannot be kept.
+    """
+    if isinstance(source, bytes):
+        name = name or "The picture"
+        _check_length(len(source), max_bytes, name)
+        kind = _format_of(source[:16], name)
+        if kind == "bmp":
+            return _read_bmp(source, max_pixels, name)
+        return _read_vips(pyvips.Source.new_from_memory(source), kind, max_pixels, name)
+    name = name or str(Path(source))
+    try:
+        with _open_regular(source, name) as file:
+            _check_length(os.fstat(file.fileno()).st_size, max_bytes, name)
+            kind = _format_of(file.read(16), name)
+            file.seek(0)
+            if kind == "bmp":
+                return _read_bmp(file.read(), max_pixels, name)
+            # A descriptor, not a name: libvips would read options out of "a.tif[page=1]".
+            descriptor = pyvips.Source.new_from_descriptor(file.fileno())
+            return _read_vips(descriptor, kind, max_pixels, name)
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def _open_regular(source: str | os.PathLike[str], name: str) -> BinaryIO:
+    try:
+        mode = os.stat(source).st_mode
+    except ValueError as error:
+        raise CmudrnError(f"{name!r} is not a file name.") from error
+    if not stat.S_ISREG(mode):
+        raise CmudrnError(f"{name} is not a file.")
+    return open(source, "rb", buffering=0)  # buffering would move the shared file position
+
+
+def _check_length(length: int, max_bytes: int, name: str) -> None:
+    if length == 0:
+        raise CmudrnError(f"{name} is empty.")
+    if length > max_bytes:
+        raise CmudrnError(
+            f"{name} has {length:,} bytes, more than the limit of {max_bytes:,} (--max-bytes)."
+        )
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width * height > max_pixels:
+        raise CmudrnError(
+            f"{name} has {width} x {height} = {width * height:,} pixels, "
+            f"more than the limit of {max_pixels:,} (--max-pixels)."
+        )
+
+
+def _format_of(head: bytes, name: str) -> str:
+    for kind, magics in _MAGIC.items():
+        if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
+            return kind
+    raise CmudrnError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.")
+
+
+def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
+    header = bmp.read_header(data, name)
+    _check_size(header.width, header.height, max_pixels, name)
+    pixels = bmp.read_pixels(data, header, name)
+    alpha = np.ascontiguousarray(pixels[..., 3]) if header.alpha else None
+    rgb = np.ascontiguousarray(pixels[..., :3]) if header.alpha else pixels
+    x, y = header.metres
+    return Picture(rgb, alpha, "bmp", resolution=(x / 1000 or 1.0, y / 1000 or 1.0))
+
+
+def _read_vips(source: Any, kind: str, max_pixels: int, name: str) -> Picture:
+    try:
+        load = getattr(pyvips.Image, f"{kind}load_source")
+        image = load(source, access="sequential", fail_on="error")
+        _check_size(image.width, image.height, max_pixels, name)
+        _refuse_pages(image, name)
+        notes = []
+        if image.interpretation == "cmyk":
+            depth = 16 if image.format == "ushort" else 8
+            image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+            notes.append("Its CMYK colours were converted to sRGB.")
+        _check_pixels(image, name)
+        array = np.frombuffer(image.write_to_memory(), _DTYPES[image.format])
+    except pyvips.Error as error:
+        raise CmudrnError(f"{name} is damaged or cut short ({reason(error)}).") from error
+    array = array.reshape(image.height, image.width, image.bands)
+    return _make_picture(image, array, kind, tuple(notes))
+
+
+def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) -> Picture:
+    fields = set(image.get_fields())
+    orientation = image.get("orientation") if "orientation" in fields else 1
+    array = _upright(array, orientation)
+    has_alpha = image.bands in (2, 4)
+    colours = array[..., :-1] if has_alpha else array
+    resolution = (image.xres, image.yres)
+    return Picture(
+        pixels=np.ascontiguousarray(colours[..., 0] if colours.shape[2] == 1 else colours),
+        alpha=np.ascontiguousarray(array[..., -1]) if has_alpha else None,
+        format=kind,
+        orientation=orientation if 1 <= orientation <= 8 else 1,
+        metadata=_carried_metadata(image),
+        resolution=resolution[::-1] if orientation >= 5 else resolution,
+        lossless=kind in ("png", "tiff"),
+        notes=notes,
+    )
+
+
+def _refuse_pages(image: Any, name: str) -> None:
+    pages = image.get("n-pages") if "n-pages" in image.get_fields() else 1
+    if pages > 1:
+        raise CmudrnError(
+            f"{name} holds {pages} pages or frames; split it first, as only single pictures "
+            "are restored."
+        )
+
+
+def _check_pixels(image: Any, name: str) -> None:
+    if image.format not in _DTYPES:
+        raise CmudrnError(
+            f"{name} holds {image.format} samples; 8 or 16 bit integers and 32-bit floats are kept."
+        )
+    if image.bands > 4 or image.interpretation in ("lab", "labs", "labq", "xyz"):
+        raise CmudrnError(
+            f"{name} holds {image.bands} channels ({image.interpretation}); "
+            "grey, RGB and CMYK pictures, with or without alpha, are restored."
+        )
+
+
+def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
+    carried: dict[str, bytes | str | int] = {}
+    for name in image.get_fields():
+        if not _CARRIED.match(name) or name == "exif-ifd0-Orientation":
+            continue
+        with suppress(UnicodeDecodeError):  # such a tag cannot be written again either
+            carried[name] = image.get(name)
+    if isinstance(xmp := carried.get("xmp-data"), bytes):
+        carried["xmp-data"] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    return carried
+
+
+def _upright(array: Pixels, orientation: int) -> Pixels:
+    """Return (H, W, C) pixels with an EXIF orientation applied."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    return array
+
+
+def read_image(source: str | os.PathLike[str]) -> Image:
+    """Return a picture file as (H, W, 3) float32 RGB in [0, 1], upright, without its alpha.
+
+    Raises:
+        CmudrnError: the file cannot be read.
+    """
+    return to_rgb(to_float(read_picture(source).pixels))
