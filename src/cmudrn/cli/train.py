@@ -1,0 +1,50 @@
+"""`cmudrn train` and `cmudrn export`: from a preset to a model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="A shipped preset's name, or a .toml file.")],
+    run: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run goes on.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Lay KEY=VALUE over the preset; repeatable.")
+    ] = [],  # noqa: B006
+    threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
+    until: Annotated[int, typer.Option(help="Stop after this step, to go on later.")] = 0,
+) -> None:
+    """Train a network; stop it at any time and start it again to go on."""
+    _need_torch()
+    from cmudrn.config import load_config
+    from cmudrn.train.start import start_run
+
+    start_run(load_config(preset, settings), run, threads=threads, until=until or None)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `cmudrn train`.")],
+    output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
+    name: Annotated[str, typer.Option(help="The model's name; by default the preset's.")] = "",
+) -> None:
+    """Write a checkpoint's averaged weights as a model file and compare it with torch."""
+    _need_torch()
+    from cmudrn.train.ship import export_checkpoint
+
+    difference = export_checkpoint(checkpoint, output, name or None)
+    typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise CmudrnError("Training needs torch: pip install 'cmudrn[train]'.") from error

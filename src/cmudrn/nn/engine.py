@@ -1,0 +1,127 @@
+"""A live network as an engine, so that one restorer and one evaluator serve both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from cmudrn.config import NetworkConfig, TrainingConfig, make_config
+from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs
+from cmudrn.errors import CmudrnError
+from cmudrn.nn.export import describe
+from cmudrn.nn.networks import make_network
+from cmudrn.nn.official import load_official_drn
+
+
+class TorchEngine:
+    """Runs a network in torch, without gradients.
+
+    Args:
+        network: any network of `cmudrn.nn`.
+        config: its structure.
+        record: what a model file would say about itself (`describe`).
+        sha256: hash of the file it came from, "" where there is none.
+    """
+
+    def __init__(
+        self, network: nn.Module, config: NetworkConfig, record: dict[str, Any], sha256: str = ""
+    ) -> None:
+        self.network = network.eval()
+        self.tasks = config.tasks if config.kind != "drn" else ()
+        self.info = EngineInfo(
+            name=record["name"],
+            network=config.kind,
+            tasks=config.tasks,
+            stages=config.stages,
+            recursions=config.recursions,
+            elastic=bool(record.get("elastic", False)),
+            adjustable=True,
+            parameters=record["parameters"],
+            sha256=sha256,
+            metadata=record,
+        )
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> EngineOutputs:
+        """Return the restored batch; see `Engine`."""
+        device = next(self.network.parameters()).device
+        outputs = self.network(torch.from_numpy(batch).to(device), stages, recursions)
+        estimates = {
+            task: estimates[-1].cpu().numpy()
+            for task, estimates in zip(self.tasks, outputs.branches, strict=False)
+        }
+        return EngineOutputs(outputs.fused.cpu().numpy(), estimates if branches else {})
+
+
+def open_checkpoint(path: Path | str) -> TorchEngine:
+    """Return an engine for a training checkpoint, or for one of the DRN authors' `.pth` files.
+
+    The running mean of a checkpoint's weights is used, as it is for export.
+
+    Raises:
+        CmudrnError: the file is neither.
+    """
+    path = Path(path)
+    if path.suffix == ".pth":
+        config = NetworkConfig(kind="drn", tasks=("rain",), stages=7, recursions=7)
+        network: nn.Module = load_official_drn(path)
+        return TorchEngine(network, config, describe(config, path.stem), _hash(path))
+    config, weights, record = read_averaged(path)
+    network = make_network(config)
+    network.load_state_dict(weights)
+    return TorchEngine(network, config, record, _hash(path))
+
+
+def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
+    """Return (structure, averaged weights, record) of a checkpoint.
+
+    Raises:
+        CmudrnError: the file is missing, damaged, or no checkpoint of this program.
+    """
+    if not path.is_file():
+        raise CmudrnError(f"There is no checkpoint {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["cmudrn"])
+            weights = {
+                key.removeprefix("ema/"): file.get_tensor(key)
+                for key in file.keys()
+                if key.startswith("ema/")
+            }
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CmudrnError(f"{path} is not a checkpoint of this program.") from error
+    config = make_config(about["config"])
+    record = describe(
+        config.network,
+        config.name,
+        elastic=is_elastic(config.training),
+        licence=config.licence,
+        training={
+            "step": about["step"],
+            "config": about["config"],
+            **about["record"],
+        },
+    )
+    return config.network, weights, record
+
+
+def is_elastic(training: TrainingConfig) -> bool:
+    """Return whether depths were drawn in training."""
+    return training.elastic.stages is not None or training.elastic.recursions is not None
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

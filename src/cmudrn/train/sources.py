@@ -1,0 +1,150 @@
+"""Where training patches come from: weather laid over clean pictures, or a dataset of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.config import DataConfig
+from cmudrn.datasets import Dataset, open_dataset
+from cmudrn.errors import CmudrnError
+from cmudrn.image import read_image
+from cmudrn.train.batches import PatchSource
+from cmudrn.weather.patches import PatchWeather
+
+PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+Patch = NDArray[np.float32]
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the picture files below a folder, sorted by path.
+
+    Raises:
+        CmudrnError: there are none.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+    if not paths:
+        raise CmudrnError(f"There are no pictures in {folder}.")
+    return paths
+
+
+def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
+    height, width = (side // factor * factor for side in picture.shape[:2])
+    blocks = picture[:height, :width].reshape(
+        height // factor, factor, width // factor, factor, 3
+    )
+    return np.rint(blocks.mean((1, 3))).astype(np.uint8)
+
+
+def crop_window(
+    shape: tuple[int, ...], size: int, rng: np.random.Generator
+) -> tuple[slice, slice]:
+    """Return a random size x size window of a picture."""
+    top = int(rng.integers(shape[0] - size + 1))
+    left = int(rng.integers(shape[1] - size + 1))
+    return slice(top, top + size), slice(left, left + size)
+
+
+def turn(patch: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
+    """Return one of the eight turned and mirrored versions of a square patch."""
+    turned = np.rot90(patch, symmetry % 4)
+    return turned[:, ::-1] if symmetry >= 4 else turned
+
+
+class CleanPictures:
+    """Random patches of clean pictures, all kept decoded in memory.
+
+    Args:
+        folder: searched with its subfolders.
+        reductions: integer factors at which each picture is used.
+        size: pictures with a side shorter than this are left out.
+
+    Raises:
+        CmudrnError: no picture is big enough, or one cannot be read.
+    """
+
+    def __init__(self, folder: Path, reductions: Sequence[int], size: int) -> None:
+        self.pictures: list[NDArray[np.uint8]] = []
+        for path in list_pictures(folder):
+            picture = np.rint(read_image(path) * 255).astype(np.uint8)
+            for factor in reductions:
+                reduced = picture if factor == 1 else reduce_picture(picture, factor)
+                if min(reduced.shape[:2]) >= size:
+                    self.pictures.append(reduced)
+        if not self.pictures:
+            raise CmudrnError(f"No picture in {folder} has {size} x {size} pixels.")
+
+    def draw(self, size: int, rng: np.random.Generator) -> Patch:
+        """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""
+        picture = self.pictures[int(rng.integers(len(self.pictures)))]
+        patch = picture[crop_window(picture.shape, size, rng)].astype(np.float32) / 255
+        return turn(patch, int(rng.integers(8)))
+
+
+class WeatherPatches:
+    """Clean patches with a weather family laid over them; "clear" leaves them clean."""
+
+    def __init__(self, clean: CleanPictures, weather: PatchWeather, family: str) -> None:
+        self.clean, self.weather, self.family = clean, weather, family
+
+    def __call__(self, size: int, rng: np.random.Generator) -> tuple[Patch, Patch]:
+        """Return (degraded, clean)."""
+        clean = np.ascontiguousarray(self.clean.draw(size, rng))
+        if self.family == "clear":
+            return clean, clean
+        return self.weather.degrade(clean, rng, self.family), clean
+
+
+class PairPatches:
+    """Aligned patches of a dataset's pairs; decoded pairs are kept in memory as 8 bit."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+        self.decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+
+    def _pair(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if index not in self.decoded:
+            pair = self.dataset[index]
+            self.decoded[index] = (
+                np.rint(pair.degraded * 255).astype(np.uint8),
+                np.rint(pair.clean * 255).astype(np.uint8),
+            )
+        return self.decoded[index]
+
+    def __call__(self, size: int, rng: np.random.Generator) -> tuple[Patch, Patch]:
+        """Return (degraded, clean)."""
+        degraded, clean = self._pair(int(rng.integers(len(self.dataset))))
+        window = crop_window(clean.shape, size, rng)
+        symmetry = int(rng.integers(8))
+        first, second = (
+            np.ascontiguousarray(turn(p[window].astype(np.float32) / 255, symmetry))
+            for p in (degraded, clean)
+        )
+        return first, second
+
+
+def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
+    """Return the sources of a run's mixture, by their names in the preset.
+
+    Raises:
+        CmudrnError: a folder or dataset is missing or wrong.
+    """
+    sources: dict[str, PatchSource] = {}
+    kept: tuple[CleanPictures, PatchWeather] | None = None
+    for name, source in config.sources.items():
+        if source.dataset is not None:
+            sources[name] = PairPatches(open_dataset(source.dataset))
+            continue
+        if config.clean is None:
+            raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
+        if kept is None:
+            clean = CleanPictures(Path(config.clean), config.reductions, config.patch)
+            kept = clean, PatchWeather(seed)
+        sources[name] = WeatherPatches(*kept, str(source.weather))
+    if not sources:
+        raise CmudrnError("The preset names no training data: data.sources is empty.")
+    return sources

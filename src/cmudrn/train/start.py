@@ -1,0 +1,74 @@
+"""From a configuration to a run that is under way."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cmudrn import __version__
+from cmudrn.config import Config
+from cmudrn.train.loop import Progress, Run
+from cmudrn.train.processes import join_processes
+from cmudrn.train.sources import make_sources
+from cmudrn.train.validation import Validation
+from cmudrn.weather.patches import PatchWeather
+
+SCREENS_SEED = 0
+FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
+
+
+def start_run(
+    config: Config, folder: Path, *, threads: int = 0, until: int | None = None
+) -> Run:
+    """Train (or go on training) in a folder and return the finished run.
+
+    Raises:
+        CmudrnError: data are missing, or the folder belongs to another configuration.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    processes = join_processes()
+    sources = make_sources(config.data, SCREENS_SEED)
+    run = Run(config, folder, sources, processes, provenance())
+    validate = None
+    if config.data.validation is not None and processes.first:
+        weather = PatchWeather(SCREENS_SEED + 1)
+        validate = Validation(Path(config.data.validation), FAMILIES, weather)
+    run.train(validate, _print_progress if processes.first else lambda progress: None, until)
+    processes.leave()
+    return run
+
+
+def provenance() -> dict[str, Any]:
+    """Return what a run folder says about the program and machine that made it."""
+    return {
+        "version": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _print_progress(progress: Progress) -> None:
+    hours, rest = divmod(int(progress.seconds_left), 3600)
+    print(
+        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+        f"{progress.steps_per_second:.2f} steps/s  {hours}:{rest // 60:02d} h left",
+        file=sys.stderr,
+        flush=True,
+    )
