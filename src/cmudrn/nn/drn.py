@@ -46,7 +46,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Return the block's output, shaped like h."""
-        return h + F.relu(self.conv_b(F.relu(self.conv_a(h))))
+        return h + F.relu(self.conv_b(F.relu(self.conv_a(h), inplace=True)), inplace=True)
 
 
 class DRN(nn.Module):
@@ -82,7 +82,7 @@ class DRN(nn.Module):
 
     def enter(self, degraded: Tensor, estimate: Tensor) -> Tensor:
         """Return the features of a stage's start: the degraded image comes first."""
-        return F.relu(self.conv_in(torch.cat([degraded, estimate], 1)))
+        return F.relu(self.conv_in(torch.cat([degraded, estimate], 1)), inplace=True)
 
     def leave(self, degraded: Tensor, h: Tensor) -> Tensor:
         """Return a stage's estimate from its features."""
