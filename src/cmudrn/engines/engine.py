@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cmudrn.errors import CmudrnError
 
 Batch = NDArray[np.float32]
 """(B, 3, H, W) float32, RGB, degraded or restored, nominally in [0, 1]."""
@@ -86,7 +89,31 @@ class Engine(Protocol):
 def receptive_field(network: str, stages: int, recursions: int, fusion_kernel: int = 3) -> int:
     """Return the side in pixels of the window that one output pixel can see.
 
-    DRN: 1 + 4 T (2 S + 1). CMUDRN adds its fusion head of three convolutions.
+    DRN: 1 + 4 T (2 S + 1). The others add their fusion head of three convolutions.
     """
     side = 1 + 4 * stages * (2 * recursions + 1)
-    return side + 3 * (fusion_kernel - 1) if network == "cmudrn" else side
+    return side if network == "drn" else side + 3 * (fusion_kernel - 1)
+
+
+def check_depth(info: EngineInfo, stages: int | None, recursions: int | None) -> tuple[int, int]:
+    """Return the T and S of a call: the model's own where none is asked for.
+
+    Raises:
+        CmudrnError: below 1, or different from what a fixed model has.
+    """
+    depth = (
+        info.stages if stages is None else stages,
+        info.recursions if recursions is None else recursions,
+    )
+    if info.adjustable and min(depth) < 1:
+        raise CmudrnError(f"Stages and recursions start at 1; they are {depth[0]} and {depth[1]}.")
+    if not info.adjustable and depth != (info.stages, info.recursions):
+        raise CmudrnError(f"The model {info.name} does not let stages or recursions be chosen.")
+    return depth
+
+
+def available_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,144 @@
+"""The portable engine: ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
+from cmudrn.errors import CmudrnError
+
+ort.set_default_logger_severity(4)  # a failure is raised, and told once
+
+
+class OnnxEngine:
+    """Runs one ONNX model file.
+
+    Besides the project's own models (docs/file-formats.md) it takes any model with a single
+    image input (N, 3, H, W) float32, whose first output is the restored image.
+
+    Args:
+        path: the model file.
+        threads: processor threads of a call; None is one for every core this process may use.
+
+    Raises:
+        CmudrnError: the file cannot be read, or is no such model.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        self._path = str(Path(path))
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise CmudrnError(f"Cannot read the model {self._path}: {error.strerror}.") from error
+        self._session = _make_session(data, self._path, threads)
+        self._input = self._image_input()
+        self._info = self._read_info(hashlib.sha256(data).hexdigest())
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the model file says about itself."""
+        return self._info
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> EngineOutputs:
+        """Return the restored batch; see `Engine`.
+
+        Raises:
+            CmudrnError: the model does not take this depth or this batch.
+        """
+        depth = check_depth(self._info, stages, recursions)
+        feeds: dict[str, Any] = {self._input: np.ascontiguousarray(batch, dtype=np.float32)}
+        if self._info.adjustable:
+            feeds |= {
+                key: np.array(value, np.int64)
+                for key, value in zip(("stages", "recursions"), depth, strict=True)
+            }
+        tasks = self._info.tasks if branches and len(self._info.tasks) > 1 else ()
+        first = "restored" if self._info.network != "other" else self._session.get_outputs()[0].name
+        try:
+            restored, *estimates = self._session.run([first, *tasks], feeds)
+        except Exception as error:  # ONNX Runtime's errors have no common type
+            raise CmudrnError(
+                f"The model {self._path} failed on a batch of shape {batch.shape}: "
+                f"{_first_line(error)}."
+            ) from error
+        if restored.shape != batch.shape:
+            raise CmudrnError(
+                f"The model {self._path} turned a batch of shape {batch.shape} into "
+                f"{restored.shape}; it has to keep the shape."
+            )
+        if branches and not tasks:
+            return EngineOutputs(restored, {task: restored for task in self._info.tasks})
+        return EngineOutputs(restored, dict(zip(tasks, estimates, strict=True)))
+
+    def _image_input(self) -> str:
+        inputs = {entry.name: entry for entry in self._session.get_inputs()}
+        images = [name for name in inputs if name not in ("stages", "recursions")]
+        if len(images) != 1:
+            raise CmudrnError(f"The model {self._path} has {len(images)} image inputs, not one.")
+        image = inputs[images[0]]
+        channels = image.shape[1] if len(image.shape) == 4 else None
+        if image.type != "tensor(float)" or not (channels == 3 or isinstance(channels, str)):
+            raise CmudrnError(
+                f"The model {self._path} takes {image.type} of shape {image.shape}; "
+                "an image input is float32 of shape (N, 3, H, W)."
+            )
+        return str(images[0])
+
+    def _read_info(self, sha256: str) -> EngineInfo:
+        recorded = self._session.get_modelmeta().custom_metadata_map.get("cmudrn")
+        if recorded is None:
+            name = Path(self._path).stem
+            return EngineInfo(name, "other", (), 0, 0, False, False, 0, sha256)
+        try:
+            record = json.loads(recorded)
+            if record["format"] != 1:
+                raise CmudrnError(
+                    f"The model {self._path} has format {record['format']}; "
+                    "this version of cmudrn reads format 1."
+                )
+            inputs = {entry.name for entry in self._session.get_inputs()}
+            return EngineInfo(
+                name=str(record["name"]),
+                network=str(record["network"]),
+                tasks=tuple(record["tasks"]),
+                stages=int(record["stages"]),
+                recursions=int(record["recursions"]),
+                elastic=bool(record["elastic"]),
+                adjustable={"stages", "recursions"} <= inputs,
+                parameters=int(record["parameters"]),
+                sha256=sha256,
+                metadata=record,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise CmudrnError(f"The record inside the model {self._path} is damaged.") from error
+
+
+def _make_session(data: bytes, path: str, threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or available_cores()
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Waiting threads may spin during a call, but not between calls.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's errors have no common type
+        raise CmudrnError(f"{path} is not a usable ONNX model: {_first_line(error)}.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]

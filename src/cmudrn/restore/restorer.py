@@ -1,0 +1,188 @@
+"""A picture of any size to its restoration, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.engines.engine import Batch, Engine, EngineInfo, check_depth, receptive_field
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
+from cmudrn.restore.tiling import Area, make_tiles
+
+TILE_PIXELS = 640 * 640
+"""Largest window that goes through the network at once."""
+
+OnTile = Callable[[int, int], None]
+"""Called with the number of tiles done and of all tiles; may raise to stop the work."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored picture and what the network made of it on the way.
+
+    Attributes:
+        restored: of the input's shape and type, at the strength that was asked for.
+        branches: task -> (H, W, 3) float32, each branch's own estimate, not clipped.
+        removed: task, and "fused" -> (H, W, 3) float32, degraded minus that estimate at full
+            strength: positive where light was taken away, as from rain and snow.
+    """
+
+    restored: Pixels
+    branches: Mapping[str, Image]
+    removed: Mapping[str, Image]
+
+
+class Restorer:
+    """Restores pictures with one engine; keeps nothing between calls.
+
+    Args:
+        engine: runs the network.
+        tile_pixels: largest window that goes through the network at once; a bound on memory.
+    """
+
+    def __init__(self, engine: Engine, *, tile_pixels: int = TILE_PIXELS) -> None:
+        self.engine = engine
+        self.tile_pixels = tile_pixels
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the model file says about itself."""
+        return self.engine.info
+
+    def __call__(
+        self,
+        array: Pixels,
+        *,
+        strength: float = 1.0,
+        stages: int | None = None,
+        recursions: int | None = None,
+        on_tile: OnTile | None = None,
+    ) -> Pixels:
+        """Return the restored picture, in the shape and type of array.
+
+        Args:
+            array: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
+            strength: 0 returns the input exactly, 1 the network's answer, between them a mix.
+            stages: T for this call; None is the model's own.
+            recursions: S for this call; None is the model's own.
+            on_tile: told of progress.
+
+        Raises:
+            CmudrnError: the array or a setting is not as described.
+        """
+        _check(array, strength)
+        check_depth(self.info, stages, recursions)
+        if strength == 0:
+            return array.copy()
+        restored = np.empty_like(array)
+        for piece in self._pieces(array, False, stages, recursions, on_tile):
+            restored[piece.core] = _finish(piece, strength, array)
+        return restored
+
+    def layers(
+        self,
+        array: Pixels,
+        *,
+        strength: float = 1.0,
+        stages: int | None = None,
+        recursions: int | None = None,
+        on_tile: OnTile | None = None,
+    ) -> Restoration:
+        """Return the restored picture with every branch's estimate and what each removed.
+
+        The layers take 12 bytes a pixel each. Arguments and errors are those of a plain call.
+        """
+        _check(array, strength)
+        restored, shape = np.empty_like(array), (*array.shape[:2], 3)
+        branches = {task: np.empty(shape, np.float32) for task in self.info.tasks}
+        removed = {name: np.empty(shape, np.float32) for name in (*self.info.tasks, "fused")}
+        for piece in self._pieces(array, True, stages, recursions, on_tile):
+            restored[piece.core] = _finish(piece, strength, array)
+            removed["fused"][piece.core] = piece.degraded - piece.fused
+            for task, estimate in piece.branches.items():
+                branches[task][piece.core] = estimate
+                removed[task][piece.core] = piece.degraded - estimate
+        return Restoration(restored if strength else array.copy(), branches, removed)
+
+    def _pieces(
+        self,
+        array: Pixels,
+        branches: bool,
+        stages: int | None,
+        recursions: int | None,
+        on_tile: OnTile | None,
+    ) -> Iterator[_Piece]:
+        radius = _radius(self.info, *check_depth(self.info, stages, recursions))
+        tiles = make_tiles(array.shape[0], array.shape[1], radius, self.tile_pixels)
+        for done, tile in enumerate(tiles, 1):
+            window = to_rgb(to_float(array[tile.window]))
+            outputs = self.engine(
+                to_batch(window), branches=branches, stages=stages, recursions=recursions
+            )
+            if not np.isfinite(outputs.restored).all():
+                raise CmudrnError(
+                    f"The model {self.info.name} returned values that are no numbers."
+                )
+            yield _Piece(
+                tile.core,
+                window[tile.inner],
+                _cut(outputs.restored, tile.inner),
+                {task: _cut(batch, tile.inner) for task, batch in outputs.branches.items()},
+            )
+            if on_tile:
+                on_tile(done, len(tiles))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    core: Area
+    degraded: Image
+    fused: Image
+    branches: Mapping[str, Image]
+
+
+def _cut(batch: Batch, inner: Area) -> Image:
+    rows, columns = inner
+    return batch[0, :, rows, columns].transpose(1, 2, 0)
+
+
+def _finish(piece: _Piece, strength: float, array: Pixels) -> Pixels:
+    """Return the piece at a strength, in the kind and type of array."""
+    mixed: NDArray[np.float32] = piece.fused
+    if strength < 1:
+        mixed = piece.degraded + np.float32(strength) * (piece.fused - piece.degraded)
+    if array.ndim == 2:
+        mixed = mixed.mean(axis=2)
+    return from_float(mixed, array.dtype)
+
+
+def _radius(info: EngineInfo, stages: int, recursions: int) -> int | None:
+    if info.network == "other":
+        return None
+    kernel = info.metadata.get("fusion", {}).get("kernel", 3)
+    return receptive_field(info.network, stages, recursions, kernel) // 2
+
+
+def _check(array: Pixels, strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise CmudrnError(f"A strength runs from 0 to 1; it is {strength}.")
+    if array.dtype not in (np.uint8, np.uint16, np.float32):
+        raise CmudrnError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+        raise CmudrnError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
+    if array.dtype == np.float32:
+        _check_floats(array)
+
+
+def _check_floats(array: Pixels) -> None:
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():  # min and max pass a NaN on
+        raise CmudrnError("The picture holds values that are no numbers (NaN or infinity).")
+    if low < -1 or high > 2:  # a small overshoot is common; another scale is a mistake
+        raise CmudrnError(
+            f"A floating point picture runs from 0 to 1; this one runs from {low:g} to {high:g}."
+        )

@@ -1,0 +1,55 @@
+"""Fixtures that several rooms' tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of pictures and weights that lies beside a checkout."""
+    folder = Path(os.environ.get("CMUDRN_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("the shared data folder is not here; CMUDRN_SHARED_DATA may say where it is")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small CMUDRN with random weights: two tasks, depth chosen at run time, T = S = 2."""
+    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    weights = tiny_onnx.make_weights(np.random.default_rng(1), 0.5, features=8)
+    folder = tmp_path_factory.mktemp("tiny")
+    return Path(tiny_onnx.save(tiny_onnx.make_cmudrn(weights), folder / "tiny.onnx"))
+
+
+@pytest.fixture(scope="session")
+def identity_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CMUDRN that returns its input."""
+    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    folder = tmp_path_factory.mktemp("identity")
+    model = tiny_onnx.make_cmudrn(tiny_onnx.make_identity_weights())
+    return Path(tiny_onnx.save(model, folder / "identity.onnx"))
+
+
+@pytest.fixture(scope="session")
+def darkening_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CMUDRN whose rain branch darkens by 0.1, snow branch by 0.3, fused output by 0.2."""
+    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    folder = tmp_path_factory.mktemp("darkening")
+    model = tiny_onnx.make_cmudrn(tiny_onnx.make_darkening_weights())
+    return Path(tiny_onnx.save(model, folder / "darkening.onnx"))
+
+
+@pytest.fixture(scope="session")
+def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of another project, which returns 1 - x."""
+    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    folder = tmp_path_factory.mktemp("foreign")
+    return Path(tiny_onnx.save(tiny_onnx.make_foreign(), folder / "foreign.onnx"))
