@@ -15,7 +15,7 @@ POSITIONS = ("in", "rb1", "rb2")
 
 
 def make_weights(rng: np.random.Generator, scale: float, features: int) -> dict[str, np.ndarray]:
-    """Return CMUDRN weights by state-dict name, normally distributed."""
+    """Return CMUDRN weights by state-dict name, normally distributed around the identity."""
     shapes = {}
     for branch in range(len(TASKS)):
         prefix = f"branches.{branch}."
@@ -31,6 +31,11 @@ def make_weights(rng: np.random.Generator, scale: float, features: int) -> dict[
         spread = scale / np.sqrt(9 * inputs)
         weights[name + ".weight"] = rng.normal(0, spread, (out, inputs, 3, 3)).astype(np.float32)
         weights[name + ".bias"] = rng.normal(0, 0.02, out).astype(np.float32)
+    for colour in range(3):
+        for branch in range(len(TASKS)):
+            weights["fusion.conv1.weight"][colour, 3 * branch + colour, 1, 1] += 0.5
+        weights["fusion.conv2.weight"][colour, colour, 1, 1] += 1
+        weights["fusion.conv3.weight"][colour, colour, 1, 1] += 1
     return weights
 
 
@@ -159,12 +164,9 @@ def make_model(
 def make_identity_weights(features: int = 8) -> dict[str, np.ndarray]:
     """Return weights with which the network returns its input (for values from 0 up)."""
     weights = make_weights(np.random.default_rng(0), 0.0, features)
-    weights = {name: np.zeros_like(value) for name, value in weights.items()}
-    for colour in range(3):
-        for branch in range(len(TASKS)):
-            weights["fusion.conv1.weight"][colour, 3 * branch + colour, 1, 1] = 0.5
-        weights["fusion.conv2.weight"][colour, colour, 1, 1] = 1
-        weights["fusion.conv3.weight"][colour, colour, 1, 1] = 1
+    for name, value in weights.items():
+        if name.endswith(".bias"):
+            value[:] = 0
     return weights
 
 
