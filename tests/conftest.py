@@ -30,6 +30,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def far_sighted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CMUDRN that depends on the very edge of its receptive field."""
+    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    folder = tmp_path_factory.mktemp("far")
+    model = tiny_onnx.make_cmudrn(tiny_onnx.make_far_sighted_weights())
+    return Path(tiny_onnx.save(model, folder / "far.onnx"))
+
+
+@pytest.fixture(scope="session")
 def identity_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CMUDRN that returns its input."""
     tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")

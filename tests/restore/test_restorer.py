@@ -37,8 +37,11 @@ def make_array(seed: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     recursions=st.integers(1, 2),
 )
 @settings(max_examples=40, deadline=None)
-def test_tiled_equals_whole(engine, height, width, tile_pixels, stages, recursions) -> None:
-    array = make_array(height * width, (height, width, 3), np.float32)
+def test_tiled_equals_whole(
+    far_sighted_model, height, width, tile_pixels, stages, recursions
+) -> None:
+    engine = open_engine(far_sighted_model, threads=1)
+    array = make_array(height * width, (height, width, 3), np.float32) / 4
     whole = Restorer(engine, tile_pixels=height * width)
     tiled = Restorer(engine, tile_pixels=tile_pixels)
     expected = whole.layers(array, stages=stages, recursions=recursions)
@@ -48,22 +51,25 @@ def test_tiled_equals_whole(engine, height, width, tile_pixels, stages, recursio
         assert np.abs(found.branches[task] - estimate).max() <= 1e-5
 
 
+def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The comparison of tiled and whole can fail: with one pixel less overlap it does."""
+    import cmudrn.restore.restorer as module
+
+    engine = open_engine(far_sighted_model, threads=1)
+    array = make_array(0, (150, 150, 3), np.float32) / 4
+    whole = Restorer(engine, tile_pixels=array.size).layers(array).removed["fused"]
+    tiled = Restorer(engine, tile_pixels=100)
+    assert np.abs(tiled.layers(array).removed["fused"] - whole).max() <= 1e-5
+    right = module._radius
+    monkeypatch.setattr(module, "_radius", lambda *depth: right(*depth) - 1)
+    assert np.abs(tiled.layers(array).removed["fused"] - whole).max() > 1e-5
+
+
 def test_tiles_are_really_used(engine) -> None:
     counts = []
     array = make_array(0, (300, 300, 3), np.float32)
     Restorer(engine, tile_pixels=100 * 100)(array, on_tile=lambda *count: counts.append(count))
     assert len(counts) > 4 and counts[-1] == (len(counts), len(counts))
-
-
-def test_a_smaller_overlap_would_show(engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison of tiled and whole can fail: with less overlap it does."""
-    import cmudrn.restore.restorer as module
-
-    array = make_array(0, (150, 150, 3), np.float32)
-    whole = Restorer(engine, tile_pixels=array.size)(array)
-    right = module._radius
-    monkeypatch.setattr(module, "_radius", lambda *depth: right(*depth) // 2)
-    assert np.abs(Restorer(engine, tile_pixels=100)(array) - whole).max() > 1e-5
 
 
 @pytest.mark.parametrize("dtype", KINDS)
