@@ -112,6 +112,7 @@ class Run:
         elif processes.first:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(config_json(config) + "\n")
+        self._forget_lines_after(self.step)
         self.model = processes.wrap(self.network)
 
     def train(
@@ -224,7 +225,6 @@ class Run:
         self.average = {k: v.to(self.processes.device) for k, v in checkpoint.ema.items()}
         restore_adam(self.optimiser, self.network, checkpoint.optimiser, checkpoint.step)
         self.step, self.record = checkpoint.step, checkpoint.record
-        self._forget_lines_after(checkpoint.step)
 
     def _forget_lines_after(self, step: int) -> None:
         """Drop metrics that a killed run wrote after its last checkpoint."""
