@@ -1,0 +1,1 @@
+"""Many files on many machines: a folder restored by Ray workers."""
