@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cmudrn.config import Config, ElasticConfig, NetworkConfig
+from cmudrn.errors import CmudrnError
 
 SOURCES, DEPTHS, PATCHES = 1, 2, 3
 """Streams of random numbers of a step. Not 0: NumPy seeds [a, b] and [a, b, 0] alike."""
@@ -66,16 +67,26 @@ def draw_depth(
 def draw_sources(config: Config, step: int) -> list[str]:
     """Return the name of the source of each of a step's patches.
 
-    With "alternate" passes, step n holds patches for task n modulo the number of tasks (and
-    patches for all tasks), as the paper's two passes do.
+    Sources for tasks that the network does not have are left out. With "alternate" passes, step n
+    holds patches for task n modulo the number of tasks (and patches for all tasks), as the
+    paper's two passes do.
+
+    Raises:
+        CmudrnError: no source is left.
     """
     rng = np.random.default_rng([config.training.seed, step, SOURCES])
-    sources = config.data.sources
+    tasks = list(config.network.tasks)
     if config.data.passes == "alternate":
-        task = config.network.tasks[step % len(config.network.tasks)]
-        sources = {k: s for k, s in sources.items() if s.task in (task, "all")}
-    weights = np.array([source.weight for source in sources.values()])
-    return [str(n) for n in rng.choice(list(sources), config.data.batch, p=weights / weights.sum())]
+        tasks = [tasks[step % len(tasks)]]
+    shares = {
+        name: source.weight
+        for name, source in config.data.sources.items()
+        if source.task in (*tasks, "all")
+    }
+    if not shares:
+        raise CmudrnError(f"No source of training data is for {' or '.join(tasks)}.")
+    weights = np.array(list(shares.values()))
+    return [str(n) for n in rng.choice(list(shares), config.data.batch, p=weights / weights.sum())]
 
 
 def belonging(config: Config, names: list[str]) -> Tensor:
