@@ -13,7 +13,9 @@ from cmudrn.image.picture import (
 )
 from cmudrn.image.reading import MAX_BYTES, MAX_PIXELS, read_image, read_picture
 from cmudrn.image.writing import (
+    FORMATS,
     QUALITY,
+    SUBSAMPLINGS,
     SUFFIXES,
     encode_picture,
     format_for,
@@ -23,6 +25,8 @@ from cmudrn.image.writing import (
 )
 
 __all__ = [
+    "FORMATS",
+    "SUBSAMPLINGS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "QUALITY",

@@ -28,6 +28,9 @@ SUFFIXES = {
 
 FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 
+SUBSAMPLINGS = {"auto": "auto", "444": "off", "420": "on"}
+"""What JPEG does with its colours -> libvips' name for it."""
+
 QUALITY = 95
 """Of JPEG and lossy WebP unless a caller says otherwise."""
 
@@ -190,10 +193,9 @@ def _save_options(
 ) -> dict[str, Any]:
     match format:
         case "jpeg":
-            mode = {"auto": "auto", "444": "off", "420": "on"}.get(chroma)
-            if mode is None:
+            if chroma not in SUBSAMPLINGS:
                 raise CmudrnError(f"A subsampling is auto, 444 or 420; it is {chroma!r}.")
-            return {"Q": quality or QUALITY, "subsample_mode": mode, "optimize_coding": True}
+            return {"Q": quality or QUALITY, "subsample_mode": SUBSAMPLINGS[chroma]}
         case "webp" if picture.lossless and quality is None:
             return {"lossless": True, "exact": True}
         case "webp":

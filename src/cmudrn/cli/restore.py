@@ -1,0 +1,289 @@
+"""`cmudrn restore` and `cmudrn models`: restoring files, and with what."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.restore.files import Options
+    from cmudrn.restore.folder import Job
+
+NETWORK, RESULT, LIMITS = "Network", "Result", "Limits"
+
+Model = Annotated[
+    str, typer.Option(help="A shipped model's name, or an ONNX file.", rich_help_panel=NETWORK)
+]
+Engine = Annotated[
+    str, typer.Option(help="What runs the network; auto is the fastest.", rich_help_panel=NETWORK)
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processor threads; by default all.", rich_help_panel=LIMITS),
+]
+Stages = Annotated[
+    int | None,
+    typer.Option(min=1, help="Outer recursions: fewer are faster.", rich_help_panel=NETWORK),
+]
+Recursions = Annotated[
+    int | None,
+    typer.Option(min=1, help="Inner recursions: fewer are faster.", rich_help_panel=NETWORK),
+]
+
+
+@app.command(no_args_is_help=True)
+def restore(
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT", help="Files, folders, patterns, or - for standard input."
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file, a folder, or - for standard output. By default photo.jpg becomes "
+            "photo.restored.jpg beside it, and the folder photos becomes photos.restored.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
+    strength: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="0 changes nothing, 1 all.", rich_help_panel=RESULT),
+    ] = 1.0,
+    layers: Annotated[
+        bool,
+        typer.Option(
+            "--layers",
+            help="Also write what each branch and the fusion removed, as photo.removed-rain.png "
+            "and so on: grey 128 is nothing, brighter is light taken away.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            help="jpeg, png, tiff, webp or bmp; by default as the input.", rich_help_panel=RESULT
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Of JPEG and WebP; by default 95, and lossless WebP stays lossless.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
+    subsampling: Annotated[
+        str,
+        typer.Option(
+            help="Colours of JPEG: 444 keeps all, 420 a quarter, auto decides by quality.",
+            rich_help_panel=RESULT,
+        ),
+    ] = "auto",
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace results that exist.", rich_help_panel=RESULT),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON line a file.", rich_help_panel=RESULT)
+    ] = False,
+    model: Model = "cmudrn",
+    stages: Stages = None,
+    recursions: Recursions = None,
+    engine: Engine = "auto",
+    threads: Threads = None,
+    max_pixels: Annotated[
+        int,
+        typer.Option(min=1, help="Refuse larger pictures.", rich_help_panel=LIMITS),
+    ] = 128_000_000,
+    max_bytes: Annotated[
+        int, typer.Option(min=1, help="Refuse larger files.", rich_help_panel=LIMITS)
+    ] = 1 << 30,
+) -> None:
+    """Remove rain and snow from pictures.
+
+    JPEG, PNG, TIFF, WebP and BMP; profile, EXIF and other metadata are kept. One bad file is
+    reported and the rest goes on; the exit code is 0 when all were restored and 1 otherwise.
+    """
+    import cmudrn
+    from cmudrn.restore.files import Options
+    from cmudrn.restore.folder import plan_jobs
+
+    _check_choices(format, subsampling)
+    _check_streams(inputs, output, layers, as_json)
+    jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
+    options = Options(
+        cmudrn.load(model, engine=engine, threads=threads),
+        strength=strength,
+        stages=stages,
+        recursions=recursions,
+        layers=layers,
+        format=format,
+        quality=quality,
+        subsampling=subsampling,
+        overwrite=overwrite,
+        max_pixels=max_pixels,
+        max_bytes=max_bytes,
+    )
+    if inputs == ["-"] or output == "-":
+        _restore_stream(inputs[0], output, options)
+        return
+    if not jobs:
+        raise CmudrnError("There is no picture among the inputs.")
+    if not _restore_jobs(jobs, options, as_json):
+        raise typer.Exit(1)
+
+
+@app.command()
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models that ship with cmudrn: hash, licence, training data, scores."""
+    from dataclasses import asdict
+
+    from cmudrn.engines import shipped_models
+
+    shipped = shipped_models()
+    if as_json:
+        records = [{**asdict(model), "path": str(model.path)} for model in shipped.values()]
+        typer.echo(json.dumps(records, indent=2))
+        return
+    for model in shipped.values():
+        typer.echo(f"{model.name}  {model.description}")
+        typer.echo(f"  licence     {model.licence}")
+        typer.echo(f"  sha256      {model.sha256}")
+        typer.echo(f"  trained on  {model.trained_on}")
+        for name, scores in model.scores.items():
+            row = ", ".join(f"{measure} {value:g}" for measure, value in scores.items())
+            typer.echo(f"  {name:<12}{row}")
+
+
+def _check_choices(format: str | None, subsampling: str) -> None:
+    from cmudrn.image import FORMATS, SUBSAMPLINGS
+
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"{format!r} is not one of {', '.join(FORMATS)}.")
+    if subsampling not in SUBSAMPLINGS:
+        raise typer.BadParameter(f"{subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}.")
+
+
+def _check_streams(inputs: list[str], output: str | None, layers: bool, as_json: bool) -> None:
+    if len(inputs) > 1 and ("-" in inputs or output == "-"):
+        raise typer.BadParameter("Standard input and output take a single picture.")
+    to_stdout = output == "-" or (inputs == ["-"] and output is None)
+    if to_stdout and (layers or as_json):
+        raise typer.BadParameter("--layers and --json need results in files.")
+    if to_stdout and sys.stdout.isatty():
+        raise typer.BadParameter("A picture is not written to a terminal; redirect it or use -o.")
+
+
+def _restore_stream(source: str, output: str | None, options: Options) -> None:
+    """Restore one picture from standard input, to standard output, or both."""
+    from dataclasses import replace
+
+    from cmudrn.image import atomic_file, format_for
+    from cmudrn.restore.files import restore_bytes
+    from cmudrn.restore.folder import check_target
+
+    if source == "-":
+        data, name = sys.stdin.buffer.read(options.max_bytes + 1), "Standard input"
+    else:
+        data, name = _read_bytes(Path(source), options.max_bytes), source
+    if output is None or output == "-":
+        sys.stdout.buffer.write(restore_bytes(data, options, name=name))
+        sys.stdout.buffer.flush()
+        return
+    target = Path(output)
+    check_target(None, target, options.overwrite)
+    options = replace(options, format=options.format or format_for(target))
+    restored = restore_bytes(data, options, name=name)
+    with atomic_file(target) as file:
+        file.write(restored)
+
+
+def _read_bytes(source: Path, limit: int) -> bytes:
+    try:
+        with open(source, "rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {source}: {error.strerror}.") from error
+
+
+def _restore_jobs(jobs: list[Job], options: Options, as_json: bool) -> bool:
+    """Restore every file, tell of each, and return whether all went well."""
+    failed = 0
+    with _progress(len(jobs), as_json) as show:
+        for job in jobs:
+            record = _restore_job(job, options, show(job))
+            failed += not record["ok"]
+            _tell(record, as_json)
+    if failed and len(jobs) > 1 and not as_json:
+        _complain(f"{failed} of {len(jobs)} files were not restored.")
+    return not failed
+
+
+def _restore_job(job: Job, options: Options, on_tile: Callable[[int, int], None]) -> dict[str, Any]:
+    from cmudrn.restore.files import restore_file
+
+    try:
+        return restore_file(job.source, job.target, options, on_tile)
+    except CmudrnError as error:
+        sentence = str(error)
+    except MemoryError:
+        sentence = f"There is not enough memory for {job.source}."
+    return {"input": str(job.source), "ok": False, "error": sentence}
+
+
+def _tell(record: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(record))
+    elif record["ok"]:
+        typer.echo(_printable(f"{record['input']} -> {record['output']}"))
+        for note in record["notes"]:
+            _complain(f"{record['input']}: {note}")
+    else:
+        _complain(record["error"])
+
+
+def _complain(sentence: str) -> None:
+    print(f"cmudrn: {_printable(sentence)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """Return text that is safe on a terminal, whatever bytes a file name holds."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+@contextmanager
+def _progress(files: int, quiet: bool) -> Iterator[Callable[[Job], Callable[[int, int], None]]]:
+    """Yield a function that starts a file's part of a progress bar on a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda job: lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=files)
+        started = iter(range(files))
+
+        def show(job: Job) -> Callable[[int, int], None]:
+            index = next(started)
+            bar.update(task, completed=index, description=escape(_printable(job.source.name)))
+            return lambda done, total: bar.update(task, completed=index + done / total)
+
+        yield show

@@ -1,0 +1,170 @@
+"""One picture file restored into another."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    SUFFIXES,
+    Image,
+    Picture,
+    encode_picture,
+    lost_in,
+    read_picture,
+    write_picture,
+)
+from cmudrn.restore.folder import check_target
+from cmudrn.restore.restorer import OnTile, Restorer
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all files of a run have in common.
+
+    Attributes:
+        restorer: does the work.
+        strength: see `Restorer`.
+        stages: see `Restorer`.
+        recursions: see `Restorer`.
+        layers: also write what each branch and the fusion removed.
+        format: of the results; None is each input's own.
+        quality: see `encode_picture`.
+        subsampling: see `encode_picture`.
+        overwrite: replace files that are there.
+        max_pixels: see `read_picture`.
+        max_bytes: see `read_picture`.
+    """
+
+    restorer: Restorer
+    strength: float = 1.0
+    stages: int | None = None
+    recursions: int | None = None
+    layers: bool = False
+    format: str | None = None
+    quality: int | None = None
+    subsampling: str = "auto"
+    overwrite: bool = False
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+
+
+def restore_file(
+    source: Path, target: Path, options: Options, on_tile: OnTile | None = None
+) -> dict[str, Any]:
+    """Restore one picture file and return what was done, ready for JSON.
+
+    Raises:
+        CmudrnError: the picture cannot be read, restored or written; nothing is written then.
+    """
+    start = time.perf_counter()
+    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
+    for path in (target, *layers.values()):
+        check_target(source, path, options.overwrite)
+    picture = read_picture(source, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
+    format = _format_for(source, target, picture, options)
+    restored, removed = restore_pixels(picture, options, on_tile)
+    make_folder(target.parent)
+    write_picture(
+        restored, target, format=format, quality=options.quality, subsampling=options.subsampling
+    )
+    for name, path in layers.items():
+        write_picture(Picture(encode_layer(removed[name])), path)
+    height, width = picture.pixels.shape[:2]
+    return {
+        "input": str(source),
+        "output": str(target),
+        "ok": True,
+        "width": width,
+        "height": height,
+        "model": options.restorer.info.name,
+        "seconds": round(time.perf_counter() - start, 3),
+        "layers": {name: str(path) for name, path in layers.items()},
+        "notes": [*picture.notes, *lost_in(picture, format)],
+    }
+
+
+def restore_bytes(
+    data: bytes, options: Options, on_tile: OnTile | None = None, *, name: str | None = None
+) -> bytes:
+    """Return a picture file's bytes restored, in options' format or its own.
+
+    Args:
+        data: a picture file.
+        options: layers and overwrite do not matter here.
+        on_tile: told of progress.
+        name: what to call the picture in messages.
+
+    Raises:
+        CmudrnError: the picture cannot be read, restored or written.
+    """
+    picture = read_picture(
+        data, max_pixels=options.max_pixels, max_bytes=options.max_bytes, name=name
+    )
+    restored, _ = restore_pixels(picture, replace(options, layers=False), on_tile)
+    return encode_picture(
+        restored, options.format, quality=options.quality, subsampling=options.subsampling
+    )
+
+
+def restore_pixels(
+    picture: Picture, options: Options, on_tile: OnTile | None = None
+) -> tuple[Picture, dict[str, Image]]:
+    """Return the picture restored, and what was removed if options ask for layers."""
+    settings: dict[str, Any] = {
+        "strength": options.strength,
+        "stages": options.stages,
+        "recursions": options.recursions,
+        "on_tile": on_tile,
+    }
+    if not options.layers:
+        return replace(picture, pixels=options.restorer(picture.pixels, **settings)), {}
+    restoration = options.restorer.layers(picture.pixels, **settings)
+    return replace(picture, pixels=restoration.restored), dict(restoration.removed)
+
+
+def _format_for(source: Path, target: Path, picture: Picture, options: Options) -> str:
+    """Return the format of a result: as asked for, or as named, or as it came."""
+    if options.format:
+        return options.format
+    if source.suffix == target.suffix:  # a PNG that is called .jpg stays what it is
+        return picture.format
+    return SUFFIXES.get(target.suffix.lower(), picture.format)
+
+
+def layer_paths(target: Path, tasks: tuple[str, ...]) -> dict[str, Path]:
+    """Return where the picture of each layer goes: `photo.removed-rain.png` and so on."""
+    return {
+        name: target.with_name(f"{target.stem}.removed-{name}.png") for name in (*tasks, "fused")
+    }
+
+
+def encode_layer(removed: Image) -> NDArray[np.uint8]:
+    """Return what was removed, (H, W, 3) in [-1, 1], as 8-bit values to look at.
+
+    128 is nothing removed, brighter is light taken away, darker is light added:
+    removed = (value - 128) / 127.
+    """
+    values = np.rint(np.float32(128) + np.float32(127) * removed)
+    encoded: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
+    return encoded
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        CmudrnError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CmudrnError(f"Cannot make the folder {folder}: {error.strerror}.") from error
