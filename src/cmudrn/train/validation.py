@@ -12,7 +12,7 @@ from cmudrn.image import read_image
 from cmudrn.train.sources import list_pictures
 from cmudrn.weather.patches import PatchWeather
 
-SIZE = 160
+SIZE = 128
 SEED = 1_000_003
 """Another seed than any training patch has; the same for every model, so that runs compare."""
 
