@@ -70,6 +70,9 @@ def read_header(data: bytes, name: str) -> Header:
         raise CmudrnError(f"{name} is a compressed or old kind of BMP, which is not read here.")
     if width < 1 or height == 0:
         raise CmudrnError(f"{name} is damaged: its header gives no size.")
+    alpha = masked and masks[3:] == (_ALPHA_MASK,)
+    if plain and bits == 32:  # the fourth byte is meant to be unused, but many use it
+        alpha = bool(data[offset + 3 :: 4].strip(b"\0"))
     start, count = 14 + size, (colours or 1 << bits) if bits <= 8 else 0
     palette = np.frombuffer(data[start : start + 4 * min(count, 256)], np.uint8)
     if bits <= 8 and palette.size < 4 * min(count, 256):
@@ -80,7 +83,7 @@ def read_header(data: bytes, name: str) -> Header:
         bits,
         offset,
         height < 0,
-        masked and masks[3:] == (_ALPHA_MASK,),
+        alpha,
         palette.reshape(-1, 4)[:, 2::-1],
         (max(x, 0), max(y, 0)),
     )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import stat
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import bmp
+from cmudrn.image.containers import has_second_picture, is_animated_png, is_lossless
 from cmudrn.image.picture import Image, Picture, Pixels, to_float, to_rgb
 from cmudrn.image.vips import pyvips, reason
 
@@ -31,7 +34,7 @@ _MAGIC = {
 }
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 _CARRIED = re.compile(
-    r"exif-|(?:xmp|iptc|icc-profile|photoshop)-data$|image-description$|png-comment"
+    r"exif-(?!ifd1-)|(?:xmp|iptc|icc-profile|photoshop)-data$|image-description$|png-comment"
 )
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
 
@@ -60,24 +63,37 @@ def read_picture(
     """
     if isinstance(source, bytes):
         name = name or "The picture"
-        _check_length(len(source), max_bytes, name)
-        kind = _format_of(source[:16], name)
-        if kind == "bmp":
-            return _read_bmp(source, max_pixels, name)
-        return _read_vips(pyvips.Source.new_from_memory(source), kind, max_pixels, name)
+        vips_source = pyvips.Source.new_from_memory(source)
+        return _read(io.BytesIO(source), vips_source, len(source), (max_pixels, max_bytes), name)
     name = name or str(Path(source))
     try:
         with _open_regular(source, name) as file:
-            _check_length(os.fstat(file.fileno()).st_size, max_bytes, name)
-            kind = _format_of(file.read(16), name)
-            file.seek(0)
-            if kind == "bmp":
-                return _read_bmp(file.read(), max_pixels, name)
             # A descriptor, not a name: libvips would read options out of "a.tif[page=1]".
-            descriptor = pyvips.Source.new_from_descriptor(file.fileno())
-            return _read_vips(descriptor, kind, max_pixels, name)
+            vips_source = pyvips.Source.new_from_descriptor(file.fileno())
+            length = os.fstat(file.fileno()).st_size
+            return _read(file, vips_source, length, (max_pixels, max_bytes), name)
     except OSError as error:
         raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
+
+
+def _read(
+    file: BinaryIO, source: pyvips.Source, length: int, limits: tuple[int, int], name: str
+) -> Picture:
+    max_pixels, max_bytes = limits
+    _check_length(length, max_bytes, name)
+    kind = _format_of(file.read(16), name)
+    if kind == "bmp":
+        file.seek(0)
+        return _read_bmp(file.read(), max_pixels, name)
+    if kind == "png" and is_animated_png(file):
+        raise CmudrnError(f"{name} is an animation; only single pictures are restored.")
+    notes = []
+    if kind == "jpeg" and has_second_picture(file):
+        notes.append("A second picture inside it (preview, depth or gain map) is left out.")
+    lossless = is_lossless(file, kind)
+    file.seek(0)
+    picture = _read_vips(source, kind, max_pixels, name)
+    return replace(picture, lossless=lossless, notes=(*notes, *picture.notes))
 
 
 def _open_regular(source: str | os.PathLike[str], name: str) -> BinaryIO:
@@ -157,7 +173,6 @@ def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) 
         orientation=orientation if 1 <= orientation <= 8 else 1,
         metadata=_carried_metadata(image),
         resolution=resolution[::-1] if orientation >= 5 else resolution,
-        lossless=kind in ("png", "tiff"),
         notes=notes,
     )
 
@@ -192,7 +207,20 @@ def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
             carried[name] = image.get(name)
     if isinstance(xmp := carried.get("xmp-data"), bytes):
         carried["xmp-data"] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    if isinstance(exif := carried.get("exif-data"), bytes):
+        carried["exif-data"] = _without_thumbnail(exif)
     return carried
+
+
+def _without_thumbnail(exif: bytes) -> bytes:
+    """Return EXIF data without its second directory, which shows the picture as it was."""
+    order: Literal["little", "big"] = "big" if exif[6:8] == b"MM" else "little"
+    first = 6 + int.from_bytes(exif[10:14], order)
+    entries = int.from_bytes(exif[first : first + 2], order)
+    following = first + 2 + 12 * entries
+    if following + 4 > len(exif):
+        return exif
+    return exif[:following] + bytes(4) + exif[following + 4 :]
 
 
 def _upright(array: Pixels, orientation: int) -> Pixels:

@@ -1,0 +1,312 @@
+"""Reading picture files, with Pillow and tifffile as independent writers."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from PIL import ImageCms, ImageOps
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Picture, encode_picture, read_image, read_picture
+
+RGB = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
+
+
+def pillow_bytes(image: Pillow.Image, format: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def tiff_bytes(array: np.ndarray, **options: object) -> bytes:
+    stream = io.BytesIO()
+    colours = {"photometric": "rgb" if array.ndim == 3 else "minisblack"}
+    tifffile.imwrite(stream, array, **(colours | options))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "BMP"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "LA"])
+def test_lossless_formats_agree_with_pillow(format: str, mode: str) -> None:
+    if format == "BMP" and mode == "LA":
+        pytest.skip("Pillow writes no BMP with grey and alpha")
+    image = Pillow.fromarray(RGB).convert(mode)
+    picture = read_picture(pillow_bytes(image, format))
+    assert picture.format == format.lower()
+    grey = mode in ("L", "LA", "1")
+    expected = np.asarray(image.convert("L" if grey else "RGB"))
+    assert np.array_equal(picture.pixels, expected)
+    alpha = np.asarray(image.getchannel("A")) if mode in ("RGBA", "LA") else None
+    if alpha is not None:
+        assert np.array_equal(picture.alpha, alpha)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_lossy_formats_agree_with_pillow(format: str, mode: str) -> None:
+    smooth = Pillow.linear_gradient("L").resize((60, 40)).convert(mode)
+    data = pillow_bytes(smooth, format, quality=90)
+    picture = read_picture(data)
+    expected = np.asarray(Pillow.open(io.BytesIO(data)))
+    assert picture.pixels.shape == expected.shape
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= 3  # decoders may differ
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)])
+def test_tiff_of_every_depth_is_exact(dtype: type, shape: tuple[int, ...]) -> None:
+    array = (np.random.default_rng(1).random(shape) * (1 if dtype == np.float32 else 250)).astype(
+        dtype
+    )
+    picture = read_picture(tiff_bytes(array))
+    assert picture.pixels.dtype == dtype
+    assert np.array_equal(picture.pixels, array)
+
+
+def test_16_bit_png_is_exact() -> None:
+    array = np.arange(300 * 200, dtype=np.uint16).reshape(300, 200)
+    picture = read_picture(pillow_bytes(Pillow.fromarray(array), "PNG"))
+    assert picture.pixels.dtype == np.uint16
+    assert np.array_equal(picture.pixels, array)
+
+
+def test_dark_16_bit_is_not_taken_for_8_bit() -> None:
+    array = np.full((4, 4, 3), 200, np.uint16)
+    image = read_picture(encode_picture(Picture(array), "png"))
+    assert image.pixels.dtype == np.uint16 and (image.pixels == 200).all()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(format: str, orientation: int) -> None:
+    image = Pillow.linear_gradient("L").resize((48, 32)).convert("RGB")
+    image.paste((255, 0, 0), (0, 0, 16, 16))
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = pillow_bytes(image, format, exif=exif, **options)
+    expected = np.asarray(ImageOps.exif_transpose(Pillow.open(io.BytesIO(data))).convert("RGB"))
+    picture = read_picture(data)
+    assert picture.orientation == orientation
+    assert picture.pixels.shape == expected.shape
+    assert np.abs(picture.pixels.astype(int) - expected).max() <= 3
+    again = read_picture(encode_picture(picture))
+    assert again.orientation == 1
+    assert np.abs(again.pixels.astype(int) - expected).max() <= 40  # JPEG's second loss
+
+
+def test_cmyk_is_converted_with_a_note() -> None:
+    ink = np.zeros((16, 16, 4), np.uint8)
+    ink[:8, :, 1:3] = 255  # magenta and yellow: red
+    picture = read_picture(pillow_bytes(Pillow.fromarray(ink, "CMYK"), "TIFF"))
+    assert picture.pixels.shape == (16, 16, 3)
+    assert picture.alpha is None
+    red, white = picture.pixels[2, 2].astype(int), picture.pixels[12, 2].astype(int)
+    assert red[0] > 150 and red[1:].max() < 90
+    assert white.min() > 240
+    assert "CMYK" in picture.notes[0]
+    assert b"RGB" in picture.metadata["icc-profile-data"][:32]
+
+
+def test_metadata_is_read() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta>'
+    data = pillow_bytes(Pillow.fromarray(RGB), "JPEG", icc_profile=profile, xmp=xmp)
+    metadata = read_picture(data).metadata
+    assert metadata["icc-profile-data"] == profile
+    assert metadata["xmp-data"] == xmp
+
+
+def test_a_second_picture_is_mentioned() -> None:
+    pages = [Pillow.fromarray(RGB), Pillow.fromarray(RGB[::-1])]
+    data = pillow_bytes(pages[0], "MPO", save_all=True, append_images=pages[1:])
+    assert "second picture" in read_picture(data).notes[0]
+    assert read_picture(pillow_bytes(pages[0], "JPEG")).notes == ()
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_lossless_webp_is_told_from_lossy(lossless: bool) -> None:
+    image = Pillow.fromarray(RGB)
+    data = pillow_bytes(image, "WEBP", lossless=lossless, icc_profile=bytes(4000))
+    picture = read_picture(data)
+    assert picture.lossless == lossless
+    assert np.array_equal(read_picture(encode_picture(picture)).pixels, picture.pixels) == lossless
+
+
+def test_orientation_in_xmp_is_reset() -> None:
+    xmp = b'<x tiff:Orientation="6"/><tiff:Orientation>8</tiff:Orientation>'
+    data = pillow_bytes(Pillow.fromarray(RGB), "JPEG", xmp=xmp)
+    kept = read_picture(data).metadata["xmp-data"]
+    assert kept == b'<x tiff:Orientation="1"/><tiff:Orientation>1</tiff:Orientation>'
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["-o.png", "a[n=-1].png", "a b.png", "ü\N{SNOWMAN}.png", "new\nline.png", "100%.png", "png"],
+)
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(pillow_bytes(Pillow.fromarray(RGB), "PNG"))
+    assert np.array_equal(read_picture(path).pixels, RGB)
+
+
+def test_file_name_that_is_no_text(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\xfe.png"
+    try:
+        Path(os.fsdecode(path)).write_bytes(pillow_bytes(Pillow.fromarray(RGB), "PNG"))
+    except OSError:
+        pytest.skip("this file system takes only text for names")
+    assert np.array_equal(read_picture(os.fsdecode(path)).pixels, RGB)
+
+
+def test_read_image_is_float_rgb(tmp_path: Path) -> None:
+    Pillow.fromarray(RGB[..., 0]).save(tmp_path / "grey.png")
+    image = read_image(tmp_path / "grey.png")
+    assert image.dtype == np.float32
+    assert np.allclose(image, RGB[..., :1] / 255, atol=1e-7)
+
+
+# ------------------------------------------------------------------------------- refusals
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+    import zlib
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(bytes(1000)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
+
+
+def bmp_header(width: int, height: int) -> bytes:
+    return struct.pack(
+        "<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, width, height, 1, 24, *[0] * 6
+    )
+
+
+@pytest.mark.parametrize("data", [png_header(30_000, 30_000), bmp_header(30_000, 30_000)])
+def test_a_900_megapixel_bomb_is_refused_by_its_header(data: bytes) -> None:
+    with pytest.raises(CmudrnError, match="900,000,000 pixels.*--max-pixels"):
+        read_picture(data)
+
+
+def test_limits_can_be_raised_and_lowered(tmp_path: Path) -> None:
+    data = pillow_bytes(Pillow.fromarray(RGB), "PNG")
+    (tmp_path / "a.png").write_bytes(data)
+    assert read_picture(data, max_pixels=21 * 34, max_bytes=len(data)).pixels.shape == RGB.shape
+    for source in (data, tmp_path / "a.png"):
+        with pytest.raises(CmudrnError, match="--max-pixels"):
+            read_picture(source, max_pixels=21 * 34 - 1)
+        with pytest.raises(CmudrnError, match="--max-bytes"):
+            read_picture(source, max_bytes=len(data) - 1)
+
+
+@pytest.mark.parametrize(
+    "data, sentence",
+    [
+        (b"", "is empty"),
+        (b"hello", "is not a JPEG"),
+        (b"GIF89a" + bytes(100), "is not a JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is not a JPEG"),
+        (b"%PDF-1.4", "is not a JPEG"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "is not a JPEG"),
+        (b"BM", "cut short"),
+        (b"\x89PNG\r\n\x1a\n", "cut short"),
+        (b"\xff\xd8\xff\xe0", "cut short"),
+    ],
+)
+def test_what_is_no_picture(data: bytes, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "named.png"
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(CmudrnError, match=sentence):
+            read_picture(source)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_truncated_files_are_refused(format: str, share: float) -> None:
+    photo = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
+    data = pillow_bytes(photo, format)
+    with pytest.raises(CmudrnError, match="cut short"):
+        read_picture(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    "format, sentence",
+    [("TIFF", "2 pages or frames"), ("WEBP", "2 pages or frames"), ("PNG", "is an animation")],
+)
+def test_several_pages_are_refused(format: str, sentence: str) -> None:
+    pages = [Pillow.fromarray(RGB), Pillow.fromarray(RGB[::-1])]
+    data = pillow_bytes(pages[0], format, save_all=True, append_images=pages[1:])
+    with pytest.raises(CmudrnError, match=sentence):
+        read_picture(data)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((5, 6, 3), np.float64),
+        np.zeros((5, 6), np.uint32),
+        np.zeros((5, 6), np.int16),
+        np.zeros((5, 6), np.complex64),
+    ],
+)
+def test_sample_types_that_cannot_be_kept(array: np.ndarray) -> None:
+    with pytest.raises(CmudrnError, match="samples"):
+        read_picture(tiff_bytes(array))
+
+
+def test_channels_that_cannot_be_kept() -> None:
+    data = tiff_bytes(
+        np.zeros((5, 6, 7), np.uint8), photometric="minisblack", planarconfig="contig"
+    )
+    with pytest.raises(CmudrnError, match="7 channels"):
+        read_picture(data)
+
+
+def test_folder_and_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(CmudrnError, match="is not a file"):
+        read_picture(tmp_path)
+    with pytest.raises(CmudrnError, match="No such file"):
+        read_picture(tmp_path / "nothing.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(CmudrnError, match="is not a file"):
+        read_picture(tmp_path / "pipe.png")
+    with pytest.raises(CmudrnError, match="is not a file name"):
+        read_picture("a\0b.png")
+
+
+SEEDS = {
+    format: pillow_bytes(Pillow.fromarray(RGB), format)
+    for format in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+}
+
+
+@pytest.mark.parametrize("format", SEEDS)
+@given(st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(max_examples=100, deadline=None)
+def test_mutated_files_end_in_a_picture_or_a_sentence(format: str, changes) -> None:
+    data = bytearray(SEEDS[format])
+    for position, value in changes:
+        data[position % len(data)] = value
+    try:
+        picture = read_picture(bytes(data), max_pixels=100_000)
+    except CmudrnError as error:
+        assert str(error).endswith(".") and "\n" not in str(error)
+    else:
+        assert picture.pixels.size > 0

@@ -1,0 +1,298 @@
+"""Writing picture files: exact, with metadata, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pyvips
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image as Pillow
+from PIL import ImageCms
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import (
+    Picture,
+    atomic_file,
+    encode_picture,
+    from_batch,
+    from_float,
+    lost_in,
+    read_image,
+    read_picture,
+    to_batch,
+    to_float,
+    write_image,
+    write_picture,
+)
+
+LOSSLESS = {
+    np.dtype(np.uint8): ("png", "tiff", "webp", "bmp"),
+    np.dtype(np.uint16): ("png", "tiff"),
+    np.dtype(np.float32): ("tiff",),
+}
+
+
+@st.composite
+def pictures(draw) -> Picture:
+    dtype = draw(st.sampled_from(sorted(LOSSLESS, key=str)))
+    size = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
+    colours = draw(st.sampled_from([(), (3,)]))
+    unit = {"elements": st.floats(0, 1, width=32)} if dtype == np.float32 else {}
+    pixels = draw(hnp.arrays(dtype, (*size, *colours), **unit))
+    alpha = draw(st.none() | hnp.arrays(dtype, size, **unit))
+    return Picture(pixels, alpha)
+
+
+@given(pictures(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_lossless_formats_return_every_bit(picture: Picture, data) -> None:
+    format = data.draw(st.sampled_from(LOSSLESS[picture.pixels.dtype]))
+    found = read_picture(encode_picture(picture, format))
+    assert found.format == format
+    grey_kept = format not in ("webp", "bmp") or (format == "bmp" and picture.alpha is None)
+    expected = picture.pixels
+    if expected.ndim == 2 and not grey_kept:
+        expected = np.repeat(expected[..., None], 3, axis=2)
+    assert found.pixels.dtype == expected.dtype
+    assert np.array_equal(found.pixels, expected)
+    if format == "webp" and found.alpha is None and picture.alpha is not None:
+        assert (picture.alpha == 255).all()  # WebP drops an opaque plane
+    elif picture.alpha is not None:
+        assert np.array_equal(found.alpha, picture.alpha)
+    else:
+        assert found.alpha is None
+
+
+def make_metadata() -> dict:
+    exif = Pillow.Exif()
+    exif[0x010F] = "A maker"
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769)[0x9003] = "2021:02:03 04:05:06"
+    exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 6.0, 7.5), 3: "E", 4: (8.0, 9.0, 10.25)})
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a/></x:xmpmeta>'
+    return {"exif": exif, "icc_profile": profile, "xmp": xmp}
+
+
+def make_photo(format: str) -> bytes:
+    stream = io.BytesIO()
+    photo = Pillow.linear_gradient("L").resize((64, 40)).convert("RGB")
+    photo.save(stream, format, **make_metadata())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+def test_profile_exif_and_gps_survive(source: str, format: str) -> None:
+    picture = read_picture(make_photo(source))
+    assert lost_in(picture, format) == ()
+    written = Pillow.open(io.BytesIO(encode_picture(picture, format)))
+    assert written.size == (40, 64)
+    exif, given_ = written.getexif(), make_metadata()
+    assert exif[0x010F] == "A maker"
+    assert exif[0x0112] == 1
+    assert exif.get_ifd(0x8769)[0x9003] == "2021:02:03 04:05:06"
+    assert (exif.get_ifd(0x8769)[0xA002], exif.get_ifd(0x8769)[0xA003]) == (40, 64)
+    gps = exif.get_ifd(0x8825)
+    assert [float(x) for x in gps[2]] == [50, 6, 7.5]
+    assert [float(x) for x in gps[4]] == [8, 9, 10.25]
+    assert written.info["icc_profile"] == given_["icc_profile"]
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+def test_xmp_and_profile_survive_every_change_of_format(format: str) -> None:
+    picture = read_picture(make_photo("JPEG"))
+    found = read_picture(encode_picture(picture, format))
+    assert found.metadata["xmp-data"] == make_metadata()["xmp"]
+    assert found.metadata["icc-profile-data"] == make_metadata()["icc_profile"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_stale_thumbnail_is_dropped(order: str) -> None:
+    stream = io.BytesIO()
+    Pillow.new("RGB", (16, 16), "red").save(stream, "JPEG")
+    thumbnail = stream.getvalue()
+
+    def directory(entries: list[tuple[int, int, int]], following: int) -> bytes:
+        body = b"".join(
+            struct.pack(order + ("HHIHxx" if kind == 3 else "HHII"), tag, kind, 1, value)
+            for tag, kind, value in entries
+        )
+        return struct.pack(order + "H", len(entries)) + body + struct.pack(order + "I", following)
+
+    second = [(0x103, 3, 6), (0x201, 4, 26 + 42), (0x202, 4, len(thumbnail))]
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    exif = b"Exif\0\0" + head + struct.pack(order + "I", 8)
+    exif += directory([(0x112, 3, 6)], 26) + directory(second, 0) + thumbnail
+    stream = io.BytesIO()
+    Pillow.new("RGB", (32, 20)).save(stream, "JPEG", exif=exif)
+    data = stream.getvalue()
+    assert "jpeg-thumbnail-data" in pyvips.Image.jpegload_buffer(data).get_fields()
+    written = encode_picture(read_picture(data))
+    assert "jpeg-thumbnail-data" not in pyvips.Image.jpegload_buffer(written).get_fields()
+    assert thumbnail[-100:] in data and thumbnail[-100:] not in written
+
+
+def test_resolution_survives_and_turns_with_the_picture() -> None:
+    stream = io.BytesIO()
+    exif = Pillow.Exif()
+    exif[0x0112] = 6
+    Pillow.new("RGB", (20, 10)).save(stream, "TIFF", dpi=(300, 150), exif=exif)
+    written = Pillow.open(io.BytesIO(encode_picture(read_picture(stream.getvalue()))))
+    assert written.size == (10, 20)
+    assert [round(float(x)) for x in written.info["dpi"]] == [150, 300]
+
+
+def test_what_a_format_cannot_hold_is_said() -> None:
+    photo = read_picture(make_photo("JPEG"))
+    assert [sentence.split()[-2] for sentence in lost_in(photo, "bmp")] == ["EXIF", "ICC", "XMP"]
+    deep = Picture(np.zeros((2, 2), np.uint16))
+    assert lost_in(deep, "png") == lost_in(deep, "tiff") == ()
+    assert "8 bits" in lost_in(deep, "jpeg")[0]
+    assert "16 bits" in lost_in(Picture(np.zeros((2, 2), np.float32)), "png")[0]
+
+
+def test_jpeg_refuses_transparency() -> None:
+    picture = Picture(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8))
+    with pytest.raises(CmudrnError, match="transparency"):
+        encode_picture(picture, "jpeg")
+
+
+@pytest.mark.parametrize(
+    "format, size", [("jpeg", (1, 65_536)), ("webp", (16_384, 1)), ("webp", (1, 16_384))]
+)
+def test_longest_sides(format: str, size: tuple[int, int]) -> None:
+    with pytest.raises(CmudrnError, match="at most"):
+        encode_picture(Picture(np.zeros(size, np.uint8)), format)
+
+
+def test_quality_and_subsampling() -> None:
+    noise = Picture(
+        np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), lossless=False
+    )
+    for format in ("jpeg", "webp"):
+        small, large = (len(encode_picture(noise, format, quality=q)) for q in (30, 98))
+        assert small < large
+    sampling = {
+        mode: Pillow.open(io.BytesIO(encode_picture(noise, "jpeg", subsampling=mode))).layer[0][1]
+        for mode in ("444", "420", "auto")
+    }
+    assert sampling == {"444": 1, "420": 2, "auto": 1}
+    for wrong in ({"quality": 0}, {"quality": 101}, {"subsampling": "422"}):
+        with pytest.raises(CmudrnError):
+            encode_picture(noise, "jpeg", **wrong)
+
+
+def test_grey_jpeg_stays_grey() -> None:
+    data = encode_picture(Picture(np.zeros((8, 8), np.uint8)), "jpeg")
+    assert Pillow.open(io.BytesIO(data)).mode == "L"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_every_integer_survives_the_way_through_floats(dtype: type) -> None:
+    values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(16, -1)
+    assert np.array_equal(from_float(to_float(values), dtype), values)
+
+
+def test_floats_are_rounded_not_cut() -> None:
+    values = np.float32([[-1, 0.49 / 255, 0.51 / 255, 254.51 / 255, 2]])
+    assert from_float(values, np.uint8).tolist() == [[0, 0, 1, 255, 255]]
+
+
+def test_batch_round_trip() -> None:
+    image = np.random.default_rng(0).random((5, 7, 3), dtype=np.float32)
+    batch = to_batch(image)
+    assert batch.shape == (1, 3, 5, 7) and batch.flags.c_contiguous
+    assert np.array_equal(batch[0, 2], image[..., 2])
+    assert np.array_equal(from_batch(batch), image)
+
+
+def test_write_image(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).random((5, 7, 3), dtype=np.float32)
+    write_image(image, tmp_path / "a.png")
+    assert np.abs(read_image(tmp_path / "a.png") - image).max() <= 0.5 / 255 + 1e-6
+    with pytest.raises(CmudrnError, match="suffix"):
+        write_image(image, tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("name", ["-o.png", "a[n=-1].png", "ü \N{SNOWMAN}.tif", "a,b[Q=1].jpg"])
+def test_any_file_name(tmp_path: Path, name: str) -> None:
+    picture = Picture(np.full((4, 5, 3), 77, np.uint8))
+    write_picture(picture, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (read_picture(tmp_path / name).pixels == 77).all()
+
+
+# --------------------------------------------------------------------------- whole or not
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_file(target) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_atomic_write_replaces(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    for text in (b"old and longer", b"new"):
+        with atomic_file(target) as file:
+            file.write(text)
+        assert target.read_bytes() == text
+    umask = os.umask(0)
+    os.umask(umask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import cmudrn.image.files as module
+
+    monkeypatch.setattr(module, "_nameless", lambda folder: None)
+    test_an_atomic_write_replaces(tmp_path)
+    (tmp_path / "a.txt").unlink()
+    test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["nosuch/a.png", "file/a.png"])
+def test_a_folder_that_cannot_be_written(tmp_path: Path, target: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CmudrnError, match="Cannot write"):
+        write_picture(Picture(np.zeros((2, 2), np.uint8)), tmp_path / target)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="files without a name are Linux's")
+def test_a_killed_writer_leaves_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from cmudrn.image import atomic_file\n"
+        "with atomic_file(sys.argv[1]) as file:\n"
+        "    file.write(bytes(100_000)); file.flush(); print('written', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.bin")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"written\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_are_plain_values() -> None:
+    picture = read_picture(make_photo("JPEG"))
+    brighter = replace(picture, pixels=picture.pixels // 2)
+    assert encode_picture(brighter) != encode_picture(picture) == encode_picture(picture)
