@@ -1,0 +1,62 @@
+"""`cmudrn serve`: the page and the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
+    model: Annotated[
+        list[str], typer.Option(help="Shipped name or .onnx file, repeatable; default: all.")
+    ] = [],  # noqa: B006
+    allow_host: Annotated[
+        list[str], typer.Option(help="Host name to answer to besides this machine's; repeatable.")
+    ] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=0, help="Pictures at once; 0 chooses.")] = 0,
+    waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait.")] = 8,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Largest file.")] = 64 << 20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture.")] = 50_000_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration.")] = 120.0,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve a page and an API that restore pictures; nothing leaves this machine."""
+    try:
+        import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise CmudrnError("The server needs more packages: pip install 'cmudrn[serve]'.") from error
+    from cmudrn.server import Limits, create_app
+    from cmudrn.server.listen import listen
+
+    limits = Limits(
+        bytes=max_bytes,
+        pixels=max_pixels,
+        layer_pixels=min(max_pixels, Limits.layer_pixels),
+        workers=workers or Limits.workers,
+        waiting=waiting,
+        seconds=seconds,
+    )
+    hosts = ["127.0.0.1", "localhost", "::1", host, *allow_host]
+    listen(create_app(_named(model), limits, hosts), host, port, open_page=open_page)
+
+
+def _named(models: list[str]) -> dict[str, str]:
+    """Return name -> name or path of the models to serve."""
+    from cmudrn.engines import shipped_models
+
+    if not models:
+        models = list(shipped_models())
+    if not models:
+        raise CmudrnError("No model is shipped with this copy; name a file with --model.")
+    return {Path(model).stem if model.endswith(".onnx") else model: model for model in models}

@@ -1,0 +1,116 @@
+"""What every answer has and every request must pass, whatever the route."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cmudrn.server.problems import Problem, problem_response
+
+DRAIN_SECONDS = 5.0
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """ASGI middleware: strict headers, the Host check against DNS rebinding, no cross-site use.
+
+    Args:
+        app: what is guarded.
+        hosts: names that the server answers to; "*" is any.
+        drain_bytes: how much of an unread body is read and dropped before an answer, so that a
+            client that is still sending sees it.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], drain_bytes: int) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
+        self._drain_bytes = drain_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        body = _Body(receive)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Asking for the body of a client that waits to be asked would start its upload.
+                if "expect" not in headers:
+                    await body.drain(_declared_length(headers), self._drain_bytes)
+                answered = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    answered.setdefault(name, value)
+            await send(message)
+
+        try:
+            self._check(headers)
+        except Problem as problem:
+            await problem_response(problem)(scope, body.receive, send_guarded)
+        else:
+            await self._app(scope, body.receive, send_guarded)
+
+    def _check(self, headers: Headers) -> None:
+        name = _host_name(headers.get("host", ""))
+        if "*" not in self._hosts and name not in self._hosts:
+            raise Problem(421, f"This server does not answer to the host name {name!r}.")
+        # Browsers say so when another site's page makes a request.
+        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != (
+            "navigate"
+        ):
+            raise Problem(403, "Pages of other sites may not use this server.")
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class _Body:
+    """A request's body, with a note of what is still to come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._complete = False
+        self._length = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._length += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._complete = True
+        return message
+
+    async def drain(self, declared: int, limit: int) -> None:
+        if declared > limit:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while not self._complete and self._length <= limit:
+                    await self.receive()
+
+
+def _declared_length(headers: Headers) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if text.isdecimal() else 0

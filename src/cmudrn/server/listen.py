@@ -1,0 +1,50 @@
+"""Binding the port and running the server until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import webbrowser
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from cmudrn.errors import CmudrnError
+
+
+def listen(app: ASGIApp, host: str, port: int, *, open_page: bool = False) -> None:
+    """Serve an application until interrupted.
+
+    Args:
+        app: what is served.
+        host: an address of this machine.
+        port: 0 takes a free one.
+        open_page: also show the page in the user's browser.
+
+    Raises:
+        CmudrnError: the address cannot be listened on.
+    """
+    listener = _bind(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listener.getsockname()[1]}"
+    print(f"Open {address} in a browser; stop with Ctrl+C.", flush=True)
+    if open_page:
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=10,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=256)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CmudrnError(f"Cannot listen on {host} port {port}: {reason}.") from error

@@ -1,0 +1,42 @@
+"""Refusals: an HTTP status and one sentence, sent as application/problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import http
+import json
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """Ends a request with a status and a sentence.
+
+    Attributes:
+        status: HTTP status code.
+        detail: one sentence for a person.
+        headers: sent with the answer.
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def problem_response(problem: Problem) -> Response:
+    """Return the answer that tells of a problem."""
+    body = {
+        "title": http.HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    return Response(
+        json.dumps(body, ensure_ascii=False).encode(errors="replace"),
+        problem.status,
+        problem.headers,
+        MEDIA_TYPE,
+    )
