@@ -31,8 +31,8 @@ def serve(
     """Serve a page and an API that restore pictures; nothing leaves this machine."""
     try:
         import fastapi  # noqa: F401
-        import python_multipart  # noqa: F401
         import prometheus_client  # noqa: F401
+        import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise CmudrnError("The server needs more packages: pip install 'cmudrn[serve]'.") from error
