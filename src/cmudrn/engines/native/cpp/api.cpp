@@ -1,0 +1,105 @@
+// What Python calls (through ctypes). Nothing throws across this border.
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <exception>
+#include <thread>
+#include <vector>
+
+#include "stream.h"
+
+#if defined(_WIN32)
+#define CMUDRN_EXPORT extern "C" __declspec(dllexport)
+#else
+#define CMUDRN_EXPORT extern "C" __attribute__((visibility("default")))
+#endif
+
+namespace {
+
+using cmudrn::Kernels;
+using cmudrn::Network;
+using cmudrn::Planes;
+using cmudrn::Stream;
+
+bool runs_here(const Kernels& kernels) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (&kernels == &cmudrn::kAvx2)
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (&kernels == &cmudrn::kAvx512)
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+#endif
+  return &kernels == &cmudrn::kPortable;
+}
+
+const Kernels* find(const char* isa) {
+#if defined(__x86_64__)
+  const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512};
+#else
+  const Kernels* every[] = {&cmudrn::kPortable};
+#endif
+  for (const Kernels* kernels : every)
+    if (std::strcmp(kernels->name, isa) == 0 && runs_here(*kernels)) return kernels;
+  return nullptr;
+}
+
+}  // namespace
+
+// Whether this library and this processor have an instruction set: portable, avx2 or avx512.
+CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
+
+// A network, or null (unknown instruction set, wrong count of numbers, no memory).
+CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fused,
+                                          int fusion_skip, int rectify_leave,
+                                          const float* numbers, long count) try {
+  const Kernels* kernels = find(isa);
+  if (!kernels || branches < 1 || branches > cmudrn::kMostBranches) return nullptr;
+  return new Network(*kernels, {branches, fused != 0, fusion_skip != 0, rectify_leave != 0},
+                     numbers, count);
+} catch (const std::exception&) {
+  return nullptr;
+}
+
+CMUDRN_EXPORT void cmudrn_network_free(Network* network) { delete network; }
+
+// A stream for one picture of that size, or null (no memory). The network must outlive it.
+CMUDRN_EXPORT Stream* cmudrn_stream_new(const Network* network, int height, int width, int stages,
+                                        int recursions, int threads) try {
+  return new Stream(*network, height, width, stages, recursions, threads);
+} catch (const std::exception&) {
+  return nullptr;
+}
+
+// Takes rows (3, rows, width), planes `plane` floats apart; writes finished rows at the start of
+// `restored` and, if not null, of `branches` (branch, 3, ...), planes `out_plane` floats apart.
+// Returns how many rows it wrote, or -1.
+CMUDRN_EXPORT int cmudrn_stream_push(Stream* stream, const float* rows, long plane, int count,
+                                     float* restored, float* branches, long out_plane) try {
+  Planes each[cmudrn::kMostBranches] = {};
+  for (int b = 0; b < cmudrn::kMostBranches && branches; ++b)
+    each[b] = {branches + 3L * b * out_plane, out_plane};
+  return stream->push(rows, plane, count, {restored, out_plane}, branches ? each : nullptr);
+} catch (const std::exception&) {
+  return -1;
+}
+
+CMUDRN_EXPORT void cmudrn_stream_free(Stream* stream) { delete stream; }
+
+// Multiply-adds in registers alone, on `threads` threads: what nothing can beat, in GFLOP/s.
+CMUDRN_EXPORT double cmudrn_peak_gflops(const char* isa, int threads, long rounds) try {
+  const Kernels* kernels = find(isa);
+  if (!kernels) return 0;
+  std::vector<double> operations(static_cast<size_t>(std::max(1, threads)));
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::thread> helpers;
+  for (double& mine : operations)
+    helpers.emplace_back([&mine, kernels, rounds] { mine = kernels->peak(rounds); });
+  for (std::thread& helper : helpers) helper.join();
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  double total = 0;
+  for (double mine : operations) total += mine;
+  return total / seconds.count() / 1e9;
+} catch (const std::exception&) {
+  return 0;
+}

@@ -1,0 +1,32 @@
+// Vectors of eight floats, AVX2 with FMA. Called only on a CPU that says it has them.
+#if defined(__x86_64__)
+#include <utility>
+
+#include "kernels.h"
+
+#define CMUDRN_LANES 8
+#define CMUDRN_TILES 6
+#define CMUDRN_IN_REGISTER "+v"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#endif
+
+namespace cmudrn {
+namespace {
+#include "kernels.inl"
+}  // namespace
+
+const Kernels kAvx2 = {"avx2", CMUDRN_TILES, transform, multiply, finish, stitch, peak};
+
+}  // namespace cmudrn
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

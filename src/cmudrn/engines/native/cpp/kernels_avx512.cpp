@@ -1,0 +1,32 @@
+// Vectors of sixteen floats, AVX-512. Called only on a CPU that says it has it.
+#if defined(__x86_64__)
+#include <utility>
+
+#include "kernels.h"
+
+#define CMUDRN_LANES 16
+#define CMUDRN_TILES 12
+#define CMUDRN_IN_REGISTER "+v"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,fma")
+#endif
+
+namespace cmudrn {
+namespace {
+#include "kernels.inl"
+}  // namespace
+
+const Kernels kAvx512 = {"avx512", CMUDRN_TILES, transform, multiply, finish, stitch, peak};
+
+}  // namespace cmudrn
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

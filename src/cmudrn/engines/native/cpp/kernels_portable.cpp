@@ -1,0 +1,25 @@
+// Plain vectors of four floats: SSE2 on any x86-64, NEON on arm64, whatever there is elsewhere.
+#include <utility>
+
+#include "kernels.h"
+
+#define CMUDRN_LANES 4
+#if defined(__x86_64__)
+#define CMUDRN_TILES 3
+#define CMUDRN_IN_REGISTER "+x"
+#elif defined(__aarch64__)
+#define CMUDRN_TILES 6
+#define CMUDRN_IN_REGISTER "+w"
+#else
+#define CMUDRN_TILES 3
+#define CMUDRN_IN_REGISTER "+m"
+#endif
+
+namespace cmudrn {
+namespace {
+#include "kernels.inl"
+}  // namespace
+
+const Kernels kPortable = {"portable", CMUDRN_TILES, transform, multiply, finish, stitch, peak};
+
+}  // namespace cmudrn

@@ -1,0 +1,165 @@
+#include "network.h"
+
+#include <cmath>
+#include <stdexcept>
+
+namespace cmudrn {
+namespace {
+
+// Filter transforms of F(2,3) and F(4,3), with the sign conventions of transform() and finish().
+constexpr double kDown[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+constexpr double kAcross[6][3] = {{1. / 4, 0, 0},
+                                  {-1. / 6, -1. / 6, -1. / 6},
+                                  {-1. / 6, 1. / 6, -1. / 6},
+                                  {1. / 24, 1. / 12, 1. / 6},
+                                  {1. / 24, -1. / 12, 1. / 6},
+                                  {0, 0, 1}};
+
+double frequency_weight(const float taps[9], int down, int across) {
+  double sum = 0;
+  for (int y = 0; y < 3; ++y)
+    for (int x = 0; x < 3; ++x) sum += kDown[down][y] * kAcross[across][x] * taps[3 * y + x];
+  return sum;
+}
+
+// Writes weights (out, in, 3, 3) at the convolution's outputs from first_output on.
+void place(Convolution& to, const float* weights, const float* bias, int inputs, int outputs,
+           int first_output = 0) {
+  to.inputs = inputs;
+  to.outputs = first_output + outputs;
+  for (int out = 0; out < outputs; ++out) {
+    to.bias[first_output + out] = bias[out];
+    for (int in = 0; in < inputs; ++in) {
+      const float* taps = weights + 9 * (out * inputs + in);
+      for (int f = 0; f < kFrequencies; ++f)
+        to.weights[(f * kChannels + in) * kChannels + first_output + out] =
+            static_cast<float>(frequency_weight(taps, f / 6, f % 6));
+    }
+  }
+}
+
+class Reader {
+ public:
+  Reader(const float* numbers, long count) : next_(numbers), left_(count) {}
+
+  const float* take(long count) {
+    if (count > left_) throw std::invalid_argument("too few numbers");
+    const float* taken = next_;
+    next_ += count;
+    left_ -= count;
+    return taken;
+  }
+
+  void convolution(Convolution& to, int inputs, int outputs) {
+    const float* weights = take(9L * inputs * outputs);
+    place(to, weights, take(outputs), inputs, outputs);
+  }
+
+  void stitch(Stitch& to, int branches);
+
+  void finish() const {
+    if (left_ != 0) throw std::invalid_argument("too many numbers");
+  }
+
+ private:
+  const float* next_;
+  long left_;
+};
+
+void classify(Stitch& stitch, int branches) {
+  stitch.identity = stitch.merges = true;
+  for (int i = 0; i < branches; ++i)
+    for (int j = 0; j < branches; ++j)
+      for (int c = 0; c < kChannels; ++c) {
+        const float weight = stitch.matrix[(i * branches + j) * kChannels + c];
+        if (weight != (i == j ? 1.f : 0.f)) stitch.identity = false;
+        if (weight != stitch.matrix[j * kChannels + c]) stitch.merges = false;
+      }
+  if (branches == 1) stitch.merges = false;
+}
+
+void Reader::stitch(Stitch& to, int branches) {
+  const long count = static_cast<long>(branches) * branches * kChannels;
+  const float* from = take(count);
+  for (long i = 0; i < count; ++i) to.matrix[i] = from[i];
+  classify(to, branches);
+}
+
+// Whether row 0 holds weights >= 0 that add up to exactly 1.
+bool is_mean(const Stitch& stitch, int branches) {
+  for (int c = 0; c < kChannels; ++c) {
+    float sum = 0;
+    for (int j = 0; j < branches; ++j) {
+      const float weight = stitch.matrix[j * kChannels + c];
+      if (weight < 0) return false;
+      sum += weight;
+    }
+    if (sum != 1) return false;
+  }
+  return true;
+}
+
+// Scales outputs by what branch j weighs in the merged map: w ReLU(z) = ReLU(w z) for w >= 0.
+void fold(Convolution& convolution, const Stitch& stitch, int j) {
+  const float* weight = stitch.matrix + j * kChannels;
+  for (int i = 0; i < kFrequencies * kChannels * kChannels; ++i)
+    convolution.weights[i] *= weight[i % kChannels];
+  for (int c = 0; c < kChannels; ++c) convolution.bias[c] *= weight[c];
+}
+
+Stitch compose(const Stitch& first, const Stitch& second, int branches) {
+  Stitch both;
+  for (int i = 0; i < branches; ++i)
+    for (int j = 0; j < branches; ++j)
+      for (int c = 0; c < kChannels; ++c) {
+        float sum = 0;
+        for (int k = 0; k < branches; ++k)
+          sum += second.matrix[(i * branches + k) * kChannels + c] *
+                 first.matrix[(k * branches + j) * kChannels + c];
+        both.matrix[(i * branches + j) * kChannels + c] = sum;
+      }
+  classify(both, branches);
+  return both;
+}
+
+}  // namespace
+
+Network::Network(const Kernels& chosen, const Shape& form, const float* numbers, long count)
+    : kernels(chosen), shape(form), branches(static_cast<size_t>(form.branches)) {
+  Reader reader(numbers, count);
+  int leaves = 0;
+  for (Branch& branch : branches) {
+    reader.convolution(branch.enter, 6, kChannels);
+    for (int block = 0; block < 2; ++block) {
+      reader.convolution(branch.hidden[block], kChannels, kChannels);
+      reader.convolution(branch.residual[block], kChannels, kChannels);
+    }
+    const float* weights = reader.take(9L * kChannels * 3);
+    const float* bias = reader.take(3);
+    place(branch.leave, weights, bias, kChannels, 3);
+    place(leave_all, weights, bias, kChannels, 3, 3 * leaves++);
+  }
+  Stitch rec;
+  for (Stitch* stitch : {&in, &rb[0], &rb[1], &rec, &img}) reader.stitch(*stitch, form.branches);
+  fold_stitches();
+  rb2_rec = rec.identity ? rb[1] : compose(rb[1], rec, form.branches);
+  if (form.fused) {
+    reader.convolution(fusion[0], 3 * form.branches, kChannels);
+    reader.convolution(fusion[1], kChannels, kChannels);
+    reader.convolution(fusion[2], kChannels, 3);
+  }
+  reader.finish();
+}
+
+void Network::fold_stitches() {
+  for (Stitch* stitch : {&in, &rb[0], &rb[1]})
+    stitch->folds = stitch->merges && is_mean(*stitch, shape.branches);
+  folded = branches;
+  for (int j = 0; j < shape.branches; ++j) {
+    Branch& branch = folded[static_cast<size_t>(j)];
+    fold(branch.enter, in, j);
+    for (int block = 0; block < 2; ++block) fold(branch.residual[block], rb[block], j);
+  }
+}
+
+}  // namespace cmudrn

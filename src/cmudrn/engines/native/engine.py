@@ -1,0 +1,212 @@
+"""The native engine and its streams of rows."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
+from cmudrn.engines.model_file import make_info, read_model_file
+from cmudrn.engines.native.library import CannotRunNatively, choose_instruction_set, load_library
+from cmudrn.engines.native.weights import native_weights
+from cmudrn.errors import CmudrnError
+
+LARGEST_SIDE = 1 << 20
+"""Pixels; keeps every index of the compiled code far from overflow."""
+
+
+MOST_DEPTH = 64
+"""Stages or recursions; keeps memory in bounds."""
+
+
+class NativeEngine:
+    """Runs the project's own models with the compiled library.
+
+    Attributes:
+        isa: the instruction set it uses: "avx2", "portable" or "avx512".
+        threads: processor threads of a call.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        """Open a model file.
+
+        Args:
+            path: the model file.
+            threads: processor threads of a call; None is one for every core this process may use.
+
+        Raises:
+            CannotRunNatively: no compiled library here, or a model that it does not run.
+            CmudrnError: the file cannot be read or is damaged.
+        """
+        self._network: int | None = None
+        self._library = load_library()
+        self.isa = choose_instruction_set()
+        self.threads = threads or available_cores()
+        model = read_model_file(path)
+        if "cmudrn" not in model.metadata:
+            raise CannotRunNatively(f"The model {path} is not one of this project.")
+        adjustable = {"stages", "recursions"} <= model.inputs
+        self._info = make_info(
+            model.metadata["cmudrn"], str(path), model.sha256, adjustable=adjustable
+        )
+        weights = native_weights(model, self._info.metadata)
+        self._network = self._library.cmudrn_network_new(
+            self.isa.encode(),
+            weights.branches,
+            weights.fused,
+            weights.fusion_skip,
+            weights.rectify_leave,
+            weights.numbers.ctypes.data,
+            weights.numbers.size,
+        )
+        if self._network is None:
+            raise CmudrnError(f"The native engine could not take the model {path}.")
+        self.branches = weights.branches
+
+    def __del__(self) -> None:
+        if self._network is not None:
+            self._library.cmudrn_network_free(self._network)
+
+    @property
+    def info(self) -> EngineInfo:
+        """What the model file says about itself."""
+        return self._info
+
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> EngineOutputs:
+        """Return the restored batch; see `Engine`.
+
+        Raises:
+            CmudrnError: the model does not take this depth or this batch.
+        """
+        if batch.ndim != 4 or batch.shape[1] != 3 or not batch.size:
+            raise CmudrnError(f"A batch has the shape (B, 3, H, W), not {batch.shape}.")
+        done = []
+        for picture in batch:
+            with self.stream(
+                *picture.shape[1:], branches=branches, stages=stages, recursions=recursions
+            ) as stream:
+                done.append(stream.push(picture))
+        tasks = done[0].branches
+        return EngineOutputs(
+            np.concatenate([one.restored for one in done]),
+            {task: np.concatenate([one.branches[task] for one in done]) for task in tasks},
+        )
+
+    def stream(
+        self,
+        height: int,
+        width: int,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> NativeStream:
+        """Return a stream that takes a picture of that size a few rows at a time.
+
+        Its memory grows with the width, not with the height.
+
+        Args:
+            height: rows that will be pushed in all.
+            width: columns.
+            branches: also return each branch's estimate.
+            stages: T for this picture; None is the model's own.
+            recursions: S for this picture; None is the model's own.
+
+        Raises:
+            CmudrnError: the model does not take this depth, or there is not enough memory.
+        """
+        depth = check_depth(self._info, stages, recursions)
+        if max(depth) > MOST_DEPTH:
+            raise CmudrnError(f"The native engine runs at most {MOST_DEPTH} stages or recursions.")
+        if not 1 <= min(height, width) or max(height, width) > LARGEST_SIDE:
+            raise CmudrnError(f"The native engine cannot take a picture of {width}x{height}.")
+        stream = self._library.cmudrn_stream_new(
+            self._network, height, width, *depth, self.threads
+        )
+        if stream is None:
+            raise CmudrnError(f"There is not enough memory for a picture of {width}x{height}.")
+        return NativeStream(self, stream, height, width, branches)
+
+
+class NativeStream:
+    """One picture on its way through a `NativeEngine`; a context manager.
+
+    A few rows after they went in, rows come out: exactly those that the whole picture at once
+    would give. Made by `NativeEngine.stream`.
+    """
+
+    def __init__(
+        self, engine: NativeEngine, handle: int, height: int, width: int, branches: bool
+    ) -> None:
+        self._engine, self._handle = engine, handle
+        self._height, self._width, self._branches = height, width, branches
+        self._pushed = self._returned = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the memory back; the stream is then of no more use."""
+        if self._handle:
+            self._engine._library.cmudrn_stream_free(self._handle)
+            self._handle = 0
+
+    def push(self, rows: Batch) -> EngineOutputs:
+        """Return the rows that the next rows finish: (1, 3, k, W), k from 0 to all that is left.
+
+        Args:
+            rows: (3, n, W) float32 RGB in [0, 1], the rows below the last ones pushed.
+
+        Raises:
+            CmudrnError: rows of another width, or more than the picture has.
+        """
+        rows = np.ascontiguousarray(rows, np.float32)
+        if rows.shape[0] != 3 or rows.shape[2] != self._width:
+            raise CmudrnError(f"Rows have the shape (3, n, {self._width}), not {rows.shape}.")
+        self._pushed += rows.shape[1]
+        if self._pushed > self._height:
+            raise CmudrnError(f"The picture has {self._height} rows, not {self._pushed}.")
+        room = self._pushed - self._returned  # no row comes out before it went in
+        restored = np.empty((1, 3, room, self._width), np.float32)
+        count = self._engine.branches if self._branches else 0
+        estimates = np.empty((count, 3, room, self._width), np.float32)
+        done = self._engine._library.cmudrn_stream_push(
+            self._handle,
+            rows.ctypes.data,
+            rows.shape[1] * self._width,
+            rows.shape[1],
+            restored.ctypes.data,
+            estimates.ctypes.data if count else None,
+            room * self._width,
+        )
+        if done < 0:
+            raise CmudrnError("There is not enough memory for this picture.")
+        self._returned += done
+        return EngineOutputs(restored[:, :, :done], self._estimates(estimates[:, :, :done]))
+
+    def _estimates(self, estimates: Batch) -> dict[str, Batch]:
+        """Return the branches by task; a lone branch answers for all of its tasks."""
+        tasks = self._engine.info.tasks if self._branches else ()
+        alone = len(estimates) == 1
+        return {task: estimates[0 if alone else b][None] for b, task in enumerate(tasks)}

@@ -1,0 +1,111 @@
+"""The compiled library: finding it, declaring its functions, choosing an instruction set."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+from cmudrn.engines.engine import available_cores
+from cmudrn.errors import CmudrnError
+
+INSTRUCTION_SETS = ("avx2", "portable", "avx512")
+"""Best first. AVX-512 comes last: no machine of the project has run it, so it must be asked for."""
+
+NO_NATIVE = "CMUDRN_NO_NATIVE"
+"""Environment variable: "1" does without the compiled engine."""
+
+FORCED_ISA = "CMUDRN_NATIVE_ISA"
+"""Environment variable: the instruction set to use instead of the best."""
+
+_SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
+    "cmudrn_has": (ctypes.c_int, [ctypes.c_char_p]),
+    "cmudrn_network_new": (
+        ctypes.c_void_p,
+        [ctypes.c_char_p, *[ctypes.c_int] * 4, ctypes.c_void_p, ctypes.c_long],
+    ),
+    "cmudrn_network_free": (None, [ctypes.c_void_p]),
+    "cmudrn_stream_new": (ctypes.c_void_p, [ctypes.c_void_p, *[ctypes.c_int] * 5]),
+    "cmudrn_stream_push": (
+        ctypes.c_int,
+        [
+            *[ctypes.c_void_p] * 2, ctypes.c_long, ctypes.c_int,
+            *[ctypes.c_void_p] * 2, ctypes.c_long,
+        ],
+    ),
+    "cmudrn_stream_free": (None, [ctypes.c_void_p]),
+    "cmudrn_peak_gflops": (ctypes.c_double, [ctypes.c_char_p, ctypes.c_int, ctypes.c_long]),
+}
+
+
+class CannotRunNatively(CmudrnError):
+    """This machine has no compiled engine, or this model is none that it runs."""
+
+
+def load_library() -> ctypes.CDLL:
+    """Return the compiled library with its functions declared.
+
+    Raises:
+        CannotRunNatively: it was not built, does not load, or is switched off.
+    """
+    if os.environ.get(NO_NATIVE, "") not in ("", "0"):
+        raise CannotRunNatively(f"The native engine is switched off by {NO_NATIVE}.")
+    return _load()
+
+
+@functools.cache
+def _load() -> ctypes.CDLL:
+    folder = Path(__file__).parent
+    built = [folder / f"_native{suffix}" for suffix in EXTENSION_SUFFIXES]
+    path = next((path for path in built if path.is_file()), None)
+    if path is None:
+        raise CannotRunNatively("The native engine was not built here: it needs a C++20 compiler.")
+    try:
+        library = ctypes.CDLL(str(path))
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+    except (OSError, AttributeError) as error:
+        raise CannotRunNatively(f"The native engine does not load: {error}.") from error
+    return library
+
+
+def instruction_sets() -> tuple[str, ...]:
+    """Return the instruction sets that library and processor have, best first; () without one."""
+    try:
+        library = load_library()
+    except CannotRunNatively:
+        return ()
+    return tuple(name for name in INSTRUCTION_SETS if library.cmudrn_has(name.encode()))
+
+
+def choose_instruction_set() -> str:
+    """Return the instruction set to use: the best here, or the one that is forced.
+
+    Raises:
+        CmudrnError: the forced one does not exist, or not on this processor.
+    """
+    here = instruction_sets()
+    forced = os.environ.get(FORCED_ISA, "")
+    if forced and forced not in here:
+        raise CmudrnError(
+            f"{FORCED_ISA} asks for {forced!r}; this machine has {', '.join(here) or 'none'}."
+        )
+    return forced or here[0]
+
+
+def peak_gflops(rounds: int = 5_000_000, threads: int | None = None) -> float:
+    """Return what multiply-adds in registers alone reach: GFLOP/s, two to a multiply-add.
+
+    Args:
+        rounds: how often each thread runs through its twelve chains of multiply-adds.
+        threads: how many at once; None is one for every core this process may use.
+
+    Raises:
+        CannotRunNatively: there is no compiled engine here.
+    """
+    library = load_library()
+    isa = choose_instruction_set().encode()
+    return float(library.cmudrn_peak_gflops(isa, threads or available_cores(), rounds))
