@@ -14,7 +14,8 @@ from cmudrn.errors import CmudrnError
 @app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="A shipped preset's name, or a .toml file.")],
-    run: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run goes on.")],
+    # Not --run: torchrun would take that for one of its own options.
+    into: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run goes on.")],
     settings: Annotated[
         list[str], typer.Option("--set", help="Lay KEY=VALUE over the preset; repeatable.")
     ] = [],  # noqa: B006
@@ -26,7 +27,7 @@ def train(
     from cmudrn.config import load_config
     from cmudrn.train.start import start_run
 
-    start_run(load_config(preset, settings), run, threads=threads, until=until or None)
+    start_run(load_config(preset, settings), into, threads=threads, until=until or None)
 
 
 @app.command()
