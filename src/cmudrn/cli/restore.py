@@ -44,9 +44,7 @@ Recursions = Annotated[
 def restore(
     inputs: Annotated[
         list[str],
-        typer.Argument(
-            metavar="INPUT", help="Files, folders, patterns, or - for standard input."
-        ),
+        typer.Argument(metavar="INPUT", help="Files, folders, patterns, or - for standard input."),
     ],
     output: Annotated[
         str | None,
@@ -93,6 +91,15 @@ def restore(
             rich_help_panel=RESULT,
         ),
     ] = "auto",
+    evidence: Annotated[
+        bool,
+        typer.Option(
+            "--evidence",
+            help="Mark results as enhanced (XMP) and write beside each a record of how it came "
+            "about, which `cmudrn verify` checks.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace results that exist.", rich_help_panel=RESULT),
@@ -119,11 +126,12 @@ def restore(
     reported and the rest goes on; the exit code is 0 when all were restored and 1 otherwise.
     """
     import cmudrn
+    from cmudrn.restore.evidence import Provenance
     from cmudrn.restore.files import Options
     from cmudrn.restore.folder import plan_jobs
 
     _check_choices(format, subsampling)
-    _check_streams(inputs, output, layers, as_json)
+    _check_streams(inputs, output, layers or as_json or evidence)
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
         cmudrn.load(model, engine=engine, threads=threads),
@@ -137,6 +145,7 @@ def restore(
         overwrite=overwrite,
         max_pixels=max_pixels,
         max_bytes=max_bytes,
+        evidence=Provenance(model, engine, threads, tuple(sys.argv[1:])) if evidence else None,
     )
     if inputs == ["-"] or output == "-":
         _restore_stream(inputs[0], output, options)
@@ -171,6 +180,47 @@ def models(
             typer.echo(f"  {name:<12}{row}")
 
 
+@app.command()
+def verify(
+    outputs: Annotated[
+        list[Path], typer.Argument(metavar="OUTPUT", help="Files restored with --evidence.")
+    ],
+    source: Annotated[
+        Path | None, typer.Option("--input", help="The input, if it was moved.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model file, if it was moved.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line a file.")] = False,
+) -> None:
+    """Make restored files again from their records and say whether the bytes match.
+
+    The exit code is 0 when input, model, output and the new run all match the record.
+    """
+    from dataclasses import asdict
+
+    from cmudrn.restore.verify import verify as check
+
+    good = True
+    for output in outputs:
+        try:
+            checks = check(output, source, model)
+        except CmudrnError as error:
+            good = False
+            record = {"output": str(output), "ok": False, "error": str(error)}
+            typer.echo(json.dumps(record)) if as_json else _complain(str(error))
+            continue
+        ok = all(one.ok for one in checks)
+        good = good and ok
+        if as_json:
+            record = {"output": str(output), "ok": ok, "checks": [asdict(one) for one in checks]}
+            typer.echo(json.dumps(record))
+        else:
+            for one in checks:
+                mark = "ok      " if one.ok else "DIFFERS "
+                typer.echo(f"{mark}{one.subject:<8}{_printable(one.finding)}")
+    if not good:
+        raise typer.Exit(1)
+
+
 def _check_choices(format: str | None, subsampling: str) -> None:
     from cmudrn.image import FORMATS, SUBSAMPLINGS
 
@@ -180,12 +230,12 @@ def _check_choices(format: str | None, subsampling: str) -> None:
         raise typer.BadParameter(f"{subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}.")
 
 
-def _check_streams(inputs: list[str], output: str | None, layers: bool, as_json: bool) -> None:
+def _check_streams(inputs: list[str], output: str | None, needs_files: bool) -> None:
     if len(inputs) > 1 and ("-" in inputs or output == "-"):
         raise typer.BadParameter("Standard input and output take a single picture.")
+    if needs_files and (output == "-" or "-" in inputs):
+        raise typer.BadParameter("--layers, --json and --evidence need files.")
     to_stdout = output == "-" or (inputs == ["-"] and output is None)
-    if to_stdout and (layers or as_json):
-        raise typer.BadParameter("--layers and --json need results in files.")
     if to_stdout and sys.stdout.isatty():
         raise typer.BadParameter("A picture is not written to a terminal; redirect it or use -o.")
 
@@ -194,14 +244,14 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     """Restore one picture from standard input, to standard output, or both."""
     from dataclasses import replace
 
-    from cmudrn.image import atomic_file, format_for
+    from cmudrn.image import atomic_file, format_for, read_bytes
     from cmudrn.restore.files import restore_bytes
     from cmudrn.restore.folder import check_target
 
     if source == "-":
         data, name = sys.stdin.buffer.read(options.max_bytes + 1), "Standard input"
     else:
-        data, name = _read_bytes(Path(source), options.max_bytes), source
+        data, name = read_bytes(source, options.max_bytes), source
     if output is None or output == "-":
         sys.stdout.buffer.write(restore_bytes(data, options, name=name))
         sys.stdout.buffer.flush()
@@ -212,14 +262,6 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     restored = restore_bytes(data, options, name=name)
     with atomic_file(target) as file:
         file.write(restored)
-
-
-def _read_bytes(source: Path, limit: int) -> bytes:
-    try:
-        with open(source, "rb") as file:
-            return file.read(limit + 1)
-    except OSError as error:
-        raise CmudrnError(f"Cannot read {source}: {error.strerror}.") from error
 
 
 def _restore_jobs(jobs: list[Job], options: Options, as_json: bool) -> bool:

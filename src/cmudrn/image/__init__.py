@@ -11,7 +11,7 @@ from cmudrn.image.picture import (
     to_float,
     to_rgb,
 )
-from cmudrn.image.reading import MAX_BYTES, MAX_PIXELS, read_image, read_picture
+from cmudrn.image.reading import MAX_BYTES, MAX_PIXELS, read_bytes, read_image, read_picture
 from cmudrn.image.writing import (
     FORMATS,
     QUALITY,
@@ -40,6 +40,7 @@ __all__ = [
     "from_batch",
     "from_float",
     "lost_in",
+    "read_bytes",
     "read_image",
     "read_picture",
     "to_batch",

@@ -76,6 +76,21 @@ def read_picture(
         raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
 
 
+def read_bytes(source: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        CmudrnError: it cannot be read, is empty, or is larger than the limit.
+    """
+    name = str(Path(source))
+    try:
+        with _open_regular(source, name) as file:
+            _check_length(os.fstat(file.fileno()).st_size, max_bytes, name)
+            return file.read()
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
+
+
 def _read(
     file: BinaryIO, source: pyvips.Source, length: int, limits: tuple[int, int], name: str
 ) -> Picture:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.engines.engine import check_depth
 from cmudrn.errors import CmudrnError
 from cmudrn.image import (
     MAX_BYTES,
@@ -19,8 +20,16 @@ from cmudrn.image import (
     Picture,
     encode_picture,
     lost_in,
+    read_bytes,
     read_picture,
     write_picture,
+)
+from cmudrn.restore.evidence import (
+    Provenance,
+    evidence_path,
+    make_record,
+    mark_enhanced,
+    write_record,
 )
 from cmudrn.restore.folder import check_target
 from cmudrn.restore.restorer import OnTile, Restorer
@@ -42,6 +51,7 @@ class Options:
         overwrite: replace files that are there.
         max_pixels: see `read_picture`.
         max_bytes: see `read_picture`.
+        evidence: mark the results and write a record beside each; None does neither.
     """
 
     restorer: Restorer
@@ -55,6 +65,7 @@ class Options:
     overwrite: bool = False
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
+    evidence: Provenance | None = None
 
 
 def restore_file(
@@ -67,17 +78,26 @@ def restore_file(
     """
     start = time.perf_counter()
     layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
-    for path in (target, *layers.values()):
+    record_path = (evidence_path(target),) if options.evidence else ()
+    for path in (target, *layers.values(), *record_path):
         check_target(source, path, options.overwrite)
-    picture = read_picture(source, max_pixels=options.max_pixels, max_bytes=options.max_bytes)
-    format = _format_for(source, target, picture, options)
+    # A record hashes the very bytes that were decoded, so these are read once.
+    data = read_bytes(source, options.max_bytes) if options.evidence else None
+    picture = read_picture(
+        source if data is None else data,
+        max_pixels=options.max_pixels,
+        max_bytes=options.max_bytes,
+        name=str(source),
+    )
+    options = replace(options, format=_format_for(source, target, picture, options))
     restored, removed = restore_pixels(picture, options, on_tile)
     make_folder(target.parent)
-    write_picture(
-        restored, target, format=format, quality=options.quality, subsampling=options.subsampling
-    )
+    write_picture(restored, target, **_encoding(options))
     for name, path in layers.items():
         write_picture(Picture(encode_layer(removed[name])), path)
+    if options.evidence and data is not None:
+        info, settings = options.restorer.info, _settings(options)
+        write_record(make_record(source, target, data, info, options.evidence, settings), target)
     height, width = picture.pixels.shape[:2]
     return {
         "input": str(source),
@@ -88,7 +108,27 @@ def restore_file(
         "model": options.restorer.info.name,
         "seconds": round(time.perf_counter() - start, 3),
         "layers": {name: str(path) for name, path in layers.items()},
-        "notes": [*picture.notes, *lost_in(picture, format)],
+        "notes": [*picture.notes, *lost_in(picture, options.format or picture.format)],
+    }
+
+
+def _encoding(options: Options) -> dict[str, Any]:
+    return {
+        "format": options.format,
+        "quality": options.quality,
+        "subsampling": options.subsampling,
+    }
+
+
+def _settings(options: Options) -> dict[str, Any]:
+    """Return what decides the bytes of a result, the model's own depth filled in."""
+    stages, recursions = check_depth(options.restorer.info, options.stages, options.recursions)
+    return {
+        "strength": options.strength,
+        "stages": stages,
+        "recursions": recursions,
+        "tile_pixels": options.restorer.tile_pixels,
+        **_encoding(options),
     }
 
 
@@ -110,9 +150,7 @@ def restore_bytes(
         data, max_pixels=options.max_pixels, max_bytes=options.max_bytes, name=name
     )
     restored, _ = restore_pixels(picture, replace(options, layers=False), on_tile)
-    return encode_picture(
-        restored, options.format, quality=options.quality, subsampling=options.subsampling
-    )
+    return encode_picture(restored, **_encoding(options))
 
 
 def restore_pixels(
@@ -126,9 +164,12 @@ def restore_pixels(
         "on_tile": on_tile,
     }
     if not options.layers:
-        return replace(picture, pixels=options.restorer(picture.pixels, **settings)), {}
-    restoration = options.restorer.layers(picture.pixels, **settings)
-    return replace(picture, pixels=restoration.restored), dict(restoration.removed)
+        pixels, removed = options.restorer(picture.pixels, **settings), {}
+    else:
+        restoration = options.restorer.layers(picture.pixels, **settings)
+        pixels, removed = restoration.restored, dict(restoration.removed)
+    restored = replace(picture, pixels=pixels)
+    return (mark_enhanced(restored) if options.evidence else restored), removed
 
 
 def _format_for(source: Path, target: Path, picture: Picture, options: Options) -> str:

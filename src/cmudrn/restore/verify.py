@@ -1,0 +1,119 @@
+"""A restored file made again from its record, and compared byte by byte."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cmudrn
+from cmudrn.engines import find_model, open_engine
+from cmudrn.errors import CmudrnError
+from cmudrn.image import read_bytes, read_picture
+from cmudrn.restore.evidence import Provenance, read_record
+from cmudrn.restore.files import Options, restore_bytes
+from cmudrn.restore.restorer import Restorer
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: "output", "input", "model" or "re-run".
+        ok: whether it is as recorded.
+        finding: what was found, in words.
+    """
+
+    subject: str
+    ok: bool
+    finding: str
+
+
+def verify(target: Path, source: Path | None = None, model: str | None = None) -> list[Check]:
+    """Return what became of a restored file, its input and its model, and of making it again.
+
+    Args:
+        target: the restored file, its record beside it.
+        source: the input, where it is no longer where the record says.
+        model: the model file, likewise.
+
+    Raises:
+        CmudrnError: there is no record, or it is damaged.
+    """
+    record = read_record(target)
+    try:
+        source = source or _beside(target, record["input"]["path"])
+        named = record["model"]["path"]
+        model = model or (named if record["model"]["shipped"] else str(_beside(target, named)))
+        checks = [
+            _check_file("output", target, record["output"]["sha256"]),
+            _check_file("input", source, record["input"]["sha256"]),
+            _check_model(model, record["model"]["sha256"]),
+        ]
+        if all(check.ok for check in checks[1:]):
+            checks.append(_run_again(target, source, model, record))
+        else:
+            checks.append(Check("re-run", False, "not possible without that input and model"))
+        return checks
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CmudrnError(f"The record of {target} is damaged.") from error
+
+
+def _beside(target: Path, recorded: str) -> Path:
+    return Path(os.path.normpath(target.parent / recorded))
+
+
+def _check_file(subject: str, path: Path, sha256: str) -> Check:
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return Check(subject, False, f"{path} cannot be read: {error.strerror}")
+    ok = found == sha256
+    return Check(subject, ok, f"{path} {'is unchanged' if ok else 'has other bytes than recorded'}")
+
+
+def _check_model(model: str, sha256: str) -> Check:
+    try:
+        return _check_file("model", find_model(model), sha256)
+    except CmudrnError as error:
+        return Check("model", False, str(error).rstrip("."))
+
+
+def _run_again(target: Path, source: Path, model: str, record: Mapping[str, Any]) -> Check:
+    settings = record["settings"]
+    engine = open_engine(model, settings["engine"], settings["threads"])
+    depth = (settings["stages"], settings["recursions"])
+    options = Options(
+        Restorer(engine, tile_pixels=settings["tile_pixels"]),
+        strength=settings["strength"],
+        stages=depth[0] if engine.info.adjustable else None,
+        recursions=depth[1] if engine.info.adjustable else None,
+        format=settings["format"],
+        quality=settings["quality"],
+        subsampling=settings["subsampling"],
+        evidence=Provenance(),
+    )
+    data = read_bytes(source)
+    again = restore_bytes(data, options)
+    if again == target.read_bytes():
+        return Check("re-run", True, "gives the same bytes")
+    return Check("re-run", False, f"gives other bytes: {_difference(again, target, record)}")
+
+
+def _difference(again: bytes, target: Path, record: Mapping[str, Any]) -> str:
+    made_with, runs = record["program"]["version"], cmudrn.__version__
+    versions = "" if made_with == runs else f" (made by version {made_with}, this is {runs})"
+    try:
+        old, new = read_picture(target).pixels, read_picture(again).pixels
+    except CmudrnError:
+        return f"the file is no longer a picture{versions}"
+    if old.shape != new.shape or old.dtype != new.dtype:
+        return f"the picture has another size or type{versions}"
+    largest = np.abs(old.astype(np.float64) - new).max()
+    return f"pixels differ by at most {largest:g}{versions}"
