@@ -1,0 +1,70 @@
+"""Presets and settings."""
+
+import pytest
+
+from cmudrn.config import PRESETS, Config, load_config, merge, parse_settings
+from cmudrn.errors import CmudrnError
+
+NAMES = sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_preset_is_whole(name: str) -> None:
+    config = load_config(name)
+    assert config.name == name
+    tasks = {source.task for source in config.data.sources.values()}
+    assert set(config.network.tasks) <= tasks
+
+
+def test_the_faithful_preset_is_the_paper() -> None:
+    config = load_config("cmudrn-paper")
+    assert config.network.stages == config.network.recursions == 3
+    assert config.network.cross_stitch.a == 0.5 and not config.network.fusion.skip
+    assert config.loss.local.squared and config.loss.recurrence.squared
+    assert not config.loss.global_.squared and config.loss.global_.reduction == "sum"
+
+
+def test_settings_are_laid_over_the_preset() -> None:
+    config = load_config("cmudrn", ["network.stages=5", "loss.global.ssim=0.5", "name=mine"])
+    assert (config.network.stages, config.loss.global_.ssim, config.name) == (5, 0.5, "mine")
+
+
+def test_a_preset_file_extends_another(tmp_path) -> None:
+    path = tmp_path / "deep.toml"
+    path.write_text('extends = "drn-rain"\n[network]\nstages = 6\n')
+    config = load_config(str(path))
+    assert (config.name, config.network.kind, config.network.stages) == ("deep", "drn", 6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (["network.stage=3"], "did you mean 'stages'"),
+        (["trainin.steps=3"], "did you mean 'training'"),
+        (["data.sources.clear.wether='x'"], "did you mean 'weather'"),
+        (["network.stages=0"], "network.stages"),
+        (["network.kind=drm"], "network.kind"),
+        (["stages"], "KEY=VALUE"),
+        (["data.sources.rain.dataset='csd:x'"], "exactly one"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_sentence(settings: list[str], sentence: str) -> None:
+    with pytest.raises(CmudrnError, match=sentence) as caught:
+        load_config("cmudrn", settings)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_preset_names_the_known_ones() -> None:
+    with pytest.raises(CmudrnError, match="cmudrn-paper"):
+        load_config("nothing")
+
+
+def test_merging_keeps_what_is_not_changed() -> None:
+    assert merge({"a": {"b": 1, "c": 2}}, {"a": {"c": 3}}) == {"a": {"b": 1, "c": 3}}
+    assert parse_settings(["a.b=1", "a.c='x'"]) == {"a": {"b": 1, "c": "x"}}
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    config = Config(name="x")
+    with pytest.raises(ValueError, match="frozen"):
+        config.name = "y"  # type: ignore[misc]
