@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
+from cmudrn.engines.model_file import make_info
 from cmudrn.errors import CmudrnError
 
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
@@ -66,8 +66,9 @@ class OnnxEngine:
                 key: np.array(value, np.int64)
                 for key, value in zip(("stages", "recursions"), depth, strict=True)
             }
-        tasks = self._info.tasks if branches and len(self._info.tasks) > 1 else ()
-        first = "restored" if self._info.network != "other" else self._session.get_outputs()[0].name
+        outputs = [entry.name for entry in self._session.get_outputs()]
+        tasks = [task for task in self._info.tasks if branches and task in outputs]
+        first = "restored" if self._info.network != "other" else outputs[0]
         try:
             restored, *estimates = self._session.run([first, *tasks], feeds)
         except Exception as error:  # ONNX Runtime's errors have no common type
@@ -103,28 +104,9 @@ class OnnxEngine:
         if recorded is None:
             name = Path(self._path).stem
             return EngineInfo(name, "other", (), 0, 0, False, False, 0, sha256)
-        try:
-            record = json.loads(recorded)
-            if record["format"] != 1:
-                raise CmudrnError(
-                    f"The model {self._path} has format {record['format']}; "
-                    "this version of cmudrn reads format 1."
-                )
-            inputs = {entry.name for entry in self._session.get_inputs()}
-            return EngineInfo(
-                name=str(record["name"]),
-                network=str(record["network"]),
-                tasks=tuple(record["tasks"]),
-                stages=int(record["stages"]),
-                recursions=int(record["recursions"]),
-                elastic=bool(record["elastic"]),
-                adjustable={"stages", "recursions"} <= inputs,
-                parameters=int(record["parameters"]),
-                sha256=sha256,
-                metadata=record,
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise CmudrnError(f"The record inside the model {self._path} is damaged.") from error
+        inputs = {entry.name for entry in self._session.get_inputs()}
+        adjustable = {"stages", "recursions"} <= inputs
+        return make_info(recorded, self._path, sha256, adjustable=adjustable)
 
 
 def _make_session(data: bytes, path: str, threads: int | None) -> Any:

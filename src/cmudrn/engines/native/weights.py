@@ -81,11 +81,11 @@ def _branch(model: ModelFile, prefix: str) -> list[Floats]:
 def _convolution(model: ModelFile, name: str, inputs: int, outputs: int) -> list[Floats]:
     """Return weights as (out, in, 3, 3) and bias; a 1x1 kernel becomes the middle of a 3x3."""
     weight, bias = (model.tensors.get(f"{name}.{part}") for part in ("weight", "bias"))
-    if weight is None or bias is None or bias.shape != (outputs,):
+    if weight is None or bias is None:
         raise CannotRunNatively(f"The model {model.path} has no convolution {name} to run.")
     if weight.shape == (outputs, inputs, 1, 1):
         weight = np.pad(weight, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    if weight.shape != (outputs, inputs, 3, 3):
+    if weight.shape != (outputs, inputs, 3, 3) or bias.shape != (outputs,):
         raise CannotRunNatively(
             f"The native engine runs {CHANNELS} features, not the {name} of {model.path}, "
             f"whose shape is {weight.shape}."

@@ -22,7 +22,9 @@ using cmudrn::Planes;
 using cmudrn::Stream;
 
 bool runs_here(const Kernels& kernels) {
-#if defined(__x86_64__)
+#if defined(CMUDRN_ANY_CPU)
+  return true;
+#elif defined(__x86_64__)
   __builtin_cpu_init();
   if (&kernels == &cmudrn::kAvx2)
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");

@@ -1,0 +1,221 @@
+"""The native engine against ONNX Runtime, on every instruction set that this processor has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cmudrn.engines.native import (
+    CannotRunNatively,
+    NativeEngine,
+    instruction_sets,
+    peak_gflops,
+)
+from cmudrn.engines.onnx import OnnxEngine
+from cmudrn.errors import CmudrnError
+
+torch = pytest.importorskip("torch")
+
+from cmudrn.config import NetworkConfig  # noqa: E402
+from cmudrn.nn.export import export_onnx  # noqa: E402
+from cmudrn.nn.networks import make_network  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    not instruction_sets(), reason="the native engine was not built here (no C++20 compiler)"
+)
+
+STRUCTURES: dict[str, dict[str, object]] = {
+    "paper": {},
+    "drn": {"kind": "drn"},
+    "uneven": {"cross_stitch": {"a": 0.8}},
+    "swapped": {"cross_stitch": {"a": 0.0, "positions": ["rb1"]}},
+    "merged late": {"cross_stitch": {"a": 0.5, "positions": ["rb2"]}},
+    "learned": {"cross_stitch": {"kind": "learned", "a": 0.9}},
+    "learned everywhere": {
+        "cross_stitch": {
+            "kind": "learned", "a": 0.7, "positions": ["in", "rb1", "rb2", "rec", "img"],
+        }
+    },
+    "off": {"cross_stitch": {"kind": "off"}},
+    "small head": {"fusion": {"kernel": 1, "skip": True}},
+    "after the recursions": {"cross_stitch": {"a": 0.5, "positions": ["rec", "img"]}},
+    "three tasks": {"tasks": ["rain", "snow", "haze"], "cross_stitch": {"a": 1 / 3}},
+    "literal": {"text_literal": True},
+}
+
+
+def export(structure: str, folder: Path) -> Path:
+    """Write a network with PyTorch's start values, learned stitches made uneven."""
+    torch.manual_seed(5)
+    config = NetworkConfig.model_validate(STRUCTURES[structure])
+    network, path = make_network(config), folder / f"{structure}.onnx"
+    weights = {
+        name: value + 0.1 * torch.randn_like(value) if "matrix" in name else value
+        for name, value in network.state_dict().items()
+    }
+    export_onnx(config, weights, path, structure.replace(" ", "-"), elastic=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export("paper", tmp_path_factory.mktemp("paper"))
+
+
+@pytest.fixture(params=instruction_sets())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("CMUDRN_NATIVE_ISA", request.param)
+    yield request.param
+
+
+def pictures(height: int, width: int, count: int = 1) -> np.ndarray:
+    return np.random.default_rng(height * width).random((count, 3, height, width), np.float32)
+
+
+def difference(path: Path, batch: np.ndarray, threads: int = 2, **depth: int) -> float:
+    """Return the largest difference from ONNX Runtime over all outputs."""
+    ours = NativeEngine(path, threads)(batch, branches=True, **depth)
+    theirs = OnnxEngine(path, 1)(batch, branches=True, **depth)
+    assert ours.branches.keys() == theirs.branches.keys()
+    pairs = [(ours.restored, theirs.restored)]
+    pairs += [(ours.branches[task], theirs.branches[task]) for task in ours.branches]
+    assert all(a.shape == b.shape and a.dtype == b.dtype for a, b in pairs)
+    return max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("structure", list(STRUCTURES))
+def test_every_structure_equals_onnxruntime(structure: str, isa: str, tmp_path: Path) -> None:
+    path = export(structure, tmp_path)
+    assert NativeEngine(path).isa == isa
+    assert difference(path, pictures(21, 38)) < 1e-5
+    assert difference(path, pictures(12, 9), stages=2, recursions=1) < 1e-5
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    height=st.integers(1, 60), width=st.integers(1, 60), stages=st.integers(1, 3),
+    recursions=st.integers(1, 3), threads=st.integers(1, 3),
+)
+def test_any_size_and_depth_equals_onnxruntime(
+    paper: Path, height: int, width: int, stages: int, recursions: int, threads: int
+) -> None:
+    batch = pictures(height, width)
+    assert difference(paper, batch, threads, stages=stages, recursions=recursions) < 1e-5
+
+
+@pytest.mark.parametrize("height, width", [(40, 1100), (700, 5), (65, 520)])
+def test_many_strips_and_many_steps(paper: Path, isa: str, height: int, width: int) -> None:
+    assert difference(paper, pictures(height, width), stages=2, recursions=2) < 1e-5
+
+
+def test_deep_networks(paper: Path) -> None:
+    assert difference(paper, pictures(33, 29), stages=7, recursions=7) < 1e-5
+
+
+def test_a_batch_is_its_pictures(paper: Path) -> None:
+    batch, engine = pictures(19, 23, count=3), NativeEngine(paper)
+    whole = engine(batch, branches=True)
+    for i, picture in enumerate(batch):
+        alone = engine(picture[None], branches=True)
+        assert np.array_equal(whole.restored[i], alone.restored[0])
+        assert np.array_equal(whole.branches["snow"][i], alone.branches["snow"][0])
+
+
+def test_other_threads_only_round_otherwise(paper: Path) -> None:
+    batch = pictures(31, 600)
+    one = NativeEngine(paper, 1)(batch, branches=True)
+    many = NativeEngine(paper, 5)(batch, branches=True)
+    assert np.abs(one.restored - many.restored).max() < 1e-6
+    assert np.abs(one.branches["rain"] - many.branches["rain"]).max() < 1e-6
+
+
+def test_a_repeated_call_gives_the_same_bits(paper: Path) -> None:
+    engine, batch = NativeEngine(paper, 3), pictures(70, 200)
+    assert np.array_equal(engine(batch).restored, engine(batch).restored)
+
+
+@settings(max_examples=10, deadline=None)
+@given(pieces=st.lists(st.integers(1, 90), min_size=1, max_size=6))
+def test_rows_pushed_in_pieces_give_the_whole_picture(paper: Path, pieces: list[int]) -> None:
+    engine, batch = NativeEngine(paper, 2), pictures(sum(pieces), 37)
+    whole = engine(batch, branches=True, stages=2, recursions=1)
+    ends = np.cumsum(pieces)
+    with engine.stream(
+        sum(pieces), 37, branches=True, stages=2, recursions=1
+    ) as stream:
+        parts = [stream.push(rows) for rows in np.split(batch[0], ends[:-1], axis=1)]
+    joined = np.concatenate([part.restored for part in parts], axis=2)
+    assert np.array_equal(joined, whole.restored)
+    snow = np.concatenate([part.branches["snow"] for part in parts], axis=2)
+    assert np.array_equal(snow, whole.branches["snow"])
+
+
+def test_rows_come_out_before_all_went_in(paper: Path) -> None:
+    engine = NativeEngine(paper)
+    with engine.stream(2000, 16, stages=1, recursions=1) as stream:
+        first = stream.push(pictures(1000, 16)[0])
+        assert first.branches == {}
+        assert 900 < first.restored.shape[2] < 1000
+        last = stream.push(pictures(1000, 16)[0])
+    assert first.restored.shape[2] + last.restored.shape[2] == 2000
+
+
+def test_a_stream_refuses_what_does_not_fit(paper: Path) -> None:
+    with NativeEngine(paper).stream(10, 16) as stream:
+        with pytest.raises(CmudrnError, match="shape"):
+            stream.push(pictures(5, 17)[0])
+        with pytest.raises(CmudrnError, match="10 rows"):
+            stream.push(pictures(11, 16)[0])
+
+
+def test_branches_come_only_when_asked_for(paper: Path) -> None:
+    assert NativeEngine(paper)(pictures(4, 4)).branches == {}
+
+
+def test_info_is_the_same_for_every_engine(paper: Path) -> None:
+    assert NativeEngine(paper).info == OnnxEngine(paper).info
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (0, 3, 8, 8), (1, 3, 0, 8)])
+def test_a_wrong_batch_is_refused(paper: Path, shape: tuple[int, ...]) -> None:
+    with pytest.raises(CmudrnError, match="shape"):
+        NativeEngine(paper)(np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("depth", [{"stages": 0}, {"recursions": 65}, {"stages": 1000}])
+def test_a_wrong_depth_is_refused(paper: Path, depth: dict[str, int]) -> None:
+    with pytest.raises(CmudrnError, match="[Ss]tages"):
+        NativeEngine(paper)(pictures(4, 4), **depth)
+
+
+def test_another_width_or_a_foreign_model_is_left_to_onnxruntime(
+    tiny_model: Path, foreign_model: Path
+) -> None:
+    with pytest.raises(CannotRunNatively, match="16 features"):
+        NativeEngine(tiny_model)
+    with pytest.raises(CannotRunNatively, match="not one of this project"):
+        NativeEngine(foreign_model)
+
+
+def test_it_can_be_switched_off(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMUDRN_NO_NATIVE", "1")
+    assert instruction_sets() == ()
+    with pytest.raises(CannotRunNatively, match="switched off"):
+        NativeEngine(paper)
+
+
+def test_an_unknown_instruction_set_is_refused(
+    paper: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CMUDRN_NATIVE_ISA", "mmx")
+    with pytest.raises(CmudrnError, match="mmx"):
+        NativeEngine(paper)
+
+
+def test_the_peak_is_above_one_operation_a_nanosecond(isa: str) -> None:
+    assert peak_gflops(rounds=100_000, threads=1) > 1
