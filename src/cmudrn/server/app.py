@@ -90,7 +90,8 @@ def create_app(
     app.add_api_route("/models", service.models_list, **description.MODELS)
     app.add_api_route("/health", service.health, **description.HEALTH)
     app.add_api_route("/metrics", service.metrics_text, **description.METRICS)
-    for route, file in (("/", "index.html"), ("/app.js", "app.js"), ("/style.css", "style.css")):
+    for file in ("index.html", "app.js", "style.css", "icon.svg"):
+        route = "/" if file == "index.html" else f"/{file}"
         endpoint = functools.partial(_page, PAGE / file)
         app.add_api_route(route, endpoint, include_in_schema=False, response_model=None)
     return Guard(app, hosts, drain_bytes=2 * limits.bytes)

@@ -1,0 +1,350 @@
+// Restores photos with the server that sent this page. The server's bytes are what is saved.
+
+const byId = (id) => document.getElementById(id);
+const [drop, files, problem, work, stage] = ["drop", "files", "problem", "work", "stage"].map(byId);
+const [before, after, split, strength, speed] =
+  ["before", "after", "split", "strength", "speed"].map(byId);
+
+const VIEW_NAMES = {
+  restored: "Restored",
+  removed: "What was removed",
+  rain: "Rain removed",
+  snow: "Snow removed",
+};
+const SPEED_NAMES = ["Quick", "Medium", "Full"];
+const WAITS = 20; // tries while the server is busy
+
+const items = []; // one per photo, in the order they came
+let current = null;
+let server = null; // the answer of /models
+let view = "restored";
+let running = null; // the photo being restored, and how to stop it
+
+// --- what the server offers -------------------------------------------------------------
+
+async function greet() {
+  const answer = await fetch("models");
+  if (!answer.ok) throw new Error(await sentenceOf(answer));
+  server = await answer.json();
+  const model = theModel();
+  byId("model").textContent =
+    `Model ${model.name}, ${model.parameters.toLocaleString("en")} parameters.`;
+  byId("speed-dial").hidden = !model.adjustable;
+}
+
+const theModel = () => server.models.find((model) => model.name === server.default);
+
+// The dials as parameters of a request; the model's own depth is left unsaid.
+function depth() {
+  const model = theModel();
+  const level = Number(speed.value);
+  if (!model.adjustable || level === 2) return {};
+  return level === 1
+    ? { stages: Math.max(1, model.stages - 1), recursions: Math.max(1, model.recursions - 1) }
+    : { stages: 1, recursions: 1 };
+}
+
+// --- photos coming in ---------------------------------------------------------------------
+
+async function add(list) {
+  const photos = [...list].filter((file) => file instanceof File);
+  if (!photos.length) return;
+  say("");
+  for (const file of photos) {
+    const item = { file, name: file.name || "pasted.png", state: "waiting", url: null };
+    const refusal = refuse(item);
+    if (refusal) {
+      say(refusal);
+      continue;
+    }
+    items.push(item);
+    item.shown = await look(item, file);
+    addToStrip(item);
+    if (!current || current.state === "failed") select(item);
+  }
+  draw();
+  pump();
+}
+
+function refuse({ name, file }) {
+  if (server && file.size > server.limits.bytes) {
+    const limit = Math.floor(server.limits.bytes / 2 ** 20);
+    return `${name} is larger than ${limit} MB, the most this server takes.`;
+  }
+  return file.size ? "" : `${name} is empty.`;
+}
+
+// Finds out whether the browser can show a photo (it cannot show TIFF), and how large it is.
+async function look(item, blob) {
+  const url = URL.createObjectURL(blob);
+  const image = new Image();
+  image.src = url;
+  try {
+    await image.decode();
+    item.url = url;
+    item.pixels = image.naturalWidth * image.naturalHeight;
+    return true;
+  } catch {
+    URL.revokeObjectURL(url);
+    return false;
+  }
+}
+
+// --- asking the server ----------------------------------------------------------------------
+
+async function ask(item, parameters, signal) {
+  for (let tries = 1; ; tries += 1) {
+    const query = new URLSearchParams(parameters);
+    const answer = await fetch(`restore?${query}`, { method: "POST", body: item.file, signal });
+    if (answer.ok) return answer;
+    if (answer.status !== 503 || tries === WAITS) throw new Error(await sentenceOf(answer));
+    status(`The server is busy; ${item.name} waits its turn.`);
+    await pause(Number(answer.headers.get("Retry-After")) || 1, signal);
+  }
+}
+
+async function sentenceOf(answer) {
+  const told = await answer.json().catch(() => null);
+  return told?.detail ?? `The server answered ${answer.status}.`;
+}
+
+const pause = (seconds, signal) =>
+  new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, 1000 * seconds);
+    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)));
+  });
+
+// Restores photos one after another, the one on show first.
+async function pump() {
+  if (running) return;
+  const needs = (item) => item.state === "waiting" || item.state === "stale";
+  const item = current && needs(current) ? current : items.find(needs);
+  if (!item) return;
+  running = { item, stop: new AbortController() };
+  item.state = "working";
+  draw();
+  try {
+    await restore(item, running.stop.signal);
+    item.state = item.state === "working" ? "done" : item.state;
+  } catch (error) {
+    const stopped = running.stop.signal.aborted;
+    // A photo that was stopped because a dial moved is asked for again.
+    if (item.state === "working") item.state = stopped ? "stopped" : "failed";
+    item.message = stopped ? "Stopped." : explain(error);
+    if (item.state === "failed") say(`${item.name}: ${item.message}`);
+  }
+  running = null;
+  draw();
+  pump();
+}
+
+const explain = (error) =>
+  error instanceof TypeError ? "The server cannot be reached; is it still running?" : error.message;
+
+async function restore(item, signal) {
+  const started = performance.now();
+  if (!item.shown && !item.url) {
+    const preview = await ask(item, { strength: 0, format: "png" }, signal);
+    await look(item, await preview.blob());
+  }
+  const layered = item.pixels <= server.limits.layer_pixels;
+  const parameters = { ...depth(), view: layered ? "all" : "restored" };
+  if (!item.shown) parameters.format = "png";
+  const answer = await ask(item, parameters, signal);
+  const parts = layered ? await answer.formData() : new Map([["restored", await answer.blob()]]);
+  forget(item);
+  item.report = parts.has("report") ? JSON.parse(await parts.get("report").text()) : {};
+  item.views = {};
+  for (const [name, part] of parts) {
+    if (name !== "report") item.views[name] = URL.createObjectURL(part);
+  }
+  // At full strength, and in the photo's own format, this is the file to save.
+  item.saved = item.shown ? { 100: parts.get("restored") } : {};
+  item.seconds = (performance.now() - started) / 1000;
+}
+
+function forget(item) {
+  Object.values(item.views ?? {}).forEach((url) => URL.revokeObjectURL(url));
+  item.views = null;
+}
+
+// --- saving -----------------------------------------------------------------------------------
+
+async function save(item) {
+  const percent = strength.value;
+  if (!item.saved[percent]) {
+    status(`Preparing ${item.name} …`);
+    const parameters = { ...depth(), strength: percent / 100 };
+    const answer = await ask(item, parameters, new AbortController().signal);
+    item.saved[percent] = await answer.blob();
+  }
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(item.saved[percent]);
+  link.download = savedName(item.name);
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  status(`Saved ${link.download}.`);
+}
+
+const savedName = (name) => name.replace(/(\.[^.]*)?$/, (suffix) => `.restored${suffix}`);
+
+async function saveAll(list) {
+  try {
+    for (const item of list) await save(item);
+  } catch (error) {
+    say(explain(error));
+  }
+}
+
+// --- showing ------------------------------------------------------------------------------------
+
+function select(item) {
+  current = item;
+  draw();
+  pump();
+}
+
+function say(sentence) {
+  problem.textContent = sentence;
+  problem.hidden = !sentence;
+}
+
+const status = (sentence) => (byId("status").textContent = sentence);
+
+function draw() {
+  document.body.classList.toggle("started", Boolean(current));
+  work.hidden = !current;
+  items.forEach(drawThumbnail);
+  if (!current) return;
+  const busy = current.state === "working" || current.state === "waiting";
+  stage.classList.toggle("empty", !current.views);
+  stage.classList.toggle("busy", busy);
+  show(before, current.url, `The original ${current.name}`);
+  drawViews();
+  drawAfter();
+  byId("progress").hidden = byId("cancel").hidden = !running;
+  byId("download").disabled = current.state !== "done";
+  const done = items.filter((item) => item.state === "done");
+  byId("download-all").hidden = items.length < 2;
+  byId("download-all").disabled = !done.length;
+  byId("download-all").textContent = `Download all ${done.length}`;
+  status(describe());
+}
+
+function describe() {
+  const place = running ? items.indexOf(running.item) + 1 : 0;
+  if (running) return `Restoring ${running.item.name} (${place} of ${items.length}) …`;
+  if (current.state !== "done") return current.message ?? "";
+  const parts = [`${current.name} in ${current.seconds.toFixed(1)} s.`];
+  if (current.report.weather) parts.push(weather(current.report.weather));
+  return [...parts, ...(current.report.notes ?? [])].join(" ");
+}
+
+const weather = (scores) =>
+  `Weather: ${Object.entries(scores)
+    .map(([name, score]) => `${name} ${Math.round(100 * score)} %`)
+    .join(", ")}.`;
+
+function show(image, url, alt) {
+  image.hidden = !url;
+  if (url && image.src !== url) image.src = url;
+  image.alt = alt;
+}
+
+function drawViews() {
+  const names = Object.keys(VIEW_NAMES).filter((name) => !current.views || current.views[name]);
+  if (!names.includes(view)) view = "restored";
+  const choices = byId("views");
+  if (choices.dataset.names !== String(names)) {
+    choices.dataset.names = names;
+    choices.replaceChildren(...names.map(choice));
+  }
+  for (const input of choices.querySelectorAll("input")) input.checked = input.value === view;
+}
+
+function choice(name) {
+  const label = document.createElement("label");
+  const input = Object.assign(document.createElement("input"), {
+    type: "radio", name: "view", value: name,
+  });
+  input.addEventListener("change", () => ((view = name), drawAfter()));
+  label.append(input, VIEW_NAMES[name]);
+  return label;
+}
+
+function drawAfter() {
+  const map = view !== "restored";
+  const name = VIEW_NAMES[view];
+  show(after, current.views?.[view], map ? `${name}: bright where it was` : name);
+  after.classList.toggle("map", map);
+  // The strength mixes the restored photo with the original below it, as the server does.
+  after.style.opacity = map ? 1 : strength.value / 100;
+  byId("after-tag").textContent = name;
+  byId("strength-text").textContent = `${strength.value} %`;
+  byId("speed-text").textContent = SPEED_NAMES[speed.value];
+  speed.setAttribute("aria-valuetext", SPEED_NAMES[speed.value]);
+  stage.querySelector(".frame").style.setProperty("--split", `${split.value}%`);
+  split.setAttribute("aria-valuetext", `original on the left ${split.value} percent`);
+}
+
+function addToStrip(item) {
+  const button = Object.assign(document.createElement("button"), { type: "button" });
+  const image = Object.assign(document.createElement("img"), { alt: "" });
+  const text = document.createElement("span");
+  button.append(image, text);
+  button.addEventListener("click", () => select(item));
+  const entry = document.createElement("li");
+  entry.append(button);
+  byId("strip").append(entry);
+  item.thumbnail = { button, image, text };
+}
+
+const MARKS = { done: "✓", failed: "✕", working: "…", waiting: "…", stale: "…", stopped: "–" };
+const STATES = { done: "restored", failed: "failed", stopped: "stopped" };
+
+function drawThumbnail(item) {
+  const { button, image, text } = item.thumbnail;
+  show(image, item.url, "");
+  text.textContent = `${MARKS[item.state]} ${item.name}`;
+  button.setAttribute("aria-label", `${item.name}, ${STATES[item.state] ?? "waiting"}`);
+  button.setAttribute("aria-current", item === current);
+  button.title = item.name;
+}
+
+// --- listening ------------------------------------------------------------------------------------
+
+files.addEventListener("change", () => add(files.files).then(() => (files.value = "")));
+document.addEventListener("paste", (event) => add(event.clipboardData.files));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  drop.classList.add("over");
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) drop.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  drop.classList.remove("over");
+  add(event.dataTransfer.files);
+});
+
+split.addEventListener("input", drawAfter);
+strength.addEventListener("input", drawAfter);
+speed.addEventListener("input", drawAfter);
+speed.addEventListener("change", () => {
+  for (const item of items) {
+    if (["done", "working", "stopped"].includes(item.state)) item.state = "stale";
+  }
+  running?.stop.abort(new Error("The dial moved."));
+  pump();
+});
+byId("actual").addEventListener("change", (event) => {
+  stage.classList.toggle("actual", event.target.checked);
+});
+byId("cancel").addEventListener("click", () => running?.stop.abort(new Error("Stopped.")));
+byId("download").addEventListener("click", () => saveAll([current]));
+byId("download-all").addEventListener("click", () =>
+  saveAll(items.filter((item) => item.state === "done")),
+);
+
+greet().catch((error) => say(explain(error)));
