@@ -1,0 +1,190 @@
+"""The page in a real browser, as a person uses it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Download, Locator, Page, expect
+
+from cmudrn.image import read_picture
+
+DONE = ".strip button[aria-label$=restored]"
+
+
+def choose(page: Page, *paths: Path) -> None:
+    done = page.locator(DONE).count()
+    page.set_input_files("#files", list(paths))
+    page.locator(DONE).nth(done + len(paths) - 1).wait_for()
+
+
+def download(page: Page) -> Download:
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="Download", exact=True).click()
+    return caught.value
+
+
+def brightness(locator: Locator, x: float, y: float) -> float:
+    """Return the mean grey of 4 x 4 screen pixels at a place given as fractions."""
+    import pyvips
+
+    shot = pyvips.Image.new_from_buffer(locator.screenshot(), "")
+    area = shot.crop(int(x * shot.width), int(y * shot.height), 4, 4)
+    return area.extract_band(0, n=3).avg()
+
+
+def test_one_photo_from_choice_to_file(page: Page, photos: dict[str, Path], address: str) -> None:
+    choose(page, photos["jpeg"])
+    saved = download(page)
+    assert saved.suggested_filename == "photo.restored.jpeg"
+    data = Path(saved.path()).read_bytes()
+    asked = httpx.post(f"{address}/restore", content=photos["jpeg"].read_bytes())
+    assert data == asked.content
+    assert "A. Photographer" in str(read_picture(data).metadata["exif-ifd0-Artist"])
+
+
+def test_the_slider_parts_before_and_after(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["png"])
+    frame = page.locator(".frame")
+    slider = page.get_by_label("Where the original ends")
+    seen = {}
+    for place in (0, 100):
+        slider.fill(str(place))
+        page.wait_for_timeout(250)
+        seen[place] = brightness(frame, 0.25, 0.75)
+    assert seen[100] - seen[0] == pytest.approx(0.2 * 255, abs=4)
+
+
+def test_what_was_removed_is_the_third_view(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["png"])
+    page.get_by_text("Rain removed").click()
+    page.wait_for_timeout(250)
+    shown = brightness(page.locator(".frame"), 0.75, 0.75)
+    assert shown == pytest.approx(2.5 * 0.1 * 255, abs=6)  # brightened to be seen
+    expect(page.locator("#after")).to_have_attribute("alt", "Rain removed: bright where it was")
+
+
+def test_the_strength_is_seen_and_saved(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["png"])
+    page.get_by_label("Strength").fill("50")
+    page.wait_for_timeout(250)
+    original = read_picture(photos["png"].read_bytes()).pixels.astype(int)
+    saved = read_picture(Path(download(page).path()).read_bytes()).pixels.astype(int)
+    np.testing.assert_allclose(original - saved, 0.1 * 255, atol=1)
+    row = int(0.75 * original.shape[0])
+    shown = brightness(page.locator(".frame"), 0.75, 0.75)
+    assert shown == pytest.approx(saved[row].mean(), abs=4)
+
+
+def test_the_speed_dial_asks_for_a_shallower_network(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["png"])
+    with page.expect_request("**/restore?*") as caught:
+        page.get_by_label("Thoroughness").fill("0")
+        page.get_by_label("Thoroughness").dispatch_event("change")
+    assert "stages=1&recursions=1" in caught.value.url
+    page.locator(DONE).wait_for()
+
+
+def test_several_photos_and_a_bad_one(page: Page, photos: dict[str, Path]) -> None:
+    page.set_input_files("#files", [photos["jpeg"], photos["damaged"], photos["png"]])
+    page.locator(DONE).nth(1).wait_for()
+    expect(page.get_by_role("alert")).to_contain_text("damaged.png: ")
+    expect(page.get_by_role("button", name="Download all 2")).to_be_enabled()
+    with page.expect_download(lambda one: "png" in one.suggested_filename):
+        page.get_by_role("button", name="Download all 2").click()
+
+
+def test_a_tiff_is_shown_and_comes_back_as_a_tiff(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["tiff"])
+    expect(page.locator("#before")).to_have_js_property("naturalWidth", 120)
+    saved = read_picture(Path(download(page).path()).read_bytes())
+    assert (saved.format, saved.pixels.dtype) == ("tiff", np.uint16)
+
+
+@pytest.mark.parametrize("event", ["drop", "paste"])
+def test_photos_are_dropped_and_pasted(page: Page, photos: dict[str, Path], event: str) -> None:
+    data = base64.b64encode(photos["png"].read_bytes()).decode()
+    page.evaluate(
+        """([event, data]) => {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], "given.png", { type: "image/png" }));
+            document.dispatchEvent(event === "drop"
+                ? new DragEvent("drop", { dataTransfer: transfer, bubbles: true })
+                : new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true }));
+        }""",
+        [event, data],
+    )
+    page.locator(DONE).wait_for()
+    expect(page.locator("#status")).to_contain_text("given.png")
+
+
+def test_the_keyboard_does_it_all(page: Page, photos: dict[str, Path]) -> None:
+    page.keyboard.press("Tab")
+    expect(page.locator("#files")).to_be_focused()
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Space")
+    chooser.value.set_files(photos["png"])
+    page.locator(DONE).wait_for()
+    page.keyboard.press("Tab")
+    expect(page.locator("#split")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#split")).to_have_value("51")
+    page.keyboard.press("Tab")
+    with page.expect_download():
+        page.keyboard.press("Enter")
+
+
+def test_a_lost_server_is_told(page: Page, photos: dict[str, Path]) -> None:
+    page.route("**/restore?*", lambda route: route.abort())
+    page.set_input_files("#files", photos["png"])
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+
+
+def test_a_busy_server_is_waited_for(page: Page, photos: dict[str, Path]) -> None:
+    answers = iter([503])
+
+    def busy_once(route) -> None:
+        if next(answers, None):
+            route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "Busy."})
+        else:
+            route.continue_()
+
+    page.route("**/restore?*", busy_once)
+    page.set_input_files("#files", photos["png"])
+    expect(page.locator("#status")).to_contain_text("busy")
+    page.locator(DONE).wait_for()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (390, 844), (640, 400), (1280, 800)])
+def test_nothing_is_cut_off_sideways(
+    page: Page, photos: dict[str, Path], width: int, height: int
+) -> None:
+    # 640 x 400 is a window of 1280 x 800 at 200 % zoom.
+    page.set_viewport_size({"width": width, "height": height})
+    choose(page, photos["jpeg"])
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in ("Download", "Choose photos"):
+        box = page.get_by_text(name, exact=True).bounding_box()
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility(
+    browser: Browser, address: str, photos: dict[str, Path], scheme: str
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
+    # axe has to be injected; the policy that forbids it is tested elsewhere.
+    with browser.new_context(color_scheme=scheme, bypass_csp=True) as context:
+        page = context.new_page()
+        page.goto(address)
+        empty = axe.Axe().run(page)
+        choose(page, photos["jpeg"], photos["png"])
+        page.wait_for_timeout(250)
+        full = axe.Axe().run(page)
+    assert empty.response["passes"] and full.response["passes"]
+    found = empty.response["violations"] + full.response["violations"]
+    assert found == [], empty.generate_report() + full.generate_report()
