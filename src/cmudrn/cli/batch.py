@@ -1,0 +1,68 @@
+"""`cmudrn batch`: many files, on this machine or many."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.cluster.job import OnOutcome, Progress
+    from cmudrn.cluster.work import Outcome
+
+
+@app.command()
+def batch(
+    source: Annotated[str, typer.Argument(help="Folder: a path or an fsspec address (s3://).")],
+    target: Annotated[str, typer.Argument(help="Folder for the results, likewise.")],
+    model: Annotated[str, typer.Option(help="Shipped name or .onnx file.")] = "cmudrn",
+    strength: Annotated[float, typer.Option(help="0 nothing, 1 all.")] = 1.0,
+    stages: Annotated[int | None, typer.Option(help="Outer loop; fewer is faster.")] = None,
+    recursions: Annotated[int | None, typer.Option(help="Inner loop; fewer is faster.")] = None,
+    quality: Annotated[int | None, typer.Option(help="Of JPEG and WebP, 1 to 100.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Engines at once; 0 is one a core.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads of each engine.")] = 1,
+    tries: Annotated[int, typer.Option(min=1, help="For a file that cannot be reached.")] = 3,
+    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; none is alone.")] = None,
+) -> None:
+    """Restore a folder with many workers; run it again and it goes on where it stopped."""
+    try:
+        import fsspec  # noqa: F401
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise CmudrnError("Batches need more packages: pip install 'cmudrn[cluster]'.") from error
+    from cmudrn.cluster.job import FOLDER, Job, run_job
+
+    job = Job(
+        source, target, model, strength, stages, recursions, quality,
+        workers, threads, tries, address,
+    )  # fmt: skip
+    progress = run_job(job, _teller())
+    earlier = f", {progress.before} were done before" if progress.before else ""
+    typer.echo(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
+    if progress.bad:
+        raise CmudrnError(
+            f"{len(progress.bad)} of {progress.total} files could not be restored; "
+            f"{target}/{FOLDER}/bad.json lists them."
+        )
+
+
+def _teller() -> OnOutcome:
+    """Return a function that prints bad files at once and the progress now and then."""
+    period = 1.0 if sys.stderr.isatty() else 10.0
+    last = time.monotonic()
+
+    def tell(outcome: Outcome, progress: Progress) -> None:
+        nonlocal last
+        if outcome.state == "bad":
+            print(f"bad: {outcome.reason}", file=sys.stderr)
+        if time.monotonic() - last >= period:
+            last = time.monotonic()
+            print(progress, file=sys.stderr, flush=True)
+
+    return tell

@@ -1,0 +1,256 @@
+"""A folder restored by Ray workers, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cmudrn.cluster.ledger import FOLDER, Ledger, Task
+from cmudrn.cluster.work import Outcome, Settings, Worker, open_folder
+from cmudrn.engines import find_model, open_engine
+from cmudrn.engines.engine import available_cores, check_depth
+from cmudrn.errors import CmudrnError
+from cmudrn.image import SUFFIXES
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
+
+import ray  # noqa: E402
+import ray.data  # noqa: E402
+
+OBJECT_STORE_BYTES = 80 << 20
+"""Ray's shared memory; only names travel through it, never pictures."""
+
+MAX_BLOCKS = 5000
+"""Most pieces a job is cut into: each costs Ray some milliseconds."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to restore, and how.
+
+    Attributes:
+        source: folder, as a path or an fsspec address.
+        target: folder, as a path or an fsspec address; the tree of the source is kept.
+        model: a shipped model's name, or the path of a model file.
+        strength: 0 to 1.
+        stages: T; None is the model's own.
+        recursions: S; None is the model's own.
+        quality: of JPEG and WebP; None is the program's own.
+        workers: engines at work at once; 0 is one for every core of this machine.
+        threads: processor threads of each engine.
+        tries: how often a file is tried that cannot be read or written, or ends its worker.
+        address: of a Ray cluster; None is this machine alone.
+    """
+
+    source: str
+    target: str
+    model: str = "cmudrn"
+    strength: float = 1.0
+    stages: int | None = None
+    recursions: int | None = None
+    quality: int | None = None
+    workers: int = 0
+    threads: int = 1
+    tries: int = 3
+    address: str | None = None
+
+
+@dataclass
+class Progress:
+    """How far a job is; `fraction` and the rates are over the files of this run.
+
+    Attributes:
+        total: files to do in this run.
+        before: files that an earlier run had done.
+        done: files restored.
+        bad: name -> why it was not restored.
+        pixels: restored.
+        started: on the monotonic clock, seconds.
+    """
+
+    total: int
+    before: int = 0
+    done: int = 0
+    bad: dict[str, str] = field(default_factory=dict)
+    pixels: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one file."""
+        if outcome.state == "bad":
+            self.bad[outcome.name] = outcome.reason
+        else:
+            self.done += 1
+            self.pixels += outcome.pixels
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of this run."""
+        return time.monotonic() - self.started
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated from the mean so far; infinite before the first file."""
+        handled = self.done + len(self.bad)
+        return self.seconds * (self.total - handled) / handled if handled else float("inf")
+
+    def __str__(self) -> str:
+        rate = self.done / self.seconds
+        megapixels = self.pixels / self.seconds / 1e6
+        handled = self.done + len(self.bad)
+        left = f"{self.seconds_left:.0f} s left" if handled else "starting"
+        return (
+            f"{handled} of {self.total} files, {len(self.bad)} bad, "
+            f"{rate:.2f} files/s, {megapixels:.2f} megapixels/s, {left}"
+        )
+
+
+OnOutcome = Callable[[Outcome, Progress], None]
+
+
+def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
+    """Restore every picture of a folder that is not done yet, and return what came of it.
+
+    A file is done once: its result appears whole, then the ledger says so. A job that was killed
+    goes on when it is run again; bad files are listed and tried again by the next run.
+
+    Args:
+        job: what to restore.
+        on_outcome: called for each file when it is done or known to be bad.
+
+    Raises:
+        CmudrnError: the folders, the model or the cluster cannot be used.
+    """
+    model = find_model(job.model).read_bytes()
+    settings = _settings(job, model)
+    files, target = open_folder(job.target)
+    ledger = Ledger(files, target, settings.key)
+    tasks = list_tasks(job.source, job.target)
+    done = ledger.done(tasks)
+    progress = Progress(len(tasks) - len(done), before=len(done))
+    left = [task for task in tasks if task not in done]
+    for outcome in _outcomes(job, left, model, settings):
+        progress.add(outcome)
+        if on_outcome:
+            on_outcome(outcome, progress)
+    ledger.write_bad(progress.bad)
+    return progress
+
+
+def list_tasks(source: str, target: str) -> list[Task]:
+    """Return the pictures below the source in order of their names.
+
+    Raises:
+        CmudrnError: there is no such folder, it holds no picture, or it is the target itself.
+    """
+    files, folder = open_folder(source)
+    target_files, target_folder = open_folder(target)
+    same_system = type(files) is type(target_files)
+    if same_system and folder == target_folder:
+        raise CmudrnError("The target has to be another folder than the source.")
+    if not files.isdir(folder):
+        raise CmudrnError(f"There is no folder {source}.")
+    tasks = []
+    for path, entry in sorted(files.find(folder, detail=True).items()):
+        if same_system and path.startswith(f"{target_folder}/"):
+            continue
+        name = path[len(folder) :].lstrip("/")
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and Path(name).suffix.lower() in SUFFIXES:
+            tasks.append(Task(name, _version(entry)))
+    if not tasks:
+        raise CmudrnError(f"There is no picture in {source}.")
+    return tasks
+
+
+def _version(entry: dict[str, Any]) -> str:
+    ages = (entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    return f"{entry.get('size')} {next((age for age in ages if age is not None), '')}"
+
+
+def _settings(job: Job, model: bytes) -> Settings:
+    if not 0 <= job.strength <= 1:
+        raise CmudrnError(f"A strength runs from 0 to 1; it is {job.strength}.")
+    check_depth(open_engine(job.model, threads=1).info, job.stages, job.recursions)
+    sha256 = hashlib.sha256(model).hexdigest()
+    return Settings(sha256, job.strength, job.stages, job.recursions, job.quality)
+
+
+class _RayWorker:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self._worker = Worker(**options)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return asdict(self._worker.restore(Task(row["name"], row["version"])))
+
+
+def _outcomes(job: Job, tasks: list[Task], model: bytes, settings: Settings) -> Iterator[Outcome]:
+    if not tasks:
+        return
+    options = {
+        "source": job.source,
+        "target": job.target,
+        "model": model,
+        "settings": settings,
+        "tries": job.tries,
+        "threads": job.threads,
+    }
+    workers = min(job.workers or max(1, available_cores() // job.threads), len(tasks))
+    with _ray(job, workers):
+        rows = ray.data.from_items(
+            [asdict(task) for task in tasks], override_num_blocks=min(len(tasks), MAX_BLOCKS)
+        )
+        outcomes = rows.map(
+            _RayWorker,
+            fn_constructor_args=(options,),
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=job.threads,
+        )
+        for row in outcomes.iter_rows():
+            yield Outcome(**row)
+
+
+@contextlib.contextmanager
+def _ray(job: Job, workers: int) -> Iterator[None]:
+    """Connect to the cluster, or start Ray on this machine for the length of the job."""
+    if ray.is_initialized():
+        _quiet()
+        yield
+        return
+    local = {
+        "num_cpus": workers * job.threads,
+        "object_store_memory": OBJECT_STORE_BYTES,
+        "include_dashboard": False,
+    }
+    try:
+        ray.init(
+            address=job.address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if job.address else local),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CmudrnError(f"Cannot start or reach the cluster: {reason}.") from error
+    try:
+        _quiet()
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _quiet() -> None:
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+__all__ = ["FOLDER", "Job", "Progress", "list_tasks", "run_job"]

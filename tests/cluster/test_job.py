@@ -1,0 +1,120 @@
+"""Whole jobs on a local Ray cluster of two workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ray = pytest.importorskip("ray", reason="the cluster extra is not installed")
+
+import cmudrn  # noqa: E402
+from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job  # noqa: E402
+from cmudrn.cluster.work import Outcome  # noqa: E402
+from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.image import Picture, read_picture, write_picture  # noqa: E402
+
+FILES = 24
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, object_store_memory=80 << 20,
+        log_to_driver=False, logging_level="ERROR",
+    )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def job(cluster: None, tmp_path: Path, darkening_model: Path) -> Job:
+    rng = np.random.default_rng(8)
+    for number in range(FILES):
+        path = tmp_path / "in" / f"{number % 3}" / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(100, 255, (160, 240, 3), dtype=np.uint8)
+        write_picture(Picture(pixels, format="png"), path)
+    return Job(str(tmp_path / "in"), str(tmp_path / "out"), str(darkening_model), workers=2)
+
+
+def results(job: Job) -> dict[str, bytes]:
+    folder = Path(job.target)
+    found = (path for path in folder.rglob("*") if path.is_file() and FOLDER not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def records(job: Job) -> list[dict[str, object]]:
+    folder = Path(job.target) / FOLDER / "done"
+    return [json.loads(path.read_bytes()) for path in folder.rglob("*.json")]
+
+
+def test_one_worker_killed_in_mid_job_every_file_done_once(job: Job) -> None:
+    seen: list[Outcome] = []
+    killed: list[str] = []
+
+    def kill_one(outcome: Outcome, _: Progress) -> None:
+        seen.append(outcome)
+        if len(seen) == 4 and outcome.worker:
+            os.kill(int(outcome.worker.rpartition(":")[2]), signal.SIGKILL)
+            killed.append(outcome.worker)
+
+    progress = run_job(job, kill_one)
+    assert killed
+    assert (progress.done, progress.bad) == (FILES, {})
+    assert Counter(outcome.name for outcome in seen).most_common(1)[0][1] == 1
+    names = {task.name for task in list_tasks(job.source, job.target)}
+    assert set(results(job)) == names == {record["name"] for record in records(job)}
+    assert len(records(job)) == FILES
+    name = min(names)
+    expected = cmudrn.load(job.model)(read_picture(Path(job.source, name)).pixels)
+    np.testing.assert_array_equal(read_picture(Path(job.target, name)).pixels, expected)
+
+
+def test_a_stopped_job_goes_on(job: Job) -> None:
+    def stop(_: Outcome, progress: Progress) -> None:
+        if progress.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job, stop)
+    half = {path: Path(job.target, path).stat().st_mtime_ns for path in results(job)}
+    assert 5 <= len(half)
+    progress = run_job(job)
+    assert progress.before >= 5 and progress.before + progress.done == FILES
+    assert len(results(job)) == len(records(job)) == FILES
+    again = run_job(job)
+    assert (again.before, again.total) == (FILES, 0)
+
+
+def test_bad_files_are_listed_and_not_fatal(job: Job) -> None:
+    good = sorted(Path(job.source).rglob("*.png"))
+    good[3].write_bytes(good[3].read_bytes()[:100])
+    good[4].write_bytes(b"")
+    progress = run_job(job)
+    assert progress.done == FILES - 2
+    listed = json.loads((Path(job.target) / FOLDER / "bad.json").read_bytes())
+    names = {str(path.relative_to(job.source)) for path in good[3:5]}
+    assert set(listed) == set(progress.bad) == names
+    assert all(reason.endswith(".") for reason in listed.values())
+
+
+def test_impossible_jobs_get_one_sentence(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for wrong in (
+        {"source": str(tmp_path / "none")},
+        {"source": str(tmp_path / "empty")},
+        {"target": job.source},
+        {"strength": 2.0},
+        {"stages": 0},
+        {"model": "none"},
+    ):
+        with pytest.raises(CmudrnError, match=r"\.$"):
+            run_job(replace(job, **wrong))

@@ -1,0 +1,117 @@
+"""One worker and its ledger, on a file system in memory: no Ray, no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+fsspec = pytest.importorskip("fsspec", reason="the cluster extra is not installed")
+
+import cmudrn  # noqa: E402
+from cmudrn.cluster.ledger import FOLDER, Ledger, Task  # noqa: E402
+from cmudrn.cluster.work import Settings, Worker, open_folder, write_whole  # noqa: E402
+from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
+
+SETTINGS = Settings("0" * 64)
+
+
+@pytest.fixture
+def memory():
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs[:] = [""]
+
+
+@pytest.fixture
+def worker(memory, darkening_model: Path) -> Worker:
+    model = darkening_model.read_bytes()
+    return Worker("memory://in", "memory://out", model, SETTINGS, tries=3, retry_seconds=0)
+
+
+def put(memory, name: str, seed: int = 0) -> np.ndarray:
+    pixels = np.random.default_rng(seed).integers(100, 255, (20, 30, 3), dtype=np.uint8)
+    memory.pipe_file(f"/in/{name}", encode_picture(Picture(pixels, format="png")))
+    return pixels
+
+
+def test_a_file_is_restored_once(memory, worker: Worker, darkening_model: Path) -> None:
+    pixels, task = put(memory, "a/ä b.png"), Task("a/ä b.png", "1")
+    outcome = worker.restore(task)
+    assert (outcome.state, outcome.pixels) == ("done", 600)
+    restored = read_picture(memory.cat_file("/out/a/ä b.png")).pixels
+    np.testing.assert_array_equal(restored, cmudrn.load(darkening_model)(pixels))
+    assert worker.restore(task).state == "already"
+
+
+def test_the_ledger_knows_source_and_settings(memory, worker: Worker) -> None:
+    put(memory, "a.png")
+    old, new = Task("a.png", "1"), Task("a.png", "2")
+    worker.restore(old)
+    ledger = Ledger(memory, "/out", SETTINGS.key)
+    assert ledger.done([old, new]) == {old}
+    assert Ledger(memory, "/out", Settings("1" * 64).key).done([old]) == set()
+    memory.rm_file("/out/a.png")
+    assert ledger.done([old]) == set()
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(50)])
+def test_a_bad_file_is_an_outcome(memory, worker: Worker, data: bytes) -> None:
+    memory.pipe_file("/in/bad.png", data)
+    outcome = worker.restore(Task("bad.png", "1"))
+    assert outcome.state == "bad"
+    assert outcome.reason.startswith("bad.png ") and outcome.reason.endswith(".")
+    assert not memory.exists("/out/bad.png")
+    assert memory.find(f"/out/{FOLDER}") == []
+
+
+def test_an_unreachable_file_is_tried_again(
+    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(memory, "a.png")
+    read, failures = type(memory).cat_file, [OSError("the network is down")] * 2
+
+    def flaky(self, path: str, *args: object, **options: object) -> bytes:
+        if path.endswith("a.png") and failures:
+            raise failures.pop()
+        return read(self, path, *args, **options)
+
+    monkeypatch.setattr(type(memory), "cat_file", flaky)
+    assert worker.restore(Task("a.png", "1")).state == "done"
+    assert failures == []
+
+
+def test_a_file_that_ends_its_worker_is_given_up(
+    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(memory, "a.png")
+    task = Task("a.png", "1")
+
+    def crash(*_: object) -> None:
+        raise SystemExit  # as far as the ledger can see, the process is gone
+
+    monkeypatch.setattr(Worker, "_restore", crash)
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            worker.restore(task)
+    assert "ended 3 times" in worker.restore(task).reason
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, folder = open_folder(str(tmp_path))
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(CmudrnError, match="No space left"):
+        write_whole(files, f"{folder}/deep/a.png", b"data")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_unknown_kinds_of_address_get_one_sentence() -> None:
+    with pytest.raises(CmudrnError, match="Cannot open nowhere://x: .*\\.$"):
+        open_folder("nowhere://x")
