@@ -82,7 +82,7 @@ def make_metadata() -> dict:
     exif.get_ifd(0x8769)[0x9003] = "2021:02:03 04:05:06"
     exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 6.0, 7.5), 3: "E", 4: (8.0, 9.0, 10.25)})
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a/></x:xmpmeta>'
+    xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>\N{SNOWMAN} ü</a></x:xmpmeta>'.encode()
     return {"exif": exif, "icc_profile": profile, "xmp": xmp}
 
 
@@ -109,6 +109,9 @@ def test_profile_exif_and_gps_survive(source: str, format: str) -> None:
     assert [float(x) for x in gps[2]] == [50, 6, 7.5]
     assert [float(x) for x in gps[4]] == [8, 9, 10.25]
     assert written.info["icc_profile"] == given_["icc_profile"]
+    written.load()
+    xmp = written.info["xmp"]
+    assert (xmp.encode() if isinstance(xmp, str) else xmp) == given_["xmp"]
 
 
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])

@@ -71,6 +71,7 @@ def test_the_mark_reaches_the_file(tmp_path: Path, format: str) -> None:
     path = tmp_path / "a"
     write_picture(mark_enhanced(Picture(np.zeros((4, 4, 3), np.uint8))), path, format=format)
     written = Pillow.open(path)
+    written.load()
     assert ENHANCED in (written.tag_v2[700] if format == "tiff" else written.info["xmp"])
 
 

@@ -22,16 +22,28 @@ from cmudrn.train.processes import join_processes
 TINY = {
     "name": "tiny",
     "network": {"features": 4, "stages": 2, "recursions": 1},
-    "loss": {"local": {"reduction": "mean"}, "recurrence": {"reduction": "mean"},
-             "global": {"reduction": "mean"}},
-    "data": {
-        "patch": 16, "batch": 4, "workers": 0,
-        "sources": {"rain": {"weather": "bright", "task": "rain", "weight": 1},
-                    "snow": {"weather": "bright", "task": "snow", "weight": 1},
-                    "clear": {"weather": "clear", "task": "all", "weight": 0.5}},
+    "loss": {
+        "local": {"reduction": "mean"},
+        "recurrence": {"reduction": "mean"},
+        "global": {"reduction": "mean"},
     },
-    "training": {"steps": 24, "warmup": 4, "validate_every": 4, "precision": "fp32",
-                 "elastic": {"stages": [1, 2]}},
+    "data": {
+        "patch": 16,
+        "batch": 4,
+        "workers": 0,
+        "sources": {
+            "rain": {"weather": "bright", "task": "rain", "weight": 1},
+            "snow": {"weather": "bright", "task": "snow", "weight": 1},
+            "clear": {"weather": "clear", "task": "all", "weight": 0.5},
+        },
+    },
+    "training": {
+        "steps": 24,
+        "warmup": 4,
+        "validate_every": 4,
+        "precision": "fp32",
+        "elastic": {"stages": [1, 2]},
+    },
 }
 
 
@@ -85,8 +97,10 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bytes(tmp_path: Path) ->
     assert rest.step == 10
     rest.train()
     assert weights(rest) == weights(whole)
-    assert [json.loads(line)["step"] for line in
-            (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()][-1] == 24
+    assert [
+        json.loads(line)["step"]
+        for line in (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    ][-1] == 24
 
 
 def _train_slowly(folder: Path, settings: Config) -> None:

@@ -34,9 +34,18 @@ def test_several_processes_have_the_losses_of_one(tmp_path: Path, processes: int
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone",
-         f"--nproc-per-node={processes}", script, tmp_path / "several"],
-        check=True, capture_output=True, timeout=300,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            script,
+            tmp_path / "several",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=300,
     )
     one, several = losses(tmp_path / "one"), losses(tmp_path / "several")
     assert len(one) == 8

@@ -1,9 +1,12 @@
-"""What libvips does not tell about a file, read from its chain of chunks or segments."""
+"""What libvips does not tell or do about a file's chain of chunks or segments."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
+
+_AFTER_HEADER = 33  # a PNG's signature and IHDR chunk
 
 
 def is_lossless(file: BinaryIO, kind: str) -> bool:
@@ -24,6 +27,17 @@ def has_second_picture(file: BinaryIO) -> bool:
         if marker == 0xE2 and length >= 4 and file.read(4) == b"MPF\0":
             return True
     return False
+
+
+def with_xmp(png: bytes, xmp: bytes) -> bytes:
+    """Return a PNG file with XMP in the chunk that the XMP standard asks for.
+
+    libvips writes it into a compressed Latin-1 chunk, which few readers look for.
+    """
+    body = b"iTXt" + b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+    length, checksum = len(body) - 4, zlib.crc32(body)
+    chunk = length.to_bytes(4, "big") + body + checksum.to_bytes(4, "big")
+    return png[:_AFTER_HEADER] + chunk + png[_AFTER_HEADER:]
 
 
 def _webp_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import bmp
+from cmudrn.image.containers import with_xmp
 from cmudrn.image.files import atomic_file
 from cmudrn.image.picture import Image, Picture, Pixels, from_float, to_float
 from cmudrn.image.vips import pyvips, reason
@@ -34,6 +36,7 @@ SUBSAMPLINGS = {"auto": "auto", "444": "off", "420": "on"}
 QUALITY = 95
 """Of JPEG and lossy WebP unless a caller says otherwise."""
 
+_PLAIN_RESOLUTION = 72 / 25.4  # what readers assume of a file that says nothing
 _BAND_FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _GTYPES = {
     bytes: pyvips.GValue.blob_type,
@@ -94,9 +97,12 @@ def encode_picture(
     _check_fit(picture, chosen)
     if chosen == "bmp":
         return _bmp_bytes(picture)
-    target = pyvips.Target.new_to_memory()
-    _save(picture, target, chosen, quality, subsampling)
-    return bytes(target.get("blob"))
+    xmp = picture.metadata.get("xmp-data") if chosen == "png" else None
+    if not isinstance(xmp, bytes):
+        return _vips_bytes(picture, chosen, quality, subsampling)
+    others = {key: value for key, value in picture.metadata.items() if key != "xmp-data"}
+    picture = replace(picture, metadata=others)
+    return with_xmp(_vips_bytes(picture, chosen, quality, subsampling), xmp)
 
 
 def write_picture(
@@ -119,14 +125,11 @@ def write_picture(
     Raises:
         CmudrnError: the file cannot be written, or the format cannot hold the picture.
     """
-    chosen = format or format_for(target)
-    _check_fit(picture, chosen)
+    data = encode_picture(
+        picture, format or format_for(target), quality=quality, subsampling=subsampling
+    )
     with atomic_file(target) as file:
-        if chosen == "bmp":
-            file.write(_bmp_bytes(picture))
-        else:
-            descriptor = pyvips.Target.new_to_descriptor(file.fileno())
-            _save(picture, descriptor, chosen, quality, subsampling)
+        file.write(data)
 
 
 def _check_fit(picture: Picture, format: str) -> None:
@@ -167,25 +170,31 @@ def _bmp_bytes(picture: Picture) -> bytes:
     return bmp.encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, (metres[0], metres[1]))
 
 
-def _save(picture: Picture, target: Any, format: str, quality: int | None, chroma: str) -> None:
+def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str) -> bytes:
+    if quality is not None and not 1 <= quality <= 100:
+        raise CmudrnError(f"A quality runs from 1 to 100; it is {quality}.")
+    options = _save_options(picture, format, quality, chroma)
+    try:
+        save = getattr(_vips_image(picture, format), f"{format}save_buffer")
+        return bytes(save(keep="all", **options))
+    except pyvips.Error as error:
+        raise CmudrnError(f"The picture cannot be written ({reason(error)}).") from error
+
+
+def _vips_image(picture: Picture, format: str) -> pyvips.Image:
     pixels = _stored(picture, format)
     height, width, bands = pixels.shape
     kind = _BAND_FORMATS[pixels.dtype.name]
     deep = pixels.dtype == np.uint16
     colours = ("grey16" if deep else "b-w") if bands < 3 else ("rgb16" if deep else "srgb")
-    if quality is not None and not 1 <= quality <= 100:
-        raise CmudrnError(f"A quality runs from 1 to 100; it is {quality}.")
-    try:
-        image = pyvips.Image.new_from_memory(pixels.data, width, height, bands, kind)
-        x, y = picture.resolution
-        image = image.copy(interpretation=colours, xres=x, yres=y)
-        for key, value in picture.metadata.items():
-            image.set_type(_GTYPES[type(value)], key, value)
-        image.set_type(_GTYPES[int], "orientation", 1)
-        options = _save_options(picture, format, quality, chroma)
-        getattr(image, f"{format}save_target")(target, keep="all", **options)
-    except pyvips.Error as error:
-        raise CmudrnError(f"The picture cannot be written ({reason(error)}).") from error
+    image = pyvips.Image.new_from_memory(pixels.data, width, height, bands, kind)
+    unknown = picture.resolution == (1.0, 1.0)
+    x, y = (_PLAIN_RESOLUTION,) * 2 if unknown else picture.resolution
+    image = image.copy(interpretation=colours, xres=x, yres=y)
+    for key, value in picture.metadata.items():
+        image.set_type(_GTYPES[type(value)], key, value)
+    image.set_type(_GTYPES[int], "orientation", 1)
+    return image
 
 
 def _save_options(

@@ -83,8 +83,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 groups[group][name] = file.get_tensor(key)
     except (SafetensorError, KeyError, ValueError) as error:
         raise CmudrnError(f"{path} is not a checkpoint of this program.") from error
-    return Checkpoint(make_config(about["config"]), about["step"], groups["network"],
-                      groups["ema"], groups["optimiser"], about["record"])
+    return Checkpoint(
+        make_config(about["config"]),
+        about["step"],
+        groups["network"],
+        groups["ema"],
+        groups["optimiser"],
+        about["record"],
+    )
 
 
 def adam_state(optimiser: torch.optim.Adam, network: torch.nn.Module) -> dict[str, Tensor]:
@@ -104,8 +110,10 @@ def restore_adam(
     for name, parameter in network.named_parameters():
         optimiser.state[parameter] = {
             "step": torch.tensor(float(step)),
-            "exp_avg": moments[f"exp_avg.{name}"].to(parameter.device).clone(
-                memory_format=torch.preserve_format),
-            "exp_avg_sq": moments[f"exp_avg_sq.{name}"].to(parameter.device).clone(
-                memory_format=torch.preserve_format),
+            "exp_avg": moments[f"exp_avg.{name}"]
+            .to(parameter.device)
+            .clone(memory_format=torch.preserve_format),
+            "exp_avg_sq": moments[f"exp_avg_sq.{name}"]
+            .to(parameter.device)
+            .clone(memory_format=torch.preserve_format),
         }

@@ -132,9 +132,7 @@ class Run:
             CmudrnError: the loss is not a number; the batch is kept beside the checkpoint.
         """
         steps = min(self.config.training.steps, until or self.config.training.steps)
-        batches = StepBatches(
-            self.config, self.sources, self.processes.rank, self.processes.count
-        )
+        batches = StepBatches(self.config, self.sources, self.processes.rank, self.processes.count)
         loader = iter(load_steps(batches, self.step, self.config.data.workers))
         losses: list[float] = []
         mark = began = time.monotonic()
@@ -146,7 +144,9 @@ class Run:
             if now - mark > 10 or self.step == steps:
                 pace = (self.step - marked) / (now - mark)
                 left = (steps - self.step) / pace
-                report(Progress(self.step, steps, sum(losses[-100:]) / len(losses[-100:]), pace, left))
+                report(
+                    Progress(self.step, steps, sum(losses[-100:]) / len(losses[-100:]), pace, left)
+                )
                 mark, marked = now, self.step
             if self.step % self.config.training.validate_every == 0 or self.step == steps:
                 self.record["seconds"] += time.monotonic() - began
@@ -212,8 +212,14 @@ class Run:
         save_checkpoint(self._checkpoint(), self.last)
 
     def _checkpoint(self) -> Checkpoint:
-        return Checkpoint(self.config, self.step, self.network.state_dict(), self.average,
-                          adam_state(self.optimiser, self.network), self.record)
+        return Checkpoint(
+            self.config,
+            self.step,
+            self.network.state_dict(),
+            self.average,
+            adam_state(self.optimiser, self.network),
+            self.record,
+        )
 
     def _resume(self, checkpoint: Checkpoint) -> None:
         if checkpoint.config != self.config:

@@ -34,15 +34,11 @@ def list_pictures(folder: Path) -> list[Path]:
 def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
     height, width = (side // factor * factor for side in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(
-        height // factor, factor, width // factor, factor, 3
-    )
+    blocks = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
     return np.rint(blocks.mean((1, 3))).astype(np.uint8)
 
 
-def crop_window(
-    shape: tuple[int, ...], size: int, rng: np.random.Generator
-) -> tuple[slice, slice]:
+def crop_window(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
     """Return a random size x size window of a picture."""
     top = int(rng.integers(shape[0] - size + 1))
     left = int(rng.integers(shape[1] - size + 1))

@@ -22,9 +22,7 @@ SCREENS_SEED = 0
 FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
 
 
-def start_run(
-    config: Config, folder: Path, *, threads: int = 0, until: int | None = None
-) -> Run:
+def start_run(config: Config, folder: Path, *, threads: int = 0, until: int | None = None) -> Run:
     """Train (or go on training) in a folder and return the finished run.
 
     Raises:

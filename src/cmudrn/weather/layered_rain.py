@@ -4,129 +4,165 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.image import Image
-from cmudrn.weather.particles import Particles, lay_particles
-from cmudrn.weather.weather import Degraded, Range
+from cmudrn.weather.exposure import Exposure
+from cmudrn.weather.particles import Floats, lay_particles
+from cmudrn.weather.weather import NORMAL, Degraded, Range, Weather
 
-Screens = NDArray[np.uint8]
-"""(n, h, w) brightness of screens; each tiles in both directions."""
 SCREEN = (512, 768)
-"""Size of a screen we render; larger pictures see it repeated."""
+"""Size of a screen we render; it tiles, so larger pictures see it repeated."""
+SHEARS = (-0.2, -0.1, 0.0, 0.1, 0.2)
+"""Leans of the published screens, `<n>-4` to `<n>-8`, all equally likely."""
+LIGHTS, SHARES = (0.1, 0.24, 0.5), (0.16, 0.52, 0.32)
+"""Published screens are faint, medium or bright, in these shares."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One of the generator's three layers and what its screens hold.
+    """One of the three layers of the paper's generator.
 
     Attributes:
         crops: windows of screens added for each picture.
-        screens: different screens they come from.
+        screens: different screens they are cut from.
         weight: of each window.
-        per_megapixel: streaks of a screen.
-        length_px: median length of a streak.
-        width_px: median width of a streak.
-        blur_px: softness of the edges.
+        per_megapixel: streaks of a screen, median.
+        exposure: what the generator's filters leave of the published screens, at the scale at
+            which this layer shows them; its light is relative to the screen's.
+        fall_px: movement from frame to frame.
     """
 
     crops: int
     screens: int
     weight: Range
     per_megapixel: float
-    length_px: float
-    width_px: float
-    blur_px: float
+    exposure: Exposure
+    fall_px: float
 
 
 PAPER_LAYERS = {
-    "dense": Layer(8, 8, (0.25, 0.45), 1750, 9.0, 1.6, 1.0),
-    "middle": Layer(48, 8, (0.20, 0.35), 53, 85.0, 6.0, 2.0),
-    "sparse": Layer(18, 3, (0.10, 0.20), 5.0, 270.0, 17.0, 2.0),
+    "dense": Layer(
+        8, 8, (0.25, 0.45), 1900, Exposure(1 / 730, 1.2, 1.0, spread=0.4, blur_px=1), 20
+    ),
+    "middle": Layer(48, 8, (0.20, 0.35), 62, Exposure(1 / 280, 4.7, 1.0, blur_px=2), 90),
+    "sparse": Layer(18, 3, (0.10, 0.20), 6.0, Exposure(1 / 240, 13.0, 1.0, blur_px=2), 250),
 }
-"""Counts and weights as in the paper's generator; streaks as its filters leave them."""
+"""Counts and weights are the generator's."""
 
 
-@dataclass(frozen=True)
-class LayeredRain:
-    """The paper's rain: purely additive white streaks of three sizes.
+@dataclass(frozen=True, kw_only=True)
+class LayeredRain(Weather):
+    """The paper's rain: white streaks of three sizes, purely additive.
 
     Attributes:
-        layers: by name.
-        seed: of the screens, which are rendered at first use.
+        seed: of the screens, which are rendered once in each process, at first use.
         variety: screens rendered for each layer.
-        strength: factor on the weights.
     """
 
     seed: int = 0
     variety: int = 24
-    strength: float = 1.0
 
-    def __call__(self, clean: Image, rng: np.random.Generator) -> Degraded:
-        """Return the scene in rain, with its "streaks"."""
+    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LayeredScene:
+        """Return rain drawn for pictures of any size."""
+        layers = tuple(
+            Windows.draw(layer, render_screens(name, self.seed, self.variety), rng)
+            for name, layer in PAPER_LAYERS.items()
+        )
+        parameters = {
+            "screens": [sorted(set(windows.which.tolist())) for windows in layers],
+            "mean_weight": [float(windows.weights.mean()) for windows in layers],
+        }
+        return LayeredScene(layers, self.severity / NORMAL, parameters)
+
+
+@dataclass(frozen=True)
+class Screens:
+    """(n, h, w) uint8 brightness of screens that tile, and the lean of each one's streaks."""
+
+    pixels: NDArray[np.uint8]
+    shears: Floats
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the windows of a layer lie on its screens, and how bright each is."""
+
+    screens: Screens
+    which: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    weights: Floats
+    fall_px: float
+
+    @classmethod
+    def draw(cls, layer: Layer, screens: Screens, rng: np.random.Generator) -> Windows:
+        """Return the random windows of a layer for one picture."""
+        chosen = rng.permutation(len(screens.pixels))[: layer.screens]
+        height, width = screens.pixels.shape[1:]
+        return cls(
+            screens,
+            which=np.repeat(chosen, layer.crops // layer.screens),
+            tops=rng.integers(0, height, layer.crops),
+            lefts=rng.integers(0, width, layer.crops),
+            weights=rng.uniform(*layer.weight, layer.crops).astype(np.float32),
+            fall_px=layer.fall_px,
+        )
+
+    def blend(self, shape: tuple[int, int], frame: int) -> Floats:
+        """Return the (H, W) weighted sum of the windows, some frames on."""
+        fall = np.rint(self.fall_px * frame * (0.8 + 0.4 * np.modf(self.weights * 97)[0]))
+        drift = np.rint(fall * self.screens.shears[self.which])
+        tops, lefts = self.tops - fall.astype(int), self.lefts - drift.astype(int)
+        total = np.zeros(shape, np.float32)
+        for i, weight in enumerate(self.weights / np.float32(255)):
+            screen = self.screens.pixels[self.which[i]]
+            total += weight * cut_window(screen, int(tops[i]), int(lefts[i]), shape)
+        return total
+
+
+@dataclass(frozen=True)
+class LayeredScene:
+    """The windows of all layers, drawn for a picture or a sequence."""
+
+    layers: tuple[Windows, ...]
+    strength: float
+    parameters: dict[str, Any]
+
+    def __call__(self, clean: Image, frame: int = 0) -> Degraded:
+        """Return the frame in rain, with its "streaks"."""
         shape = (clean.shape[0], clean.shape[1])
-        streaks = np.zeros(shape, np.float32)
-        for name, layer in PAPER_LAYERS.items():
-            library = render_screens(name, self.seed, self.variety)
-            streaks += _blend(library, layer, shape, rng)
-        streaks *= np.float32(self.strength)
-        return Degraded(np.clip(clean + streaks[..., None], 0, 1), {"streaks": streaks}, {})
+        streaks = np.float32(self.strength) * sum(w.blend(shape, frame) for w in self.layers)
+        degraded = np.clip(clean + streaks[..., None], 0, 1)
+        return Degraded(degraded, {"streaks": streaks}, self.parameters)
 
 
-def _blend(
-    library: Screens, layer: Layer, shape: tuple[int, int], rng: np.random.Generator
-) -> NDArray[np.float32]:
-    """Return the weighted sum of random windows of random screens."""
-    chosen = rng.permutation(len(library))[: layer.screens]
-    which = np.repeat(chosen, layer.crops // layer.screens)
-    weights = rng.uniform(*layer.weight, layer.crops).astype(np.float32) / 255
-    tops, lefts = (rng.integers(0, side, layer.crops) for side in library.shape[1:])
-    total = np.zeros(shape, np.float32)
-    for screen, weight, top, left in zip(which, weights, tops, lefts, strict=True):
-        total += weight * _window(library[screen], top, left, shape)
-    return total
-
-
-def _window(screen: NDArray[np.uint8], top: int, left: int, shape: tuple[int, int]) -> Screens:
-    """Return a window of a screen that repeats in both directions."""
+def cut_window(
+    screen: NDArray[np.uint8], top: int, left: int, shape: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Return the (H, W) window at a place of a screen that repeats in both directions."""
     height, width = screen.shape
+    top, left = top % height, left % width
     if top + shape[0] <= height and left + shape[1] <= width:
         return screen[top : top + shape[0], left : left + shape[1]]
     rows = np.arange(top, top + shape[0]) % height
     columns = np.arange(left, left + shape[1]) % width
-    return screen[rows[:, None], columns]
+    return screen.take(rows, 0).take(columns, 1)
 
 
 @cache
 def render_screens(name: str, seed: int, variety: int) -> Screens:
-    """Return (variety, h, w) screens of a layer, always the same for a seed."""
+    """Return the screens of a layer, always the same for a seed."""
     rng = np.random.default_rng([seed, *name.encode()])
     layer = PAPER_LAYERS[name]
-    screens = np.empty((variety, *SCREEN), np.uint8)
-    for screen in screens:
-        streaks = lay_particles(_screen_streaks(layer, rng), SCREEN, wrap=True)
-        screen[:] = np.rint(255 * streaks)
-    return screens
-
-
-def _screen_streaks(layer: Layer, rng: np.random.Generator) -> Particles:
-    # Brightness and shear of the published screens: a third bright, half medium, the rest faint.
-    brightness = rng.choice([0.50, 0.24, 0.10], p=[0.32, 0.52, 0.16])
-    shear = rng.choice([-0.2, -0.1, 0.0, 0.1, 0.2])
-    count = int(layer.per_megapixel * SCREEN[0] * SCREEN[1] / 1e6 * rng.lognormal(0, 0.3))
-    width = layer.width_px * rng.lognormal(0, 0.3, count)
-    values = (
-        rng.uniform(0, SCREEN[1], count),
-        rng.uniform(0, SCREEN[0], count),
-        np.maximum(layer.length_px * rng.lognormal(0, 0.45, count), width),
-        width,
-        np.arctan(shear) + np.radians(rng.normal(0, 1.0, count)),
-        brightness * rng.lognormal(0, 0.25, count),
-        np.maximum(1, width * 0.5 + layer.blur_px),
-        rng.uniform(0.2, 0.8, count),
-        np.zeros(count),
-        np.zeros(count),
-    )
-    return Particles(*(v.astype(np.float32) for v in values))
+    shears = rng.choice(SHEARS, variety).astype(np.float32)
+    pixels = np.empty((variety, *SCREEN), np.uint8)
+    for screen, shear in zip(pixels, shears, strict=True):
+        count = layer.per_megapixel * SCREEN[0] * SCREEN[1] / 1e6 * rng.lognormal(0, 0.3)
+        streaks = layer.exposure.draw(rng, int(count), SCREEN, float(shear))
+        light = np.float32(rng.choice(LIGHTS, p=SHARES))
+        screen[:] = np.rint(255 * light * lay_particles(streaks, SCREEN, wrap=True))
+    return Screens(pixels, shears)

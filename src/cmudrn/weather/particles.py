@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from cmudrn.weather.drops import SAMPLES, streak_patterns
 
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int32]
@@ -14,6 +17,8 @@ OPAQUE = np.float32(0.995)
 """Greatest opacity of one particle; what it lets through must have a finite logarithm."""
 CHUNK = 1 << 20
 """Pixels worked on at once: bounds the memory."""
+PLAIN = -1
+"""Pattern of particles that are equally opaque all along."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +33,11 @@ class Particles:
         angle: of the long axis from the vertical, radians; positive leans to the right below.
         opacity: of the middle, in [0, 1].
         softness: width in pixels of the edge's fall from opaque to clear, at least one.
-        taper: 0 for blunt ends, 1 for streaks that fade from their middle on.
+        pattern: row of `streak_patterns`, or PLAIN.
         lobe2: depth of two lobes round the edge, relative to the radius: irregular flakes.
         lobe3: depth of three lobes.
+        speed_x: pixels moved from one frame to the next.
+        speed_y: pixels moved from one frame to the next.
     """
 
     x: Floats
@@ -40,9 +47,34 @@ class Particles:
     angle: Floats
     opacity: Floats
     softness: Floats
-    taper: Floats
+    pattern: Whole
     lobe2: Floats
     lobe3: Floats
+    speed_x: Floats
+    speed_y: Floats
+
+    @classmethod
+    def of(cls, x: NDArray[Any], **values: NDArray[Any] | float) -> Particles:
+        """Return particles from arrays or numbers; what is not named is plain and at rest."""
+        values = {"pattern": PLAIN, "lobe2": 0, "lobe3": 0, "speed_x": 0, "speed_y": 0} | values
+        width = np.asarray(values["width"])
+        values["softness"] = np.maximum(values["softness"], 1)
+        values["length"] = np.maximum(values["length"], width)
+        types = {
+            field.name: np.int32 if field.name == "pattern" else np.float32 for field in fields(cls)
+        }
+        return cls(
+            **{
+                name: np.full(x.shape, value, types[name])
+                for name, value in {"x": x, **values}.items()
+            }
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Particles]) -> Particles:
+        """Return the particles of all parts."""
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -50,6 +82,19 @@ class Particles:
     def part(self, first: int, last: int) -> Particles:
         """Return particles first, ..., last - 1."""
         return Particles(*(getattr(self, field.name)[first:last] for field in fields(self)))
+
+    def moved(self, frames: float, shape: tuple[int, int], margin: float) -> Particles:
+        """Return them some frames later; what leaves the picture and its margin comes back in."""
+        if not frames:
+            return self
+        x, y = (
+            (place + margin + frames * speed) % (side + 2 * margin) - margin
+            for place, speed, side in (
+                (self.x, self.speed_x, shape[1]),
+                (self.y, self.speed_y, shape[0]),
+            )
+        )
+        return replace(self, x=x.astype(np.float32), y=y.astype(np.float32))
 
 
 def lay_particles(particles: Particles, shape: tuple[int, int], *, wrap: bool = False) -> Floats:
@@ -63,12 +108,13 @@ def lay_particles(particles: Particles, shape: tuple[int, int], *, wrap: bool = 
         wrap: what leaves the picture on one side comes back on the other: a screen that tiles.
     """
     absorbed = np.zeros(shape[0] * shape[1])
-    ends = np.cumsum(_Boxes.around(particles, shape, wrap).areas)
+    boxes = _box_particles(particles, shape, wrap)
+    ends = np.cumsum(boxes.lines.astype(np.int64) * boxes.span)
     first = 0
     while first < len(particles):
         done = int(ends[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(ends, done + CHUNK, "right")))
-        pixels, opacity = _stamp(particles.part(first, last), shape, wrap)
+        pixels, opacity = _stamp(particles.part(first, last), boxes.part(first, last), wrap)
         absorbed += np.bincount(pixels, -np.log1p(-opacity), absorbed.size)
         first = last
     return (-np.expm1(-absorbed)).astype(np.float32).reshape(shape)
@@ -78,11 +124,10 @@ def lay_particles(particles: Particles, shape: tuple[int, int], *, wrap: bool = 
 class _Boxes:
     """The sheared box of pixels round each particle.
 
-    It has `lines` pixel lines along the steeper of the axes ("major") from `line` on, and `span`
+    It has `lines` pixel lines across the steeper of the axes ("major") from `line` on, and `span`
     pixels on each, about the particle's long axis. That fits a tilted streak closely.
     """
 
-    flat: NDArray[np.bool_]
     major: Floats
     cross: Floats
     step_major: Floats
@@ -90,76 +135,91 @@ class _Boxes:
     line: Whole
     lines: Whole
     span: Whole
+    major_side: Whole
+    cross_side: Whole
+    major_stride: Whole
+    cross_stride: Whole
 
-    @property
-    def areas(self) -> Whole:
-        return self.lines * self.span
-
-    @classmethod
-    def around(cls, p: Particles, shape: tuple[int, int], wrap: bool) -> _Boxes:
-        step_x, step_y = np.sin(p.angle), np.cos(p.angle)
-        flat = np.abs(step_x) > np.abs(step_y)
-        major, cross = np.where(flat, p.x, p.y), np.where(flat, p.y, p.x)
-        step_major, step_cross = np.where(flat, step_x, step_y), np.where(flat, step_y, step_x)
-        reach = np.maximum(p.width, 1) / 2 * (1 + p.lobe2 + p.lobe3) + p.softness / 2
-        half = (p.length - p.width) / 2 * np.abs(step_major) + reach
-        line = np.ceil(major - half).astype(np.int32)
-        last = np.floor(major + half).astype(np.int32)
-        if not wrap:
-            line = np.maximum(line, 0)
-            last = np.minimum(last, np.where(flat, shape[1], shape[0]) - 1)
-        span = 2 * np.ceil(reach / np.abs(step_major)).astype(np.int32) + 1
-        lines = np.maximum(last - line + 1, 0)
-        return cls(flat, major, cross, step_major, step_cross, line, lines, span)
+    def part(self, first: int, last: int) -> _Boxes:
+        return _Boxes(*(getattr(self, field.name)[first:last] for field in fields(self)))
 
 
-def _stamp(particles: Particles, shape: tuple[int, int], wrap: bool) -> tuple[Whole, Floats]:
+def _box_particles(p: Particles, shape: tuple[int, int], wrap: bool) -> _Boxes:
+    step_x, step_y = np.sin(p.angle), np.cos(p.angle)
+    flat = np.abs(step_x) > np.abs(step_y)
+    major, cross = np.where(flat, p.x, p.y), np.where(flat, p.y, p.x)
+    step_major, step_cross = np.where(flat, step_x, step_y), np.where(flat, step_y, step_x)
+    sides = np.asarray((shape[1], shape[0]), np.int32)
+    major_side, cross_side = sides[1 - flat.astype(int)], sides[flat.astype(int)]
+    strides = np.asarray((1, shape[1]), np.int32)
+    major_stride, cross_stride = strides[1 - flat.astype(int)], strides[flat.astype(int)]
+    reach = np.maximum(p.width, 1) / 2 * (1 + p.lobe2 + p.lobe3) + p.softness / 2
+    half = (p.length - p.width) / 2 * np.abs(step_major) + reach
+    line = np.ceil(major - half).astype(np.int32)
+    last = np.floor(major + half).astype(np.int32)
+    span = 2 * np.ceil(reach / np.abs(step_major)).astype(np.int32) + 1
+    if not wrap:
+        line = np.maximum(line, 0)
+        last = np.minimum(last, major_side - 1)
+        ends = cross + (np.stack([line, last]) - major) * (step_cross / step_major)
+        outside = (ends.max(0) + span < 0) | (ends.min(0) - span > cross_side)
+        last[outside] = line[outside] - 1
+    return _Boxes(
+        major, cross, step_major, step_cross,
+        line, np.maximum(last - line + 1, 0), span,
+        major_side, cross_side, major_stride, cross_stride,
+    )  # fmt: skip
+
+
+def _stamp(particles: Particles, boxes: _Boxes, wrap: bool) -> tuple[Whole, Floats]:
     """Return (flat pixel numbers, opacity there), particle after particle."""
-    boxes = _Boxes.around(particles, shape, wrap)
-    areas = boxes.areas
+    areas = boxes.lines * boxes.span
     which = np.repeat(np.arange(len(particles), dtype=np.int32), areas)
-    place = np.arange(len(which), dtype=np.int32) - (np.cumsum(areas) - areas)[which]
-    span = boxes.span[which]
-    step = place // span
-    line = boxes.line[which] + step
-    along = line - boxes.major[which]
-    middle = boxes.cross[which]
-    slope = (boxes.step_cross / boxes.step_major)[which]
-    cross = np.rint(middle + along * slope).astype(np.int32) + (place - step * span) - span // 2
-    aside = cross - middle
-    flat = boxes.flat[which]
-    row, column = np.where(flat, cross, line), np.where(flat, line, cross)
+    place = np.arange(len(which), dtype=np.int32) - (np.cumsum(areas) - areas).take(which)
+    step = place // boxes.span.take(which)
+    line = boxes.line.take(which) + step
+    along = line.astype(np.float32) - boxes.major.take(which)
+    slope = (boxes.step_cross / boxes.step_major).take(which)
+    middle = boxes.cross.take(which)
+    cross = np.rint(middle + along * slope).astype(np.int32)
+    cross += (place - step * boxes.span.take(which)) - (boxes.span // 2).take(which)
+    aside = cross.astype(np.float32) - middle
+    step_major, step_cross = boxes.step_major.take(which), boxes.step_cross.take(which)
     opacity = _profile(
         particles,
         which,
-        along * boxes.step_major[which] + aside * boxes.step_cross[which],
-        aside * boxes.step_major[which] - along * boxes.step_cross[which],
+        along * step_major + aside * step_cross,
+        aside * step_major - along * step_cross,
     )
-    seen = opacity > 0
     if wrap:
-        row, column = row % shape[0], column % shape[1]
+        line, cross = line % boxes.major_side.take(which), cross % boxes.cross_side.take(which)
+        seen = opacity > 0
     else:
-        cross_end = np.where(boxes.flat, shape[0], shape[1]).astype(np.int32)[which]
-        seen &= (cross >= 0) & (cross < cross_end)
-    return (row * np.int32(shape[1]) + column)[seen], opacity[seen]
+        seen = (opacity > 0) & (cross >= 0) & (cross < boxes.cross_side.take(which))
+    pixels = line * boxes.major_stride.take(which) + cross * boxes.cross_stride.take(which)
+    return pixels[seen], opacity[seen]
 
 
 def _profile(p: Particles, which: Whole, along: Floats, aside: Floats) -> Floats:
     """Return opacity at an offset along and beside the long axis of each particle."""
-    half = ((p.length - p.width) / 2)[which]
-    beyond = np.maximum(np.abs(along) - half, 0)
-    square = beyond * beyond + aside * aside
-    distance = np.sqrt(square)
+    beyond = np.maximum(np.abs(along) - ((p.length - p.width) / 2).take(which), 0)
+    distance = np.hypot(beyond, aside)
     if p.lobe2.any() or p.lobe3.any():
-        square = np.maximum(square, np.float32(1e-6))
-        ratio = (along * along - aside * aside) / square
-        third = along * (along * along - 3 * aside * aside) / (square * np.sqrt(square))
-        distance = distance / (1 + p.lobe2[which] * ratio + p.lobe3[which] * third)
-    radius = (np.maximum(p.width, 1) / 2)[which]
-    edge = np.clip((radius - distance) / p.softness[which] + np.float32(0.5), 0, 1)
+        distance /= _lobes(p, which, along, aside)
+    radius = (np.maximum(p.width, 1) / 2).take(which)
+    edge = np.clip((radius - distance) / p.softness.take(which) + np.float32(0.5), 0, 1)
     edge *= edge * (3 - 2 * edge)
-    fade = (np.minimum(p.opacity * np.minimum(p.width, 1), OPAQUE))[which]
-    if p.taper.any():
-        relative = np.abs(along) / (p.length / 2)[which]
-        fade = fade * (1 - p.taper[which] * np.minimum(relative * relative, 1))
-    return (edge * fade).astype(np.float32)
+    edge *= np.minimum(p.opacity * np.minimum(p.width, 1), OPAQUE).take(which)
+    if (p.pattern > PLAIN).any():
+        sample = (along * (SAMPLES / p.length).take(which)).astype(np.int32) + SAMPLES // 2
+        sample = np.clip(sample, 0, SAMPLES - 1)
+        edge *= streak_patterns()[p.pattern.take(which), sample]
+    return edge
+
+
+def _lobes(p: Particles, which: Whole, along: Floats, aside: Floats) -> Floats:
+    """Return the radius in a direction relative to a circle's: 1 + a cos 2t + b cos 3t."""
+    square = np.maximum(along * along + aside * aside, np.float32(1e-6))
+    cos2 = (along * along - aside * aside) / square
+    cos3 = along * (along * along - 3 * aside * aside) / (square * np.sqrt(square))
+    return 1 + p.lobe2.take(which) * cos2 + p.lobe3.take(which) * cos3

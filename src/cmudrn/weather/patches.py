@@ -10,7 +10,11 @@ from cmudrn.errors import CmudrnError
 from cmudrn.image import Image
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
+from cmudrn.weather.snow import Snow
 from cmudrn.weather.weather import Weather
+
+SCENE_ROWS = 480
+"""Height of the scene that a patch is a window of: the veil varies little across one."""
 
 
 class PatchWeather:
@@ -21,10 +25,7 @@ class PatchWeather:
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.weathers: dict[str, Weather] = {
-            name: replace(weather, seed=seed) if isinstance(weather, LayeredRain) else weather
-            for name, weather in WEATHERS.items()
-        }
+        self.weathers = {name: _for_patches(w, seed) for name, w in WEATHERS.items()}
 
     def degrade(self, clean: Image, rng: np.random.Generator, family: str) -> Image:
         """Return clean, (h, w, 3) float32 RGB in [0, 1], in a weather.
@@ -36,3 +37,11 @@ class PatchWeather:
             names = ", ".join(self.weathers)
             raise CmudrnError(f"There is no weather {family!r}; there are {names}.")
         return self.weathers[family](clean, rng).degraded
+
+
+def _for_patches(weather: Weather, seed: int) -> Weather:
+    if isinstance(weather, LayeredRain):
+        return replace(weather, seed=seed)
+    if isinstance(weather, Snow):
+        return replace(weather, veil=replace(weather.veil, rows=SCENE_ROWS))
+    return weather

@@ -29,11 +29,11 @@ WEATHERS: dict[str, Weather] = {
         directions=4,
         tint=0.05,
     ),
-    "csd-snow": Snow((SMALL, MEDIUM, BOKEH, STREAKS), veiled=1.0),
-    "snow": Snow((SMALL, MEDIUM, BOKEH, STREAKS)),
-    "light-snow": Snow((Flakes((300, 1500), (1.5, 6), (0.3, 0.9)), STREAKS)),
+    "csd-snow": Snow(layers=(SMALL, MEDIUM, BOKEH, STREAKS), veiled=1.0),
+    "snow": Snow(layers=(SMALL, MEDIUM, BOKEH, STREAKS)),
+    "light-snow": Snow(layers=(Flakes((300, 1500), (1.5, 6), (0.3, 0.9)), STREAKS)),
     "snow-mixture": Snow(
-        (
+        layers=(
             Flakes((100, 5000), (1.2, 6), (0.2, 0.95), softness=(0.4, 1.4)),
             Flakes((10, 900), (5, 20), (0.2, 0.95), softness=(0.4, 1.6)),
             Flakes((3, 120), (17, 60), (0.1, 0.6), (1.0, 1.8), (0.9, 2.0)),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from cmudrn.image import Image
 from cmudrn.weather.particles import Particles, lay_particles
-from cmudrn.weather.veil import Veil
-from cmudrn.weather.weather import Degraded, Range, draw_log
+from cmudrn.weather.veil import Haze, Veil
+from cmudrn.weather.weather import Degraded, Range, Weather, draw, draw_count, draw_log
 
 MEGAPIXEL = 1e6
 
@@ -19,14 +20,15 @@ class Flakes:
     """One layer of snow.
 
     Attributes:
-        per_megapixel: how many; drawn by magnitude for each picture.
-        size_px: width of a flake; drawn by magnitude for each flake.
+        per_megapixel: how many (drawn by magnitude for each picture).
+        size_px: width of a flake (drawn by magnitude for each flake).
         opacity: of a flake's middle.
         elongation: length over width: about 1 for flakes, 4 to 8 for streaks.
         softness: blur of the edge relative to the width.
         lobes: greatest depth of the lobes that make a flake irregular.
-        drift_deg: standard deviation of the direction about that of the fall; 180 for flakes
-            that lie anyhow.
+        drift_deg: standard deviation of the long axis about the direction of fall; 180 for
+            flakes that lie anyhow.
+        speed: flake sizes moved from frame to frame.
     """
 
     per_megapixel: Range
@@ -36,16 +38,58 @@ class Flakes:
     softness: Range = (0.4, 1.0)
     lobes: float = 0.25
     drift_deg: float = 180.0
+    speed: float = 1.5
+
+    def draw(
+        self, shape: tuple[int, int], rng: np.random.Generator, fall_deg: float, severity: float
+    ) -> Particles:
+        """Return the layer's flakes in and round a picture of (H, W) pixels."""
+        margin = self.margin
+        density = draw_log(rng, self.per_megapixel) / MEGAPIXEL
+        area = (shape[0] + 2 * margin) * (shape[1] + 2 * margin)
+        count, kept = draw_count(rng, density * area, severity)
+        low, high = np.log(self.size_px)
+        size = np.exp(rng.uniform(low, high, count))
+        path = np.radians(fall_deg + rng.normal(0, min(self.drift_deg, 20), count))
+        flakes = Particles.of(
+            rng.uniform(-margin, shape[1] + margin, count),
+            y=rng.uniform(-margin, shape[0] + margin, count),
+            length=size * rng.uniform(*self.elongation, count),
+            width=size,
+            angle=np.radians(fall_deg + rng.normal(0, self.drift_deg, count)),
+            opacity=rng.uniform(*self.opacity, count),
+            softness=size * rng.uniform(*self.softness, count),
+            lobe2=rng.uniform(0, self.lobes, count),
+            lobe3=rng.uniform(0, self.lobes, count),
+            speed_x=self.speed * size * np.sin(path),
+            speed_y=self.speed * size * np.cos(path),
+        )
+        return flakes.part(0, kept)
+
+    @property
+    def margin(self) -> float:
+        """Pixels round a picture from which a flake can reach into it."""
+        return self.size_px[1] * (self.elongation[1] + self.softness[1]) / 2
+
+    def scaled(self, scale: float) -> Flakes:
+        """Return the layer with all sizes times scale, at about the same coverage."""
+        few, many = self.per_megapixel
+        small, large = self.size_px
+        return replace(
+            self,
+            per_megapixel=(few / scale, many / scale),
+            size_px=(small * scale, large * scale),
+        )
 
 
-@dataclass(frozen=True)
-class Snow:
+@dataclass(frozen=True, kw_only=True)
+class Snow(Weather):
     """Falling snow and its veil.
 
     Attributes:
         layers: far to near.
-        scale: factor on all sizes, drawn by magnitude for each picture.
-        fall_deg: direction of streaks from the vertical, drawn for each picture.
+        scale: factor on all sizes (drawn by magnitude for each picture).
+        fall_deg: direction of the fall from the vertical, drawn for each picture.
         light: brightness of snow.
         veil: haze over scene and snow.
         veiled: probability of the veil.
@@ -58,55 +102,45 @@ class Snow:
     veil: Veil = Veil()
     veiled: float = 0.0
 
-    def __call__(self, clean: Image, rng: np.random.Generator) -> Degraded:
-        """Return the scene in snow, with its "mask" and, in a veil, the veil's layers."""
-        shape = (clean.shape[0], clean.shape[1])
-        fall, scale = float(rng.uniform(*self.fall_deg)), draw_log(rng, self.scale)
-        particles = [_draw_flakes(layer, shape, rng, fall, scale) for layer in self.layers]
-        mask = lay_particles(_join(particles), shape)
-        light = np.float32(rng.uniform(*self.light))
-        opacity = mask[..., None]
-        degraded = clean * (1 - opacity) + light * opacity
-        layers = {"mask": mask}
+    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> SnowScene:
+        """Return snow drawn for pictures of (H, W) pixels."""
+        fall, scale = draw(rng, self.fall_deg), draw_log(rng, self.scale)
+        layers = [layer.scaled(scale) for layer in self.layers]
+        flakes = [layer.draw(shape, rng, fall, self.severity) for layer in layers]
+        light = draw(rng, self.light)
+        veiled = rng.random() < self.veiled and self.severity > 0
+        haze = self.veil.haze(shape, rng, self.severity) if veiled else None
         parameters = {
             "fall_deg": fall,
             "scale": scale,
-            "light": float(light),
-            "flakes": [len(p) for p in particles],
+            "light": light,
+            "flakes": [len(layer) for layer in flakes],
         }
-        if rng.random() < self.veiled:
-            degraded, layers["transmission"], layers["airlight"] = self.veil(degraded, rng)
-        return Degraded(np.clip(degraded, 0, 1), layers, parameters)
+        if haze is not None:
+            far, near = float(haze.transmission.min()), float(haze.transmission.max())
+            parameters["transmission"] = [far, near]
+            parameters["airlight"] = haze.airlight.tolist()
+        margin = max(layer.margin for layer in layers)
+        return SnowScene(Particles.joined(flakes), margin, haze, parameters)
 
 
-def _draw_flakes(
-    layer: Flakes, shape: tuple[int, int], rng: np.random.Generator, fall_deg: float, scale: float
-) -> Particles:
-    margin = scale * layer.size_px[1] * (layer.elongation[1] + layer.softness[1])
-    height, width = shape[0] + margin, shape[1] + margin
-    density = draw_log(rng, layer.per_megapixel) / scale
-    count = int(rng.poisson(density * height * width / MEGAPIXEL))
-    size = scale * np.exp(rng.uniform(*np.log(layer.size_px), count))
-    angle = fall_deg + rng.normal(0, layer.drift_deg, count)
-    return Particles(
-        *(
-            values.astype(np.float32)
-            for values in (
-                rng.uniform(-margin / 2, shape[1] + margin / 2, count),
-                rng.uniform(-margin / 2, shape[0] + margin / 2, count),
-                size * rng.uniform(*layer.elongation, count),
-                size,
-                np.radians(angle),
-                rng.uniform(*layer.opacity, count),
-                np.maximum(1, size * rng.uniform(*layer.softness, count)),
-                np.zeros(count),
-                rng.uniform(0, layer.lobes, count),
-                rng.uniform(0, layer.lobes, count),
-            )
-        )
-    )
+@dataclass(frozen=True)
+class SnowScene:
+    """Flakes and haze drawn for a picture."""
 
+    flakes: Particles
+    margin: float
+    haze: Haze | None
+    parameters: dict[str, Any]
 
-def _join(parts: list[Particles]) -> Particles:
-    names = Particles.__dataclass_fields__
-    return Particles(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
+    def __call__(self, clean: Image, frame: int = 0) -> Degraded:
+        """Return the frame in snow, with its "mask" and, in a veil, the veil's layers."""
+        shape = (clean.shape[0], clean.shape[1])
+        mask = lay_particles(self.flakes.moved(frame, shape, self.margin), shape)
+        opacity = mask[..., None]
+        degraded = clean * (1 - opacity) + np.float32(self.parameters["light"]) * opacity
+        layers = {"mask": mask}
+        if self.haze is not None:
+            degraded = self.haze.lay(degraded)
+            layers |= {"transmission": self.haze.transmission, "airlight": self.haze.airlight}
+        return Degraded(np.clip(degraded, 0, 1), layers, self.parameters)

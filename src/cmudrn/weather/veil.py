@@ -1,4 +1,4 @@
-"""The veil of far snow: haze that thickens with distance."""
+"""The veil of far snow and rain: haze that thickens with distance."""
 
 from __future__ import annotations
 
@@ -8,15 +8,33 @@ import numpy as np
 
 from cmudrn.image import Image
 from cmudrn.weather.particles import Floats
-from cmudrn.weather.weather import Range, draw
+from cmudrn.weather.weather import NORMAL, Range, draw, draw_light
 
 WAVES = 6
 """Plane waves summed for the lie of the land."""
 
 
 @dataclass(frozen=True)
+class Haze:
+    """A veil drawn for one picture: (H, W) transmission and (3,) airlight, both in [0, 1]."""
+
+    transmission: Floats
+    airlight: Floats
+
+    def lay(self, picture: Image) -> Image:
+        """Return t picture + (1 - t) airlight.
+
+        References:
+            Koschmieder, 1924; in snow: Chen et al., "JSTASR", ECCV 2020.
+        """
+        t = self.transmission[..., None]
+        hazy: Image = t * picture + (1 - t) * self.airlight
+        return hazy
+
+
+@dataclass(frozen=True)
 class Veil:
-    """Haze after Koschmieder: t scene + (1 - t) airlight, with t falling with depth.
+    """Haze over a scene without known depth: far at the top, near at the bottom, uneven.
 
     Attributes:
         transmission: of the farthest and the nearest point, each drawn from this range.
@@ -29,21 +47,21 @@ class Veil:
     transmission: Range = (0.55, 0.95)
     airlight: Range = (0.8, 1.0)
     tint: float = 0.02
-    rows: int = 480
+    rows: int = 0
 
-    def __call__(self, clean: Image, rng: np.random.Generator) -> tuple[Image, Floats, Floats]:
-        """Return (picture in the veil, (H, W) transmission, (3,) airlight)."""
+    def haze(
+        self, shape: tuple[int, int], rng: np.random.Generator, severity: float = NORMAL
+    ) -> Haze:
+        """Return the veil drawn for pictures of (H, W) pixels."""
         far, near = sorted((draw(rng, self.transmission), draw(rng, self.transmission)))
-        depth = draw_depth((clean.shape[0], clean.shape[1]), rng, self.rows)
-        transmission = (near * (far / near) ** depth).astype(np.float32)
-        airlight = draw(rng, self.airlight) + rng.uniform(-self.tint, self.tint, 3)
-        airlight = np.clip(airlight, 0, 1).astype(np.float32)
-        t = transmission[..., None]
-        return (t * clean + (1 - t) * airlight).astype(np.float32), transmission, airlight
+        depth = draw_depth(shape, rng, self.rows)
+        thickness = -(np.log(near) + np.log(far / near) * depth) * severity / NORMAL
+        airlight = draw_light(rng, self.airlight, self.tint)
+        return Haze(np.exp(-thickness).astype(np.float32), airlight)
 
 
-def draw_depth(shape: tuple[int, int], rng: np.random.Generator, rows: int) -> Floats:
-    """Return (H, W) depth in [0, 1]: far at the top of a scene, near at its bottom, uneven."""
+def draw_depth(shape: tuple[int, int], rng: np.random.Generator, rows: int = 0) -> Floats:
+    """Return (H, W) depth in [0, 1], 0 near; a window of a scene of that many rows."""
     height = max(rows, shape[0])
     top = rng.uniform(0, height - shape[0])
     y = (top + np.arange(shape[0], dtype=np.float32)) / height

@@ -1,0 +1,285 @@
+"""`cmudrn restore` as a person or a script meets it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from cmudrn.image import read_picture
+from cmudrn.restore.files import encode_layer
+
+
+def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **options: object):
+    """Run the command line in a process of its own; return what it said."""
+    return subprocess.run(
+        [sys.executable, "-m", "cmudrn", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        cwd=cwd,
+        timeout=60,
+        **options,
+    )
+
+
+def make_picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+    Pillow.fromarray(pixels).save(path)
+    return path
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_one_file_goes_beside_its_input(tmp_path: Path, darkening_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", "a.png", "--model", darkening_model, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"a.png -> a.restored.png\n")
+    before, after = (
+        read_picture(tmp_path / name).pixels.astype(int) for name in ("a.png", "a.restored.png")
+    )
+    assert np.abs(after - np.clip(before - 51, 0, 255))[before > 80].max() <= 1
+
+
+def test_a_folder_keeps_its_tree_and_a_bad_file_does_not_stop_it(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    for name in ("a.png", "sub/b.jpg", "sub/deep/c.webp", ".hidden/d.png"):
+        make_picture(tmp_path / "in" / name)
+    (tmp_path / "in" / "zero.png").touch()
+    (tmp_path / "in" / "text.png").write_text("hello")
+    (tmp_path / "in" / "notes.txt").write_text("not for us")
+    cut = make_picture(tmp_path / "in" / "cut.jpg")
+    cut.write_bytes(cut.read_bytes()[:500])
+    done = run("restore", "in", "-o", "out", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert files(tmp_path / "out") == ["a.png", "sub/b.jpg", "sub/deep/c.webp"]
+    complaints = done.stderr.decode().splitlines()
+    assert [line.split()[1] for line in complaints[:3]] == [
+        "in/cut.jpg",
+        "in/text.png",
+        "in/zero.png",
+    ]
+    assert complaints[3] == "cmudrn: 3 of 6 files were not restored."
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_folder_without_an_output(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "in" / "a.png")
+    for expected in (0, 1):  # a second run finds the results there
+        done = run("restore", "in", "--model", tiny_model, cwd=tmp_path)
+        assert done.returncode == expected
+    assert b"--overwrite" in done.stderr
+    assert files(tmp_path) == ["in.restored/a.png", "in/a.png"]
+
+
+def test_an_output_inside_the_input_is_not_restored_again(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    for _ in range(2):
+        done = run("restore", ".", "-o", "out", "--overwrite", "--model", tiny_model, cwd=tmp_path)
+        assert done.returncode == 0
+    assert files(tmp_path) == ["a.png", "out/a.png"]
+
+
+def test_patterns(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a1.png", "a2.png", "b.png"):
+        make_picture(tmp_path / name)
+    done = run("restore", "a*.png", "-o", "out", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 0
+    assert files(tmp_path / "out") == ["a1.png", "a2.png"]
+
+
+@pytest.mark.parametrize("name", ["-o.png", "a[1].png", "a b.png", "ü\N{SNOWMAN}.png", "x\ny.png"])
+def test_any_file_name(tmp_path: Path, tiny_model: Path, name: str) -> None:
+    make_picture(tmp_path / name)
+    done = run("restore", "--model", tiny_model, "-o", "out", "--", name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path / "out") == [name]
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_file_name_that_is_no_text(tmp_path: Path, tiny_model: Path) -> None:
+    name = os.fsdecode(b"\xff\xfe.png")
+    try:
+        make_picture(tmp_path / "a.png").rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes only text for names")
+    done = run("restore", ".", "-o", "out", "--json", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ok"]
+    assert run("restore", ".", "-o", "out2", "--model", tiny_model, cwd=tmp_path).returncode == 0
+
+
+def test_standard_input_and_output(tmp_path: Path, tiny_model: Path) -> None:
+    path = make_picture(tmp_path / "a.jpg")
+    through = run("restore", "-", "--model", tiny_model, stdin=path.read_bytes())
+    assert Pillow.open(io.BytesIO(through.stdout)).format == "JPEG"
+    run("restore", path, "-o", tmp_path / "b.jpg", "--model", tiny_model)
+    assert (tmp_path / "b.jpg").read_bytes() == through.stdout
+    out = run("restore", path, "-o", "-", "--format", "png", "--model", tiny_model)
+    assert Pillow.open(io.BytesIO(out.stdout)).format == "PNG"
+    target = tmp_path / "c.webp"
+    run("restore", "-", "-o", target, "--model", tiny_model, stdin=path.read_bytes())
+    assert Pillow.open(target).format == "WEBP"
+
+
+def test_bad_standard_input(tiny_model: Path) -> None:
+    for data, sentence in [(b"", b"Standard input is empty"), (b"x", b"is not a JPEG")]:
+        done = run("restore", "-", "--model", tiny_model, stdin=data)
+        assert (done.returncode, done.stdout) == (1, b"")
+        assert sentence in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_json_lines(tmp_path: Path, tiny_model: Path) -> None:
+    good, bad = make_picture(tmp_path / "a.png"), tmp_path / "b.png"
+    bad.touch()
+    done = run("restore", good, bad, "-o", tmp_path / "out", "--json", "--model", tiny_model)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 1
+    assert first["ok"] and (first["width"], first["height"]) == (30, 20)
+    assert first["output"] == str(tmp_path / "out" / "a.png")
+    assert second == {"input": str(bad), "ok": False, "error": f"{bad} is empty."}
+    assert done.stderr == b""
+
+
+def test_layers(tmp_path: Path, darkening_model: Path) -> None:
+    Pillow.new("RGB", (9, 7), (200, 200, 200)).save(tmp_path / "a.png")
+    done = run(
+        "restore", "a.png", "-o", "b.png", "--layers", "--model", darkening_model, cwd=tmp_path
+    )
+    assert done.returncode == 0
+    for name, amount in {"rain": 0.1, "snow": 0.3, "fused": 0.2}.items():
+        values = np.asarray(Pillow.open(tmp_path / f"b.removed-{name}.png"))
+        assert values.shape == (7, 9, 3)
+        assert np.abs((values - 128.0) / 127 - amount).max() <= 0.5 / 127 + 1e-4
+
+
+def test_layer_encoding() -> None:
+    removed = np.float32([[[-2, -1, 0]], [[0.5, 1, 2]]])
+    assert encode_layer(removed).ravel().tolist() == [0, 1, 128, 192, 255, 255]
+
+
+def test_strength_zero_keeps_every_pixel(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    run("restore", "a.png", "-o", "b.png", "--strength", "0", "--model", tiny_model, cwd=tmp_path)
+    before, after = (read_picture(tmp_path / name).pixels for name in ("a.png", "b.png"))
+    assert np.array_equal(before, after)
+
+
+def test_depth_changes_the_result(tmp_path: Path, tiny_model: Path) -> None:
+    path = make_picture(tmp_path / "a.png")
+    results = {
+        run("restore", path, "-o", "-", "--model", tiny_model, *depth).stdout
+        for depth in ((), ("--stages", 1), ("--recursions", 1), ("--stages", 2, "--recursions", 2))
+    }
+    assert len(results) == 3  # the model's own depth is 2 and 2
+
+
+def test_format_and_quality(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run(
+        "restore", "a.png", "--format", "jpeg", "--quality", 50, "--model", tiny_model, cwd=tmp_path
+    )
+    assert done.returncode == 0
+    assert Pillow.open(tmp_path / "a.restored.jpg").format == "JPEG"
+
+
+def test_what_is_lost_is_said(tmp_path: Path, tiny_model: Path) -> None:
+    Pillow.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
+    done = run("restore", "deep.png", "--format", "bmp", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 0
+    assert b"8 bits" in done.stderr
+
+
+def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    run("restore", "a.jpg", "--model", tiny_model, cwd=tmp_path)
+    assert Pillow.open(tmp_path / "a.restored.jpg").format == "PNG"
+
+
+# --------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    "arguments, code, sentence",
+    [
+        (["a.png", "--model", "nosuch"], 1, "There is no model 'nosuch'"),
+        (["a.png", "--model", "nosuch.onnx"], 1, "There is no model file nosuch.onnx"),
+        (["a.png", "--model", "a.png"], 1, "is not a usable ONNX model"),
+        (["nosuch.png"], 1, "There is no file nosuch.png"),
+        (["nosuch*.png"], 1, "There is no file nosuch*.png"),
+        (["a.png", "--engine", "steam"], 1, "There is no engine 'steam'"),
+        (["empty"], 1, "no picture among the inputs"),
+        (["a.png", "b.png", "-o", "c.png"], 1, "name a folder"),
+        (["a.png", "sub/a.png", "-o", "out"], 1, "would both become"),
+        (["a.png", "-o", "a.png", "--overwrite"], 1, "would overwrite itself"),
+        (["a.png", "-o", "b.png"], 1, "exists already"),
+        (["a.png", "-o", "a.png/out"], 1, "is not a folder to write to"),
+        (["a.png", "-o", "text.txt/out/"], 1, "is not a folder to write to"),
+        (["a.png", "--max-pixels", "10"], 1, "--max-pixels"),
+        (["a.png", "--max-bytes", "10"], 1, "--max-bytes"),
+        (["rgba.png", "--format", "jpeg"], 1, "transparency"),
+        (["a.png", "--strength", "2"], 2, "--strength"),
+        (["a.png", "--stages", "0"], 2, "--stages"),
+        (["a.png", "--format", "gif"], 2, "jpeg, png, tiff, webp, bmp"),
+        (["a.png", "--subsampling", "422"], 2, "auto, 444, 420"),
+        (["a.png", "--nosuch"], 2, "No such option"),
+        (["-", "a.png"], 2, "single picture"),
+        (["-", "--layers"], 2, "need files"),
+    ],
+)
+def test_refusals_write_nothing(
+    tmp_path: Path, tiny_model: Path, arguments: list[str], code: int, sentence: str
+) -> None:
+    for name in ("a.png", "b.png", "sub/a.png"):
+        make_picture(tmp_path / name)
+    Pillow.new("RGBA", (4, 4)).save(tmp_path / "rgba.png")
+    (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "empty").mkdir()
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", str(tiny_model)]
+    done = run("restore", *arguments, cwd=tmp_path, env=os.environ | {"COLUMNS": "200"})
+    assert done.returncode == code
+    assert sentence in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+    if code == 1:
+        assert len(done.stderr.decode().splitlines()) == 1
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_evidence_and_verify(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    restore = ("restore", "a.png", "-o", "b.png", "--evidence", "--model", tiny_model)
+    assert run(*restore, cwd=tmp_path).returncode == 0
+    done = run("verify", "b.png", cwd=tmp_path)
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.decode().splitlines()] == [
+        ["ok", "output"], ["ok", "input"], ["ok", "model"], ["ok", "re-run"],
+    ]  # fmt: skip
+    with open(tmp_path / "b.png", "ab") as file:
+        file.write(b"\0")
+    done = run("verify", "b.png", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["ok"]
+    done = run("verify", "a.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"There is no record" in done.stderr
+
+
+def test_models_are_listed() -> None:
+    from cmudrn.engines import shipped_models
+
+    done = run("models", "--json")
+    assert done.returncode == 0
+    assert [entry["name"] for entry in json.loads(done.stdout)] == list(shipped_models())
+    assert run("models").returncode == 0
