@@ -19,7 +19,8 @@ from cmudrn.train.processes import join_processes
 torch.set_num_threads(1)
 settings = config(training={{"validate_every": 1, "steps": 8}}, data={{"batch": 6}})
 processes = join_processes()
-Run(settings, Path(sys.argv[1]), dict.fromkeys(settings.data.sources, Brightened()), processes).train()
+sources = dict.fromkeys(settings.data.sources, Brightened())
+Run(settings, Path(sys.argv[1]), sources, processes).train()
 processes.leave()
 """
 

@@ -54,8 +54,10 @@ class LearnedCrossStitch(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return one stitched map for each branch's map, shapes unchanged."""
         weights = self.matrix[:, :, None, :, None, None]  # (N, N, 1, C, 1, 1)
-        return [sum((w * h for w, h in zip(row, maps, strict=True)), start=torch.zeros_like(maps[0]))
-                for row in weights]
+        zero = torch.zeros_like(maps[0])
+        return [
+            sum((w * h for w, h in zip(row, maps, strict=True)), start=zero) for row in weights
+        ]
 
 
 class NoCrossStitch(nn.Module):
