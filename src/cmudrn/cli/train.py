@@ -21,13 +21,22 @@ def train(
     ] = [],  # noqa: B006
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
     until: Annotated[int, typer.Option(help="Stop after this step, to go on later.")] = 0,
+    weights_of: Annotated[
+        Path | None, typer.Option(help="A checkpoint whose weights a new run starts from.")
+    ] = None,
 ) -> None:
     """Train a network; stop it at any time and start it again to go on."""
     _need_torch()
     from cmudrn.config import load_config
     from cmudrn.train.start import start_run
 
-    start_run(load_config(preset, settings), into, threads=threads, until=until or None)
+    start_run(
+        load_config(preset, settings),
+        into,
+        threads=threads,
+        until=until or None,
+        weights_of=weights_of,
+    )
 
 
 @app.command()

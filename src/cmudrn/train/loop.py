@@ -221,6 +221,13 @@ class Run:
             self.record,
         )
 
+    def begin_with(self, weights: dict[str, Tensor], trained: str) -> None:
+        """Start from another run's weights, which were trained for so many steps."""
+        self.network.load_state_dict(weights)
+        device = self.processes.device
+        self.average = {k: v.detach().clone().to(device) for k, v in weights.items()}
+        self.record["began_with_steps"] = trained
+
     def _resume(self, checkpoint: Checkpoint) -> None:
         if checkpoint.config != self.config:
             raise CmudrnError(

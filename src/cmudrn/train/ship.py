@@ -39,7 +39,7 @@ def export_checkpoint(checkpoint: Path, output: Path, name: str | None = None) -
 
 def compare(checkpoint: Path, model: Path) -> float:
     """Return the largest difference between a checkpoint in torch and a model file."""
-    live, exported = open_checkpoint(checkpoint), OnnxEngine.open(model)
+    live, exported = open_checkpoint(checkpoint), OnnxEngine(model)
     batch = np.random.default_rng(0).random((2, 3, 37, 50), dtype=np.float32)
     worst = 0.0
     for stages, recursions in ((None, None), (1, 1), (4, 2)):

@@ -12,6 +12,8 @@ import torch
 
 from cmudrn import __version__
 from cmudrn.config import Config
+from cmudrn.errors import CmudrnError
+from cmudrn.nn.engine import read_averaged
 from cmudrn.train.loop import Progress, Run
 from cmudrn.train.processes import join_processes
 from cmudrn.train.sources import make_sources
@@ -33,6 +35,11 @@ def start_run(config: Config, folder: Path, *, threads: int = 0, until: int | No
     processes = join_processes()
     sources = make_sources(config.data, SCREENS_SEED)
     run = Run(config, folder, sources, processes, provenance())
+    if weights_of is not None and run.step == 0:
+        start = read_averaged(weights_of)
+        if start[0] != config.network:
+            raise CmudrnError(f"{weights_of} holds another network than this preset's.")
+        run.begin_with(start[1], str(start[2]["training"]["step"]))
     validate = None
     if config.data.validation is not None and processes.first:
         weather = PatchWeather(SCREENS_SEED + 1)

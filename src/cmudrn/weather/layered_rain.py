@@ -46,10 +46,10 @@ class Layer:
 
 PAPER_LAYERS = {
     "dense": Layer(
-        8, 8, (0.25, 0.45), 1900, Exposure(1 / 730, 1.2, 1.0, spread=0.4, blur_px=1), 20
+        8, 8, (0.25, 0.45), 2300, Exposure(1 / 730, 1.2, 1.0, spread=0.4, blur_px=1), 20
     ),
-    "middle": Layer(48, 8, (0.20, 0.35), 62, Exposure(1 / 280, 4.7, 1.0, blur_px=2), 90),
-    "sparse": Layer(18, 3, (0.10, 0.20), 6.0, Exposure(1 / 240, 13.0, 1.0, blur_px=2), 250),
+    "middle": Layer(48, 8, (0.20, 0.35), 75, Exposure(1 / 280, 4.7, 1.0, blur_px=2), 90),
+    "sparse": Layer(18, 3, (0.10, 0.20), 7.3, Exposure(1 / 240, 13.0, 1.0, blur_px=2), 250),
 }
 """Counts and weights are the generator's."""
 
