@@ -24,8 +24,22 @@ SCREENS_SEED = 0
 FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
 
 
-def start_run(config: Config, folder: Path, *, threads: int = 0, until: int | None = None) -> Run:
+def start_run(
+    config: Config,
+    folder: Path,
+    *,
+    threads: int = 0,
+    until: int | None = None,
+    weights_of: Path | None = None,
+) -> Run:
     """Train (or go on training) in a folder and return the finished run.
+
+    Args:
+        config: everything that decides the result.
+        folder: the run's folder; an unfinished run in it goes on.
+        threads: processor threads; 0 is torch's choice.
+        until: stop after this step.
+        weights_of: checkpoint whose averaged weights a new run starts from.
 
     Raises:
         CmudrnError: data are missing, or the folder belongs to another configuration.
