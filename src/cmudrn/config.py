@@ -38,7 +38,7 @@ class CrossStitchConfig(Table):
     """
 
     kind: Literal["fixed", "learned", "off"] = "fixed"
-    a: float = Field(0.5, ge=0, le=1)
+    a: float = Field(default=0.5, ge=0, le=1)
     positions: tuple[Position, ...] = ("in", "rb1", "rb2")
 
 
@@ -71,9 +71,9 @@ class NetworkConfig(Table):
 
     kind: Literal["cmudrn", "drn", "shared-trunk"] = "cmudrn"
     tasks: tuple[str, ...] = ("rain", "snow")
-    features: int = Field(16, ge=1)
-    stages: int = Field(3, ge=1)
-    recursions: int = Field(3, ge=1)
+    features: int = Field(default=16, ge=1)
+    stages: int = Field(default=3, ge=1)
+    recursions: int = Field(default=3, ge=1)
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
     fusion: FusionConfig = FusionConfig()
     text_literal: bool = False
@@ -86,15 +86,17 @@ class TermConfig(Table):
         weight: 0 switches the supervision off.
         ssim: weight of 1 - SSIM.
         pixel: weight of the pixel distance.
-        distance: "frobenius" or "charbonnier" (a smooth L1, always a mean).
+        distance: "frobenius"; "charbonnier" (a smooth L1, always a mean); or "psnr", decibels
+            lost against a perfect picture (50 dB), over 100: a decibel counts as much on a
+            picture that was almost clean as on one that was buried in snow.
         squared: squared Frobenius norm (paper, Eqs. 4 and 8) or not (Eq. 6).
         reduction: norm of the whole picture ("sum", as printed) or per value ("mean").
     """
 
-    weight: float = Field(1.0, ge=0)
-    ssim: float = Field(1.0, ge=0)
-    pixel: float = Field(1.0, ge=0)
-    distance: Literal["frobenius", "charbonnier"] = "frobenius"
+    weight: float = Field(default=1.0, ge=0)
+    ssim: float = Field(default=1.0, ge=0)
+    pixel: float = Field(default=1.0, ge=0)
+    distance: Literal["frobenius", "charbonnier", "psnr"] = "frobenius"
     squared: bool = True
     reduction: Literal["sum", "mean"] = "sum"
 
@@ -116,7 +118,7 @@ class LossConfig(Table):
 
     local: TermConfig = TermConfig()
     recurrence: TermConfig = TermConfig()
-    global_: TermConfig = Field(TermConfig(squared=False), alias="global")
+    global_: TermConfig = Field(default=TermConfig(squared=False), alias="global")
     stage_weights: Literal["uniform", "linear"] = "uniform"
     ssim_padding: Literal["valid", "zero"] = "valid"
 
@@ -159,12 +161,12 @@ class DataConfig(Table):
 
     clean: str | None = None
     validation: str | None = None
-    patch: int = Field(64, ge=16)
-    batch: int = Field(16, ge=1)
+    patch: int = Field(default=64, ge=16)
+    batch: int = Field(default=16, ge=1)
     reductions: tuple[int, ...] = (1, 2)
     sources: dict[str, SourceConfig] = {}
     passes: Literal["joint", "alternate"] = "joint"
-    workers: int = Field(1, ge=0)
+    workers: int = Field(default=1, ge=0)
 
 
 class ElasticConfig(Table):
@@ -178,7 +180,7 @@ class ElasticConfig(Table):
 
     stages: tuple[int, int] | None = None
     recursions: tuple[int, int] | None = None
-    full: float = Field(0.0, ge=0, le=1)
+    full: float = Field(default=0.0, ge=0, le=1)
 
 
 class TrainingConfig(Table):
@@ -200,18 +202,18 @@ class TrainingConfig(Table):
         validate_every: steps between validations and checkpoints.
     """
 
-    steps: int = Field(20_000, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    steps: int = Field(default=20_000, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["cosine", "constant", "halve"] = "cosine"
-    final_rate: float = Field(0.01, ge=0, le=1)
-    warmup: int = Field(200, ge=0)
-    clip: float = Field(1.0, ge=0)
-    ema: float = Field(0.999, ge=0, lt=1)
+    final_rate: float = Field(default=0.01, ge=0, le=1)
+    warmup: int = Field(default=200, ge=0)
+    clip: float = Field(default=1.0, ge=0)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     checkpoint_stages: bool = False
     elastic: ElasticConfig = ElasticConfig()
-    seed: int = Field(0, ge=0)
-    validate_every: int = Field(500, ge=1)
+    seed: int = Field(default=0, ge=0)
+    validate_every: int = Field(default=500, ge=1)
 
 
 class Config(Table):

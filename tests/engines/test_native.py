@@ -38,7 +38,9 @@ STRUCTURES: dict[str, dict[str, object]] = {
     "learned": {"cross_stitch": {"kind": "learned", "a": 0.9}},
     "learned everywhere": {
         "cross_stitch": {
-            "kind": "learned", "a": 0.7, "positions": ["in", "rb1", "rb2", "rec", "img"],
+            "kind": "learned",
+            "a": 0.7,
+            "positions": ["in", "rb1", "rb2", "rec", "img"],
         }
     },
     "off": {"cross_stitch": {"kind": "off"}},
@@ -98,8 +100,11 @@ def test_every_structure_equals_onnxruntime(structure: str, isa: str, tmp_path: 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    height=st.integers(1, 60), width=st.integers(1, 60), stages=st.integers(1, 3),
-    recursions=st.integers(1, 3), threads=st.integers(1, 3),
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    stages=st.integers(1, 3),
+    recursions=st.integers(1, 3),
+    threads=st.integers(1, 3),
 )
 def test_any_size_and_depth_equals_onnxruntime(
     paper: Path, height: int, width: int, stages: int, recursions: int, threads: int
@@ -145,9 +150,7 @@ def test_rows_pushed_in_pieces_give_the_whole_picture(paper: Path, pieces: list[
     engine, batch = NativeEngine(paper, 2), pictures(sum(pieces), 37)
     whole = engine(batch, branches=True, stages=2, recursions=1)
     ends = np.cumsum(pieces)
-    with engine.stream(
-        sum(pieces), 37, branches=True, stages=2, recursions=1
-    ) as stream:
+    with engine.stream(sum(pieces), 37, branches=True, stages=2, recursions=1) as stream:
         parts = [stream.push(rows) for rows in np.split(batch[0], ends[:-1], axis=1)]
     joined = np.concatenate([part.restored for part in parts], axis=2)
     assert np.array_equal(joined, whole.restored)

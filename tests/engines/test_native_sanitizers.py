@@ -24,8 +24,15 @@ def test_no_sanitizer_has_a_complaint(sanitizer: str, tmp_path: Path) -> None:
     driver = tmp_path / "driver"
     sources = [*sorted(SOURCES.glob("*.cpp")), HERE / "native_driver.cpp"]
     subprocess.run(
-        [compiler, *flags, "-fno-sanitize-recover=all", "-DCMUDRN_ANY_CPU", *map(str, sources),
-         "-o", str(driver)],
+        [
+            compiler,
+            *flags,
+            "-fno-sanitize-recover=all",
+            "-DCMUDRN_ANY_CPU",
+            *map(str, sources),
+            "-o",
+            str(driver),
+        ],
         check=True,
     )
     ran = subprocess.run([driver], capture_output=True, text=True, timeout=300, check=False)

@@ -17,7 +17,12 @@ def test_ssim_is_scikit_images(shape: tuple[int, int]) -> None:
     clean = rng.random((3, *shape))
     estimate = np.clip(clean + 0.1 * rng.standard_normal(clean.shape), 0, 1)
     oracle = structural_similarity(
-        estimate, clean, channel_axis=0, data_range=1, gaussian_weights=True, sigma=1.5,
+        estimate,
+        clean,
+        channel_axis=0,
+        data_range=1,
+        gaussian_weights=True,
+        sigma=1.5,
         use_sample_covariance=False,
     )
     ours = ssim(torch.from_numpy(estimate)[None], torch.from_numpy(clean)[None])
@@ -69,9 +74,7 @@ def test_the_unsquared_norm_has_a_gradient_at_zero() -> None:
 
 def outputs_for(count: int, stages: int = 2) -> tuple[Outputs, torch.Tensor]:
     torch.manual_seed(1)
-    branches = tuple(
-        tuple(torch.rand(count, 3, 16, 16) for _ in range(stages)) for _ in range(2)
-    )
+    branches = tuple(tuple(torch.rand(count, 3, 16, 16) for _ in range(stages)) for _ in range(2))
     return Outputs(branches, torch.rand(count, 3, 16, 16)), torch.rand(count, 3, 16, 16)
 
 
@@ -103,7 +106,8 @@ def test_linear_stage_weights_are_the_drn_authors() -> None:
     loss = Supervision(LossConfig.model_validate(table))(outputs, clean, belongs)
     oracle = sum(
         0.1 * stage * (estimate - clean).square().mean()
-        for branch in outputs.branches for stage, estimate in enumerate(branch, 1)
+        for branch in outputs.branches
+        for stage, estimate in enumerate(branch, 1)
     )
     torch.testing.assert_close(loss.total, oracle)
 

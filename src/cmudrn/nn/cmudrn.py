@@ -50,8 +50,9 @@ class CMUDRN(nn.Module):
             for _ in config.tasks
         )
         self.stitches = make_stitches(config.cross_stitch, len(config.tasks), config.features)
-        self.fusion = Fusion(len(config.tasks), config.features, config.fusion.kernel,
-                             skip=config.fusion.skip)
+        self.fusion = Fusion(
+            len(config.tasks), config.features, config.fusion.kernel, skip=config.fusion.skip
+        )
 
     def _stage(self, degraded: Tensor, recursions: int, *estimates: Tensor) -> Tensor:
         drns: Sequence[DRN] = list(self.branches)  # type: ignore[arg-type]
@@ -78,8 +79,13 @@ class CMUDRN(nn.Module):
         estimates = [degraded] * len(self.tasks)
         history: list[list[Tensor]] = []
         for _ in range(stages or self.stages):
-            stacked = recompute(self._stage, degraded, recursions or self.recursions, *estimates,
-                                when=self.checkpoint_stages)
+            stacked = recompute(
+                self._stage,
+                degraded,
+                recursions or self.recursions,
+                *estimates,
+                when=self.checkpoint_stages,
+            )
             estimates = list(stacked.unbind(0))
             history.append(estimates)
         return Outputs(tuple(zip(*history, strict=True)), self.fusion(estimates))
@@ -103,8 +109,9 @@ class SharedTrunk(nn.Module):
         trunk = DRN(config.features, config.stages, config.recursions)
         self.conv_in, self.block1, self.block2 = trunk.conv_in, trunk.block1, trunk.block2
         self.heads = nn.ModuleList(conv(config.features, 3) for _ in config.tasks)
-        self.fusion = Fusion(len(config.tasks), config.features, config.fusion.kernel,
-                             skip=config.fusion.skip)
+        self.fusion = Fusion(
+            len(config.tasks), config.features, config.fusion.kernel, skip=config.fusion.skip
+        )
 
     def _stage(self, degraded: Tensor, recursions: int, estimate: Tensor) -> Tensor:
         h = torch.relu(self.conv_in(torch.cat([degraded, estimate], 1)))
@@ -121,8 +128,13 @@ class SharedTrunk(nn.Module):
         """
         estimate, history = degraded, []
         for _ in range(stages or self.stages):
-            stacked = recompute(self._stage, degraded, recursions or self.recursions, estimate,
-                                when=self.checkpoint_stages)
+            stacked = recompute(
+                self._stage,
+                degraded,
+                recursions or self.recursions,
+                estimate,
+                when=self.checkpoint_stages,
+            )
             estimate = stacked.mean(0)
             history.append(list(stacked.unbind(0)))
         return Outputs(tuple(zip(*history, strict=True)), self.fusion(history[-1]))

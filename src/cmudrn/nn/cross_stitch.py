@@ -55,9 +55,7 @@ class LearnedCrossStitch(nn.Module):
         """Return one stitched map for each branch's map, shapes unchanged."""
         weights = self.matrix[:, :, None, :, None, None]  # (N, N, 1, C, 1, 1)
         zero = torch.zeros_like(maps[0])
-        return [
-            sum((w * h for w, h in zip(row, maps, strict=True)), start=zero) for row in weights
-        ]
+        return [sum((w * h for w, h in zip(row, maps, strict=True)), start=zero) for row in weights]
 
 
 class NoCrossStitch(nn.Module):

@@ -109,7 +109,10 @@ class DRN(nn.Module):
         estimate, estimates = degraded, []
         for _ in range(stages or self.stages):
             estimate = recompute(
-                self.stage, degraded, estimate, recursions or self.recursions,
+                self.stage,
+                degraded,
+                estimate,
+                recursions or self.recursions,
                 when=self.checkpoint_stages,
             )
             estimates.append(estimate)

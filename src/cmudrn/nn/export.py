@@ -50,8 +50,16 @@ class Nodes:
 
     def conv(self, x: Value, layer: str, kernel: int = 3) -> Value:
         """Append the convolution whose weights are `layer`.weight and `layer`.bias."""
-        return str(self.add("Conv", x, f"{layer}.weight", f"{layer}.bias",
-                            kernel_shape=[kernel] * 2, pads=[kernel // 2] * 4))
+        return str(
+            self.add(
+                "Conv",
+                x,
+                f"{layer}.weight",
+                f"{layer}.bias",
+                kernel_shape=[kernel] * 2,
+                pads=[kernel // 2] * 4,
+            )
+        )
 
     def relu(self, x: Value) -> Value:
         """Append a ReLU."""
@@ -92,10 +100,15 @@ class GraphWriter:
             return maps
         if settings.kind == "learned":
             return [
-                str(g.add("Sum", *(
-                    g.add("Mul", f"stitches.{position}.matrix.{i}.{j}", h)
-                    for j, h in enumerate(maps)
-                )))
+                str(
+                    g.add(
+                        "Sum",
+                        *(
+                            g.add("Mul", f"stitches.{position}.matrix.{i}.{j}", h)
+                            for j, h in enumerate(maps)
+                        ),
+                    )
+                )
                 for i in range(n)
             ]
         if abs(settings.a - 1 / n) < 1e-12:
@@ -143,8 +156,14 @@ class GraphWriter:
         ]
         maps = self.stitch(g, "in", maps)
         kept = maps[:1] if self.merged else maps
-        looped = g.add("Loop", "recursions", "", *kept, outputs=len(kept),
-                       body=self.recursion(f"{scope}recursion."))
+        looped = g.add(
+            "Loop",
+            "recursions",
+            "",
+            *kept,
+            outputs=len(kept),
+            body=self.recursion(f"{scope}recursion."),
+        )
         looped = [looped] if len(kept) == 1 else looped
         maps = self.stitch(g, "rec", looped * (len(maps) // len(kept)))
         estimates = [
@@ -156,8 +175,9 @@ class GraphWriter:
     def leave(self, g: Nodes, h: Value, layer: str) -> Value:
         """Append a stage's last convolution and its skip from the degraded picture."""
         residual = g.conv(h, layer)
-        return str(g.add("Add", "degraded", g.relu(residual) if self.config.text_literal
-                         else residual))
+        return str(
+            g.add("Add", "degraded", g.relu(residual) if self.config.text_literal else residual)
+        )
 
     def fuse(self, g: Nodes, estimates: list[Value]) -> Value:
         """Append the fusion head."""
@@ -192,11 +212,15 @@ def _loop_body(g: Nodes, scope: str, carried: list[Value], results: list[Value])
     return helper.make_graph(
         g.nodes,
         scope.rstrip("."),
-        [helper.make_tensor_value_info(f"{scope}count", TensorProto.INT64, []),
-         helper.make_tensor_value_info(f"{scope}go_on_in", TensorProto.BOOL, []),
-         *(_picture(name, None) for name in carried)],
-        [helper.make_tensor_value_info(go_on, TensorProto.BOOL, []),
-         *(_picture(name, None) for name in outputs)],
+        [
+            helper.make_tensor_value_info(f"{scope}count", TensorProto.INT64, []),
+            helper.make_tensor_value_info(f"{scope}go_on_in", TensorProto.BOOL, []),
+            *(_picture(name, None) for name in carried),
+        ],
+        [
+            helper.make_tensor_value_info(go_on, TensorProto.BOOL, []),
+            *(_picture(name, None) for name in outputs),
+        ],
     )
 
 
@@ -263,18 +287,26 @@ def export_onnx(
         about: more for the record: elastic, training, licence.
     """
     nodes, outputs = GraphWriter(config).write()
-    scalar = [helper.make_tensor_value_info(n, TensorProto.INT64, [])
-              for n in ("stages", "recursions")]
+    scalar = [
+        helper.make_tensor_value_info(n, TensorProto.INT64, []) for n in ("stages", "recursions")
+    ]
     weight_tensors = [
         numpy_helper.from_array(value.detach().cpu().contiguous().numpy(), key)
         for key, value in weights.items()
     ]
     graph = helper.make_graph(
-        nodes, name, [_picture("degraded", 3), *scalar], [_picture(n, 3) for n in outputs],
+        nodes,
+        name,
+        [_picture("degraded", 3), *scalar],
+        [_picture(n, 3) for n in outputs],
         [*weight_tensors, *_constants(config, nodes)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)],
-                              producer_name="cmudrn", ir_version=IR_VERSION)
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="cmudrn",
+        ir_version=IR_VERSION,
+    )
     record = json.dumps(describe(config, name, **about), sort_keys=True)
     helper.set_model_props(model, {"cmudrn": record})
     onnx.checker.check_model(model)

@@ -12,6 +12,8 @@ from cmudrn.nn.drn import Outputs
 from cmudrn.nn.ssim import ssim
 
 CHARBONNIER_EPSILON = 1e-3
+PSNR_EPSILON = 1e-5
+"""Mean squared error below which a picture counts as restored: 50 dB."""
 FROBENIUS_EPSILON = 1e-12
 """Keeps the gradient of the unsquared norm finite where estimate and clean picture agree."""
 
@@ -40,6 +42,8 @@ def distance(estimate: Tensor, clean: Tensor, term: TermConfig) -> Tensor:
     error = (estimate - clean).flatten(1)
     if term.distance == "charbonnier":
         return (error.square() + CHARBONNIER_EPSILON**2).sqrt().mean(1)
+    if term.distance == "psnr":
+        return 0.1 * (1 + error.square().mean(1) / PSNR_EPSILON).log10()
     squares = error.square().sum(1) if term.reduction == "sum" else error.square().mean(1)
     return squares if term.squared else (squares + FROBENIUS_EPSILON).sqrt()
 

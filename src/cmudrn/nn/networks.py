@@ -12,8 +12,13 @@ from cmudrn.nn.drn import DRN
 
 
 def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
-    return DRN(config.features, config.stages, config.recursions,
-               text_literal=config.text_literal, checkpoint_stages=checkpoint_stages)
+    return DRN(
+        config.features,
+        config.stages,
+        config.recursions,
+        text_literal=config.text_literal,
+        checkpoint_stages=checkpoint_stages,
+    )
 
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

@@ -40,7 +40,14 @@ def load_official_drn(path: Path | str) -> DRN:
         }
         network = DRN(16, 7, 7)
         network.load_state_dict(renamed)
-    except (OSError, RuntimeError, KeyError, AttributeError, ValueError, EOFError,
-            pickle.UnpicklingError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        AttributeError,
+        ValueError,
+        EOFError,
+        pickle.UnpicklingError,
+    ) as error:
         raise CmudrnError(f"{path} is not a weight file of the DRN authors.") from error
     return network.eval()

@@ -15,9 +15,7 @@ K1, K2 = 0.01, 0.03
 
 
 @functools.lru_cache(maxsize=64)
-def _filter_matrix(
-    size: int, padding: str, dtype: torch.dtype, device: torch.device
-) -> Tensor:
+def _filter_matrix(size: int, padding: str, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the Gaussian filter along one axis as a (size_out, size) band matrix.
 
     Two small matrix products filter a patch much faster than a depthwise convolution does.
@@ -57,9 +55,7 @@ class Blur:
         return self.rows @ x @ self.columns
 
 
-def ssim(
-    estimate: Tensor, clean: Tensor, padding: Literal["valid", "zero"] = "valid"
-) -> Tensor:
+def ssim(estimate: Tensor, clean: Tensor, padding: Literal["valid", "zero"] = "valid") -> Tensor:
     """Return the mean structural similarity of each picture, shape (B,).
 
     With "valid" it equals scikit-image's `structural_similarity` with gaussian_weights=True,

@@ -67,7 +67,7 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 def computes_bf16(device: torch.device) -> bool:
     """Return whether bf16 is faster than fp32 here; on other processors it is emulated."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_avx512_bf16_supported())
 
 

@@ -35,7 +35,8 @@ def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]
     """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
     height, width = (side // factor * factor for side in picture.shape[:2])
     blocks = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
-    return np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    reduced: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    return reduced
 
 
 def crop_window(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
@@ -77,7 +78,7 @@ class CleanPictures:
     def draw(self, size: int, rng: np.random.Generator) -> Patch:
         """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
-        patch = picture[crop_window(picture.shape, size, rng)].astype(np.float32) / 255
+        patch = picture[crop_window(picture.shape, size, rng)].astype(np.float32) / np.float32(255)
         return turn(patch, int(rng.integers(8)))
 
 
@@ -117,7 +118,7 @@ class PairPatches:
         window = crop_window(clean.shape, size, rng)
         symmetry = int(rng.integers(8))
         first, second = (
-            np.ascontiguousarray(turn(p[window].astype(np.float32) / 255, symmetry))
+            np.ascontiguousarray(turn(p[window].astype(np.float32) / np.float32(255), symmetry))
             for p in (degraded, clean)
         )
         return first, second

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cmudrn.image import read_image
+from cmudrn.image import Image, read_image
 from cmudrn.train.sources import list_pictures
 from cmudrn.weather.patches import PatchWeather
 
@@ -48,17 +48,17 @@ class Validation:
         device = next(network.parameters()).device
         scores = {}
         for family, degraded in self.degraded.items():
-            fused = torch.cat([network(d.to(device)).fused.cpu() for d in degraded.split(4)])
+            fused = torch.cat([network(d.to(device)).fused.cpu() for d in torch.split(degraded, 4)])
             error = (fused.clamp(0, 1) - self.clean).square().mean((1, 2, 3))
             scores[family] = float((-10 * error.clamp_min(1e-10).log10()).mean())
         return scores
 
 
-def _middle(image: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _middle(image: Image) -> Image:
     top, left = ((side - SIZE) // 2 for side in image.shape[:2])
     return np.ascontiguousarray(image[top : top + SIZE, left : left + SIZE])
 
 
-def _batch(images: list[np.ndarray]) -> Tensor:  # type: ignore[type-arg]
+def _batch(images: list[Image]) -> Tensor:
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return stacked.contiguous(memory_format=torch.channels_last)

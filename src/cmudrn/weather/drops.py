@@ -62,15 +62,17 @@ def draw_diameters_mm(
     """Return drop diameters after Marshall and Palmer, cut to limits."""
     slope = 4.1 * rate_mm_per_h**-0.21
     low, high = np.exp(-slope * np.asarray(limits_mm))
-    return -np.log(low - rng.random(count) * (low - high)) / slope
+    diameters: Numbers = -np.log(low - rng.random(count) * (low - high)) / slope
+    return diameters
 
 
 def choose_patterns(rng: np.random.Generator, periods: Numbers) -> NDArray[np.int32]:
     """Return a row of `streak_patterns` for each number of periods in the exposure."""
     steps = np.log(PERIODS[1] / PERIODS[0])
-    row = np.rint(np.log(np.maximum(periods, PERIODS[0]) / PERIODS[0]) / steps)
-    row = np.minimum(row, len(PERIODS) - 1).astype(np.int32)
-    return row * VARIANTS + rng.integers(VARIANTS, size=len(row), dtype=np.int32)
+    nearest = np.rint(np.log(np.maximum(periods, PERIODS[0]) / PERIODS[0]) / steps)
+    row: NDArray[np.int32] = np.minimum(nearest, len(PERIODS) - 1).astype(np.int32)
+    variants: NDArray[np.int32] = rng.integers(VARIANTS, size=len(row), dtype=np.int32)
+    return row * VARIANTS + variants
 
 
 @cache

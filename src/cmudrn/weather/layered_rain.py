@@ -18,7 +18,7 @@ SCREEN = (512, 768)
 """Size of a screen we render; it tiles, so larger pictures see it repeated."""
 SHEARS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 """Leans of the published screens, `<n>-4` to `<n>-8`, all equally likely."""
-LIGHTS, SHARES = (0.1, 0.24, 0.5), (0.16, 0.52, 0.32)
+LIGHTS, SHARES = (0.2, 0.35, 0.6), (0.3, 0.4, 0.3)
 """Published screens are faint, medium or bright, in these shares."""
 
 
@@ -46,10 +46,10 @@ class Layer:
 
 PAPER_LAYERS = {
     "dense": Layer(
-        8, 8, (0.25, 0.45), 2300, Exposure(1 / 730, 1.2, 1.0, spread=0.4, blur_px=1), 20
+        8, 8, (0.25, 0.45), 1500, Exposure(1 / 360, 0.95, 1.0, spread=0.4, blur_px=0.4), 20
     ),
-    "middle": Layer(48, 8, (0.20, 0.35), 75, Exposure(1 / 280, 4.7, 1.0, blur_px=2), 90),
-    "sparse": Layer(18, 3, (0.10, 0.20), 7.3, Exposure(1 / 240, 13.0, 1.0, blur_px=2), 250),
+    "middle": Layer(48, 8, (0.20, 0.35), 94, Exposure(1 / 200, 3.2, 1.0), 90),
+    "sparse": Layer(18, 3, (0.10, 0.20), 4.5, Exposure(1 / 140, 7.0, 1.0, blur_px=2), 250),
 }
 """Counts and weights are the generator's."""
 
@@ -135,7 +135,9 @@ class LayeredScene:
     def __call__(self, clean: Image, frame: int = 0) -> Degraded:
         """Return the frame in rain, with its "streaks"."""
         shape = (clean.shape[0], clean.shape[1])
-        streaks = np.float32(self.strength) * sum(w.blend(shape, frame) for w in self.layers)
+        streaks = np.zeros(shape, np.float32)
+        for windows in self.layers:
+            streaks += np.float32(self.strength) * windows.blend(shape, frame)
         degraded = np.clip(clean + streaks[..., None], 0, 1)
         return Degraded(degraded, {"streaks": streaks}, self.parameters)
 
@@ -150,7 +152,7 @@ def cut_window(
         return screen[top : top + shape[0], left : left + shape[1]]
     rows = np.arange(top, top + shape[0]) % height
     columns = np.arange(left, left + shape[1]) % width
-    return screen.take(rows, 0).take(columns, 1)
+    return screen[np.ix_(rows, columns)]
 
 
 @cache

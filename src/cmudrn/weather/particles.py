@@ -63,12 +63,10 @@ class Particles:
         types = {
             field.name: np.int32 if field.name == "pattern" else np.float32 for field in fields(cls)
         }
-        return cls(
-            **{
-                name: np.full(x.shape, value, types[name])
-                for name, value in {"x": x, **values}.items()
-            }
-        )
+        arrays: dict[str, Any] = {
+            name: np.full(x.shape, value, types[name]) for name, value in {"x": x, **values}.items()
+        }
+        return cls(**arrays)
 
     @classmethod
     def joined(cls, parts: list[Particles]) -> Particles:
@@ -207,7 +205,7 @@ def _profile(p: Particles, which: Whole, along: Floats, aside: Floats) -> Floats
     if p.lobe2.any() or p.lobe3.any():
         distance /= _lobes(p, which, along, aside)
     radius = (np.maximum(p.width, 1) / 2).take(which)
-    edge = np.clip((radius - distance) / p.softness.take(which) + np.float32(0.5), 0, 1)
+    edge: Floats = np.clip((radius - distance) / p.softness.take(which) + np.float32(0.5), 0, 1)
     edge *= edge * (3 - 2 * edge)
     edge *= np.minimum(p.opacity * np.minimum(p.width, 1), OPAQUE).take(which)
     if (p.pattern > PLAIN).any():
@@ -222,4 +220,5 @@ def _lobes(p: Particles, which: Whole, along: Floats, aside: Floats) -> Floats:
     square = np.maximum(along * along + aside * aside, np.float32(1e-6))
     cos2 = (along * along - aside * aside) / square
     cos3 = along * (along * along - 3 * aside * aside) / (square * np.sqrt(square))
-    return 1 + p.lobe2.take(which) * cos2 + p.lobe3.take(which) * cos3
+    radius: Floats = 1 + p.lobe2.take(which) * cos2 + p.lobe3.take(which) * cos3
+    return radius

@@ -130,9 +130,7 @@ class NativeEngine:
             raise CmudrnError(f"The native engine runs at most {MOST_DEPTH} stages or recursions.")
         if not 1 <= min(height, width) or max(height, width) > LARGEST_SIDE:
             raise CmudrnError(f"The native engine cannot take a picture of {width}x{height}.")
-        stream = self._library.cmudrn_stream_new(
-            self._network, height, width, *depth, self.threads
-        )
+        stream = self._library.cmudrn_stream_new(self._network, height, width, *depth, self.threads)
         if stream is None:
             raise CmudrnError(f"There is not enough memory for a picture of {width}x{height}.")
         return NativeStream(self, stream, height, width, branches)

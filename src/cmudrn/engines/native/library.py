@@ -31,8 +31,11 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "cmudrn_stream_push": (
         ctypes.c_int,
         [
-            *[ctypes.c_void_p] * 2, ctypes.c_long, ctypes.c_int,
-            *[ctypes.c_void_p] * 2, ctypes.c_long,
+            *[ctypes.c_void_p] * 2,
+            ctypes.c_long,
+            ctypes.c_int,
+            *[ctypes.c_void_p] * 2,
+            ctypes.c_long,
         ],
     ),
     "cmudrn_stream_free": (None, [ctypes.c_void_p]),
