@@ -86,9 +86,9 @@ class TermConfig(Table):
         weight: 0 switches the supervision off.
         ssim: weight of 1 - SSIM.
         pixel: weight of the pixel distance.
-        distance: "frobenius"; "charbonnier" (a smooth L1, always a mean); or "psnr", decibels
-            lost against a perfect picture (50 dB), over 100: a decibel counts as much on a
-            picture that was almost clean as on one that was buried in snow.
+        distance: "frobenius"; "charbonnier" (a smooth L1, always a mean); or "psnr", the
+            decibels lost against a perfect picture (35 dB), over 100: a decibel counts as much
+            on a picture that was almost clean as on one that was buried in snow.
         squared: squared Frobenius norm (paper, Eqs. 4 and 8) or not (Eq. 6).
         reduction: norm of the whole picture ("sum", as printed) or per value ("mean").
     """
