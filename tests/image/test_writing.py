@@ -18,7 +18,7 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image as Pillow
+from PIL import Image as Pillow, PngImagePlugin
 from PIL import ImageCms
 
 from cmudrn.errors import CmudrnError
@@ -89,7 +89,12 @@ def make_metadata() -> dict:
 def make_photo(format: str) -> bytes:
     stream = io.BytesIO()
     photo = Pillow.linear_gradient("L").resize((64, 40)).convert("RGB")
-    photo.save(stream, format, **make_metadata())
+    metadata = make_metadata()
+    if format == "PNG":  # Pillow writes XMP into a PNG only as a text chunk
+        text = PngImagePlugin.PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", metadata.pop("xmp").decode())
+        metadata["pnginfo"] = text
+    photo.save(stream, format, **metadata)
     return stream.getvalue()
 
 

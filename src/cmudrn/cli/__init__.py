@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 import cmudrn.cli.batch  # noqa: F401
+import cmudrn.cli.evaluate  # noqa: F401
 import cmudrn.cli.restore  # noqa: F401
 import cmudrn.cli.serve  # noqa: F401
 import cmudrn.cli.train  # noqa: F401  (registers its commands)

@@ -1,1 +1,1 @@
-"""How good, how fast."""
+"""How good a model is: protocols, intervals, tables. Needs the extra `evaluate`."""

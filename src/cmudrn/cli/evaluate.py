@@ -1,0 +1,186 @@
+"""`cmudrn evaluate`: how good models are, by every protocol at once."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.datasets import Dataset
+    from cmudrn.engines import Engine
+    from cmudrn.evaluate.methods import Method
+
+
+class Format(StrEnum):
+    """How the table is printed."""
+
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Shipped name, .onnx file, checkpoint or run folder, or Python module:function.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Dataset KIND:PATH[@PART], e.g. rain100:Rain100L; repeatable."),
+    ] = None,
+    weather: Annotated[
+        str,
+        typer.Option(help="Lay this weather over the clean pictures; several with commas."),
+    ] = "",
+    pred: Annotated[
+        list[Path] | None, typer.Option(help="Folder of somebody's results; repeatable.")
+    ] = None,
+    stages: Annotated[int | None, typer.Option(help="Outer loop of the models.")] = None,
+    recursions: Annotated[int | None, typer.Option(help="Inner loop of the models.")] = None,
+    branches: Annotated[bool, typer.Option(help="Score each branch of the models too.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
+    format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
+    intervals: Annotated[bool, typer.Option(help="Print 95 % bootstrap intervals.")] = True,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
+) -> None:
+    """Score models on pairs of pictures, beside the degraded pictures themselves.
+
+    With several models, the paired differences to the first one follow.
+    """
+    need_metrics()
+    from cmudrn.evaluate import table
+    from cmudrn.evaluate.evaluator import evaluate as score
+    from cmudrn.image import atomic_file
+
+    sets = open_sets(data or [], weather, seed)
+    methods = [
+        method
+        for text in models or []
+        for method in _methods(text, stages, recursions, branches, threads)
+    ]
+    methods += _folders(pred or [])
+    scores = []
+    for name, dataset in sets.items():
+        scores += score(name, dataset, methods, limit=limit, on_pair=_teller(name))
+    rendered = table.FORMATS[format.value]
+    typer.echo(rendered(table.summary(scores, intervals)), nl=False)
+    if len(methods) > 1:
+        typer.echo("\n" + rendered(table.differences(scores)), nl=False)
+    if pictures:
+        with atomic_file(pictures) as file:
+            file.write(table.to_csv(table.per_picture(scores)).encode())
+
+
+def need_metrics() -> None:
+    """Refuse the command where its packages are missing.
+
+    Raises:
+        CmudrnError: they are.
+    """
+    try:
+        import matplotlib  # noqa: F401
+        import skimage  # noqa: F401
+    except ImportError as error:
+        raise CmudrnError("Scores need more packages: pip install 'cmudrn[evaluate]'.") from error
+
+
+def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
+    """Return the sets to score on by name: every dataset, once for each weather.
+
+    Raises:
+        CmudrnError: there is none, or one is wrong.
+    """
+    from cmudrn.datasets import open_dataset, parse_description
+
+    if not data:
+        raise CmudrnError("Say what to score on: --data KIND:PATH, e.g. --data rain100:Rain100L.")
+    sets: dict[str, Dataset] = {}
+    for text in data:
+        description = parse_description(text)
+        name = Path(description.path.split(",")[-1]).resolve().name
+        part = "@".join(filter(None, ("", description.part)))
+        name += part + (f"/{description.held}" if description.held else "")
+        for kind in [w.strip() for w in weather.split(",") if w.strip()] or [None]:
+            title = name if kind is None else f"{name} {kind}"
+            if title in sets:
+                title = text if kind is None else f"{text} {kind}"
+            sets[title] = open_dataset(text, weather=kind, seed=seed)
+    return sets
+
+
+def open_model(text: str, threads: int | None) -> Engine:
+    """Return a shipped model, an ONNX file, a checkpoint or the checkpoint of a run folder.
+
+    Raises:
+        CmudrnError: it is none of them.
+    """
+    from cmudrn.engines import open_engine
+
+    path = Path(text)
+    if (path / "checkpoint.safetensors").is_file():
+        path = path / "checkpoint.safetensors"
+    if path.suffix not in (".safetensors", ".pth"):
+        return open_engine(text, threads=threads)
+    try:
+        import torch
+    except ImportError as error:
+        raise CmudrnError("Checkpoints need torch: pip install 'cmudrn[train]'.") from error
+    from cmudrn.nn.engine import open_checkpoint
+
+    if threads:
+        torch.set_num_threads(threads)
+    return open_checkpoint(path)
+
+
+def _methods(
+    text: str,
+    stages: int | None,
+    recursions: int | None,
+    branches: bool,
+    threads: int | None,
+) -> list[Method]:
+    from cmudrn.evaluate.methods import (
+        branch_methods,
+        engine_method,
+        is_python,
+        python_method,
+    )
+
+    if is_python(text) and not Path(text).exists():
+        return [python_method(text)]
+    engine = open_model(text, threads)
+    methods = [engine_method(text, engine, stages, recursions)]
+    return methods + (branch_methods(text, engine) if branches else [])
+
+
+def _folders(folders: list[Path]) -> list[Method]:
+    from cmudrn.evaluate.methods import folder_method
+
+    return [folder_method(folder) for folder in folders]
+
+
+def _teller(name: str):  # type: ignore[no-untyped-def]
+    """Return a function that shows progress on a terminal."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(done: int, count: int) -> None:
+        end = "\n" if done == count else ""
+        print(f"\r{name}: {done} of {count}", end=end, file=sys.stderr, flush=True)
+
+    return tell

@@ -1,0 +1,81 @@
+"""Picture files of a folder: found, put in order, measured, shrunk."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import SUFFIXES
+from cmudrn.image.vips import pyvips, reason
+
+
+def natural_order(text: str) -> tuple[tuple[int, str], ...]:
+    """Return a sort key by which 2 comes before 10."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
+
+
+def list_pictures(folder: Path, below: bool = True) -> list[Path]:
+    """Return the picture files in a folder, in natural order.
+
+    Args:
+        folder: where to look.
+        below: also look in the folders below it. Hidden files never count.
+    """
+    found = folder.rglob("*") if below else folder.glob("*")
+    pictures = [
+        path
+        for path in found
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    return sorted(pictures, key=lambda path: natural_order(str(path.relative_to(folder))))
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) in pixels, upright, from the head of a picture file.
+
+    Raises:
+        CmudrnError: it is no picture that can be read.
+    """
+    image = _open(path)
+    turned = "orientation" in image.get_fields() and image.get("orientation") >= 5
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
+def thumbnail(path: Path, side: int) -> NDArray[np.uint8]:
+    """Return a picture file squeezed to (side, side, 3) uint8 RGB, upright.
+
+    Raises:
+        CmudrnError: it is no picture that can be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            source = pyvips.Source.new_from_descriptor(file.fileno())
+            image = pyvips.Image.thumbnail_source(source, side, height=side, size="force")
+            image = image.colourspace("srgb")
+            if image.hasalpha():
+                image = image.extract_band(0, n=image.bands - 1)
+            array = np.frombuffer(image.cast("uchar").write_to_memory(), np.uint8)
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+    except pyvips.Error as error:
+        raise CmudrnError(f"{path} is damaged or cut short ({reason(error)}).") from error
+    return array.reshape(side, side, -1)[..., :3]
+
+
+def _open(path: Path) -> Any:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            source = pyvips.Source.new_from_descriptor(file.fileno())
+            return pyvips.Image.new_from_source(source, "", access="sequential")
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+    except pyvips.Error as error:
+        raise CmudrnError(f"{path} is not a picture that can be read.") from error

@@ -1,0 +1,120 @@
+"""What can be scored: models, other people's results, any Python function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmudrn.datasets import Pair
+from cmudrn.engines import Engine
+from cmudrn.errors import CmudrnError
+from cmudrn.image import SUFFIXES, Image, read_image
+from cmudrn.restore import Restorer
+
+INPUT = "input"
+"""The row of the degraded pictures themselves."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that makes a restored picture of a pair.
+
+    Attributes:
+        name: its row in a table.
+        restore: pair -> (H, W, 3) float32 RGB in [0, 1], of the pair's shape; it must not look
+            at the pair's clean picture.
+    """
+
+    name: str
+    restore: Callable[[Pair], Image]
+
+
+def input_method() -> Method:
+    """Return the method that does nothing."""
+    return Method(INPUT, lambda pair: pair.degraded)
+
+
+def engine_method(
+    name: str, engine: Engine, stages: int | None = None, recursions: int | None = None
+) -> Method:
+    """Return a model as a method, at a depth of its own or a chosen one."""
+    restorer = Restorer(engine)
+    return Method(name, lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions))
+
+
+def branch_methods(name: str, engine: Engine) -> list[Method]:
+    """Return each branch's own estimate as a method: what a perfect choice of branch would give."""
+    restorer = Restorer(engine)
+
+    def of_task(task: str) -> Method:
+        def restore(pair: Pair) -> Image:
+            return np.clip(restorer.layers(pair.degraded).branches[task], 0, 1)
+
+        return Method(f"{name} ({task} branch)", restore)
+
+    return [of_task(task) for task in engine.info.tasks]
+
+
+def folder_method(folder: Path) -> Method:
+    """Return the results in a folder as a method; a result has its pair's name.
+
+    `Train/7` is looked for at that path, then as `7`, under any picture suffix.
+
+    Raises:
+        CmudrnError: there is no such folder; later, a result is missing.
+    """
+    if not folder.is_dir():
+        raise CmudrnError(f"There is no folder {folder}.")
+
+    def restore(pair: Pair) -> Image:
+        return read_image(_result(folder, pair.name))
+
+    return Method(folder.name or str(folder), restore)
+
+
+def python_method(text: str) -> Method:
+    """Return a Python function, "module:function", as a method.
+
+    It is called with the degraded picture, (H, W, 3) float32 RGB in [0, 1], and returns the
+    restored one likewise. Modules in the working directory are found too.
+
+    Raises:
+        CmudrnError: there is no such module or function; later, it fails.
+    """
+    module_name, _, function_name = text.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function: Any = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise CmudrnError(f"There is no Python function {text}: {error}.") from error
+
+    def restore(pair: Pair) -> Image:
+        try:
+            return np.asarray(function(pair.degraded.copy()), np.float32)
+        except Exception as error:
+            raise CmudrnError(f"{text} failed on {pair.name}: {error}.") from error
+
+    return Method(text, restore)
+
+
+def is_python(text: str) -> bool:
+    """Return whether a text is written as `module:function`."""
+    module, colon, function = text.partition(":")
+    return bool(colon) and function.isidentifier() and all(map(str.isidentifier, module.split(".")))
+
+
+def _result(folder: Path, name: str) -> Path:
+    for stem in dict.fromkeys((name, Path(name).name)):
+        for suffix in SUFFIXES:
+            path = folder / f"{stem}{suffix}"
+            if path.is_file():
+                return path
+    raise CmudrnError(f"{folder} holds no result for {name}.")
