@@ -87,8 +87,9 @@ class TermConfig(Table):
         ssim: weight of 1 - SSIM.
         pixel: weight of the pixel distance.
         distance: "frobenius"; "charbonnier" (a smooth L1, always a mean); or "psnr", the
-            decibels lost against a perfect picture (35 dB), over 100: a decibel counts as much
-            on a picture that was almost clean as on one that was buried in snow.
+            decibels lost against a perfect picture, over 100: a decibel counts as much on a
+            picture that was almost clean as on one that was buried in snow.
+        floor_db: PSNR of the "psnr" distance above which a decibel more counts little.
         squared: squared Frobenius norm (paper, Eqs. 4 and 8) or not (Eq. 6).
         reduction: norm of the whole picture ("sum", as printed) or per value ("mean").
     """
@@ -97,6 +98,7 @@ class TermConfig(Table):
     ssim: float = Field(default=1.0, ge=0)
     pixel: float = Field(default=1.0, ge=0)
     distance: Literal["frobenius", "charbonnier", "psnr"] = "frobenius"
+    floor_db: float = Field(default=35, gt=0)
     squared: bool = True
     reduction: Literal["sum", "mean"] = "sum"
 

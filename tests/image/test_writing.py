@@ -18,8 +18,8 @@ import pyvips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from PIL import Image as Pillow, PngImagePlugin
-from PIL import ImageCms
+from PIL import Image as Pillow
+from PIL import ImageCms, PngImagePlugin
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import (

@@ -15,6 +15,7 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset
     from cmudrn.engines import Engine
+    from cmudrn.evaluate.evaluator import OnPair
     from cmudrn.evaluate.methods import Method
 
 
@@ -41,7 +42,9 @@ def evaluate(
     ] = None,
     weather: Annotated[
         str,
-        typer.Option(help="Lay this weather over the clean pictures; several with commas."),
+        typer.Option(
+            help="For folders of clean pictures: lay this over them; several with commas."
+        ),
     ] = "",
     pred: Annotated[
         list[Path] | None, typer.Option(help="Folder of somebody's results; repeatable.")
@@ -100,12 +103,12 @@ def need_metrics() -> None:
 
 
 def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
-    """Return the sets to score on by name: every dataset, once for each weather.
+    """Return the sets to score on by name; sets of clean pictures once for each weather.
 
     Raises:
         CmudrnError: there is none, or one is wrong.
     """
-    from cmudrn.datasets import open_dataset, parse_description
+    from cmudrn.datasets import has_degraded, open_dataset, parse_description
 
     if not data:
         raise CmudrnError("Say what to score on: --data KIND:PATH, e.g. --data rain100:Rain100L.")
@@ -115,7 +118,10 @@ def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
         name = Path(description.path.split(",")[-1]).resolve().name
         part = "@".join(filter(None, ("", description.part)))
         name += part + (f"/{description.held}" if description.held else "")
-        for kind in [w.strip() for w in weather.split(",") if w.strip()] or [None]:
+        kinds: list[str | None] = [None]
+        if weather and not has_degraded(text):
+            kinds = [kind.strip() for kind in weather.split(",")]
+        for kind in kinds:
             title = name if kind is None else f"{name} {kind}"
             if title in sets:
                 title = text if kind is None else f"{text} {kind}"
@@ -132,10 +138,12 @@ def open_model(text: str, threads: int | None) -> Engine:
     from cmudrn.engines import open_engine
 
     path = Path(text)
-    if (path / "checkpoint.safetensors").is_file():
-        path = path / "checkpoint.safetensors"
+    for name in ("best.safetensors", "last.safetensors"):
+        if (path / name).is_file():
+            path = path / name
+            break
     if path.suffix not in (".safetensors", ".pth"):
-        return open_engine(text, threads=threads)
+        return open_engine(path, threads=threads)
     try:
         import torch
     except ImportError as error:
@@ -174,7 +182,7 @@ def _folders(folders: list[Path]) -> list[Method]:
     return [folder_method(folder) for folder in folders]
 
 
-def _teller(name: str):  # type: ignore[no-untyped-def]
+def _teller(name: str) -> OnPair | None:
     """Return a function that shows progress on a terminal."""
     if not sys.stderr.isatty():
         return None

@@ -156,8 +156,10 @@ def _pairs_below(
         names = ", ".join(sub.name for sub in (*inputs, *targets))
         raise CmudrnError(f"{folder} can be paired in more than one way: it holds {names}.")
     if inputs and targets:
-        sides = [keyed(sub, layout, list_pictures(sub)) for sub in (inputs[0], targets[0])]
-        yield from match(*sides, problems)
+        degraded, clean = (
+            keyed(sub, layout, list_pictures(sub)) for sub in (inputs[0], targets[0])
+        )
+        yield from match(degraded, clean, problems)
     elif layout.key is first_number and not targets:
         yield from _flat_pairs(folder, inputs[0] if inputs else folder, layout, problems)
     elif alone and not inputs and not targets:

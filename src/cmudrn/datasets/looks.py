@@ -64,7 +64,7 @@ def hash_look(picture: NDArray[np.uint8]) -> np.uint64:
     grey = picture.astype(np.float64).mean(2)
     frequencies = (_COSINES @ grey @ _COSINES.T).ravel()[1:65]
     bits = np.packbits(frequencies > np.median(frequencies))
-    return np.frombuffer(bits.tobytes(), np.uint64)[0]
+    return np.uint64(int.from_bytes(bits.tobytes(), "little"))
 
 
 def _cosines() -> NDArray[np.float64]:

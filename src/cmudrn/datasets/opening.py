@@ -80,6 +80,16 @@ def open_dataset(text: str, *, weather: str | None = None, seed: int = SEED) -> 
     return FileDataset(files) if weather is None else RenderedDataset(files, weather, seed)
 
 
+def has_degraded(text: str) -> bool:
+    """Return whether a dataset brings degraded pictures, or clean ones only.
+
+    Raises:
+        CmudrnError: there is no such dataset.
+    """
+    files = find_files(parse_description(text), Problems())
+    return any(pair.degraded != pair.clean for pair in files)
+
+
 def find_files(description: Description, problems: Problems) -> list[PairFiles]:
     """Return the pairs of a description, in order; what makes no pair is noted in problems.
 
@@ -121,5 +131,5 @@ def _two_folders(description: Description, problems: Problems) -> list[PairFiles
         if not folder.is_dir():
             raise CmudrnError(f"There is no folder {folder}.")
     layout = LAYOUTS[description.kind]
-    sides = [keyed(folder, layout, list_pictures(folder)) for folder in folders]
-    return list(match(*sides, problems))
+    degraded, clean = (keyed(folder, layout, list_pictures(folder)) for folder in folders)
+    return list(match(degraded, clean, problems))

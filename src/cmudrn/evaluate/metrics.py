@@ -93,9 +93,9 @@ def ssim_y_matlab(restored: Image, clean: Image) -> float:
     Pictures whose shorter side is 384 pixels or more are first reduced by
     round(shorter side / 256); smaller ones are not, and score as `ssim_y`.
     """
-    luma = [matlab_luma(image) for image in (restored, clean)]
-    factor = matlab_factor(luma[0].shape)
-    return _ssim(*(matlab_reduce(plane, factor) for plane in luma), 255)
+    factor = matlab_factor(clean.shape[:2])
+    first, second = (matlab_reduce(matlab_luma(image), factor) for image in (restored, clean))
+    return _ssim(first, second, 255)
 
 
 def matlab_factor(shape: tuple[int, ...]) -> int:

@@ -12,8 +12,6 @@ from cmudrn.nn.drn import Outputs
 from cmudrn.nn.ssim import ssim
 
 CHARBONNIER_EPSILON = 1e-3
-PSNR_EPSILON = 3e-4
-"""Mean squared error below which a picture matters little any more: 35 dB."""
 FROBENIUS_EPSILON = 1e-12
 """Keeps the gradient of the unsquared norm finite where estimate and clean picture agree."""
 
@@ -43,7 +41,8 @@ def distance(estimate: Tensor, clean: Tensor, term: TermConfig) -> Tensor:
     if term.distance == "charbonnier":
         return (error.square() + CHARBONNIER_EPSILON**2).sqrt().mean(1)
     if term.distance == "psnr":
-        return 0.1 * (1 + error.square().mean(1) / PSNR_EPSILON).log10()
+        floor = 10 ** (-term.floor_db / 10)
+        return 0.1 * (1 + error.square().mean(1) / floor).log10()
     squares = error.square().sum(1) if term.reduction == "sum" else error.square().mean(1)
     return squares if term.squared else (squares + FROBENIUS_EPSILON).sqrt()
 
