@@ -122,4 +122,4 @@ class RenderedDataset:
             return Pair(files.name, clean, clean)
         rng = np.random.default_rng([self.seed, index])
         degraded = WEATHERS[self.weather](clean, rng).degraded
-        return Pair(files.name, np.rint(degraded * 255) / np.float32(255), clean)
+        return Pair(files.name, (np.rint(degraded * 255) / 255).astype(np.float32), clean)

@@ -51,7 +51,8 @@ def matlab_luma(image: Image) -> Luma:
     """Return Y, 16 to 235 in whole numbers, as MATLAB's rgb2ycbcr makes it of an 8-bit picture."""
     red, green, blue = np.moveaxis(round_to_8_bit(image) / 255, 2, 0)
     luma = 16 + 65.481 * red + 128.553 * green + 24.966 * blue
-    return np.floor(luma + 0.5)  # MATLAB rounds halves up
+    rounded: Luma = np.floor(luma + 0.5)  # MATLAB rounds halves up
+    return rounded
 
 
 def psnr(first: NDArray[np.float64], second: NDArray[np.float64], peak: float) -> float:
