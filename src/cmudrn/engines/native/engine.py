@@ -26,24 +26,30 @@ class NativeEngine:
     """Runs the project's own models with the compiled library.
 
     Attributes:
-        isa: the instruction set it uses: "avx2", "portable" or "avx512".
+        isa: the instruction set it uses: "avx512", "avx2", "portable" or "avx512bf16".
+        precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], threads: int | None = None, precision: str = "fp32"
+    ) -> None:
         """Open a model file.
 
         Args:
             path: the model file.
             threads: processor threads of a call; None is one for every core this process may use.
+            precision: "fp32" or "bf16".
 
         Raises:
-            CannotRunNatively: no compiled library here, or a model that it does not run.
+            CannotRunNatively: no compiled library here, no bfloat16 in this processor, or a
+                model that it does not run.
             CmudrnError: the file cannot be read or is damaged.
         """
         self._network: int | None = None
         self._library = load_library()
-        self.isa = choose_instruction_set()
+        self.isa = choose_instruction_set(precision)
+        self.precision = precision
         self.threads = threads or available_cores()
         model = read_model_file(path)
         if "cmudrn" not in model.metadata:

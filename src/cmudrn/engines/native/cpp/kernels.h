@@ -16,16 +16,19 @@ constexpr int kMostTiles = 12;    // in a block of any instruction set
 constexpr int kMostBranches = 4;
 
 // A block is a run of horizontally adjacent tiles. Transformed blocks are laid out
-// [frequency][tile][channel], transformed weights [frequency][input channel][output channel].
+// [frequency][tile][channel], transformed weights [frequency][input channel][output channel];
+// in bfloat16 the weights of two input channels alternate, as the dot product of pairs reads them.
 struct Kernels {
   const char* name;
   int block_tiles;  // the longest block, so that its sums fill the registers
 
+  bool bf16;              // blocks and weights are bfloat16, sums are not
+
   // Input rows -> transformed block. rows[i] points at the first tile's first pixel.
-  void (*transform)(const float* const rows[4], int tiles, int channels, float* block);
+  void (*transform)(const float* const rows[4], int tiles, int channels, void* block);
 
   // For every frequency and tile: products = block x weights.
-  void (*multiply)(const float* block, const float* weights, int tiles, int inputs, int outputs,
+  void (*multiply)(const void* block, const void* weights, int tiles, int inputs, int outputs,
                    float* products);
 
   // Products -> two output rows: bias, then ReLU if rectify, then + residual rows if not null.
@@ -42,5 +45,6 @@ struct Kernels {
 extern const Kernels kPortable;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
+extern const Kernels kAvx512Bf16;
 
 }  // namespace cmudrn

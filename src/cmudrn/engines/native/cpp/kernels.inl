@@ -5,9 +5,51 @@ typedef float Vec __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_
 
 constexpr int kLanes = CMUDRN_LANES;
 
+#if defined(CMUDRN_BF16)
+typedef std::uint16_t Stored;  // what transformed blocks and weights are kept in
+#else
+typedef float Stored;
+#endif
+
 inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
 
 inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
+
+#if defined(CMUDRN_BF16)
+typedef std::int32_t Pairs __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
+
+#if defined(CMUDRN_ANY_CPU)  // the same in plain vectors; for tests
+inline void store(Stored* to, Vec value) {
+  const auto bits = reinterpret_cast<const std::uint32_t*>(&value);
+  for (int lane = 0; lane < kLanes; ++lane)
+    to[lane] = static_cast<Stored>((bits[lane] + 0x7fff + ((bits[lane] >> 16) & 1)) >> 16);
+}
+
+inline Vec dot_pairs(Vec sum, Pairs weights, Pairs values) {
+  const Pairs high = {-65536, -65536, -65536, -65536, -65536, -65536, -65536, -65536,
+                      -65536, -65536, -65536, -65536, -65536, -65536, -65536, -65536};
+  const auto float_of = [](Pairs bits) { return reinterpret_cast<Vec>(bits); };
+  sum += float_of(weights & high) * float_of(values & high);
+  const auto low = [](Pairs bits) {
+    for (int lane = 0; lane < kLanes; ++lane)
+      bits[lane] = static_cast<std::int32_t>(static_cast<std::uint32_t>(bits[lane]) << 16);
+    return bits;
+  };
+  return sum + float_of(low(weights)) * float_of(low(values));
+}
+#else
+inline void store(Stored* to, Vec value) {
+  _mm256_store_si256(reinterpret_cast<__m256i*>(to),
+                     reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(value))));
+}
+
+inline Vec dot_pairs(Vec sum, Pairs weights, Pairs values) {
+  return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
+                                                reinterpret_cast<__m512bh>(weights),
+                                                reinterpret_cast<__m512bh>(values)));
+}
+#endif
+#endif
 
 inline Vec rectified(Vec value) {
   const Vec zero{};
@@ -24,7 +66,7 @@ inline Vec down(const float* const rows[4], long at) {
 }
 
 template <int Down>
-inline void transform_across(const float* const rows[4], long at, float* to, long step) {
+inline void transform_across(const float* const rows[4], long at, Stored* to, long step) {
   Vec d[6];
 #pragma GCC unroll 6
   for (int column = 0; column < 6; ++column) d[column] = down<Down>(rows, at + (column - 1) * kChannels);
@@ -38,12 +80,12 @@ inline void transform_across(const float* const rows[4], long at, float* to, lon
   store(to + 5 * step, 4.f * d[1] + (d[5] - 5.f * d[3]));
 }
 
-void transform(const float* const rows[4], int tiles, int channels, float* block) {
+void transform(const float* const rows[4], int tiles, int channels, void* block) {
   const long step = static_cast<long>(tiles) * kChannels;
   for (int tile = 0; tile < tiles; ++tile) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const long at = static_cast<long>(tile) * kTileColumns * kChannels + channel;
-      float* to = block + static_cast<long>(tile) * kChannels + channel;
+      Stored* to = static_cast<Stored*>(block) + static_cast<long>(tile) * kChannels + channel;
       transform_across<0>(rows, at, to, step);
       transform_across<1>(rows, at, to + 6 * step, step);
       transform_across<2>(rows, at, to + 12 * step, step);
@@ -52,9 +94,34 @@ void transform(const float* const rows[4], int tiles, int channels, float* block
   }
 }
 
+#if defined(CMUDRN_BF16)
+// The heart: a sum for each tile stays in its register over all pairs of input channels.
+template <int Tiles, int Vectors>
+void multiply_block(const Stored* block, const Stored* weights, int inputs, float* products) {
+  static_assert(Vectors == 1, "a vector holds all channels");
+  const int pairs = (inputs + 1) / 2;
+  for (int frequency = 0; frequency < kFrequencies; ++frequency) {
+    Vec sums[Tiles] = {};
+    for (int pair = 0; pair < pairs; ++pair) {
+      const Pairs weight = *reinterpret_cast<const Pairs*>(weights + 2 * pair * kChannels);
+#pragma GCC unroll 16
+      for (int tile = 0; tile < Tiles; ++tile) {
+        std::int32_t value;
+        __builtin_memcpy(&value, block + tile * kChannels + 2 * pair, sizeof value);
+        sums[tile] = dot_pairs(sums[tile], weight, Pairs{} + value);
+      }
+    }
+#pragma GCC unroll 16
+    for (int tile = 0; tile < Tiles; ++tile) store(products + tile * kChannels, sums[tile]);
+    block += Tiles * kChannels;
+    products += Tiles * kChannels;
+    weights += kChannels * kChannels;
+  }
+}
+#else
 // The heart: Tiles x Vectors sums stay in registers over all input channels.
 template <int Tiles, int Vectors>
-void multiply_block(const float* block, const float* weights, int inputs, float* products) {
+void multiply_block(const Stored* block, const Stored* weights, int inputs, float* products) {
   for (int frequency = 0; frequency < kFrequencies; ++frequency) {
     Vec sums[Tiles][Vectors] = {};
     for (int input = 0; input < inputs; ++input) {
@@ -77,8 +144,9 @@ void multiply_block(const float* block, const float* weights, int inputs, float*
     weights += kChannels * kChannels;
   }
 }
+#endif
 
-using Multiply = void (*)(const float*, const float*, int, float*);
+using Multiply = void (*)(const Stored*, const Stored*, int, float*);
 
 template <int Vectors, int... Tiles>
 constexpr Multiply pick(int tiles, std::integer_sequence<int, Tiles...>) {
@@ -86,13 +154,13 @@ constexpr Multiply pick(int tiles, std::integer_sequence<int, Tiles...>) {
   return table[tiles - 1];
 }
 
-void multiply(const float* block, const float* weights, int tiles, int inputs, int outputs,
+void multiply(const void* block, const void* weights, int tiles, int inputs, int outputs,
               float* products) {
   constexpr int whole = kChannels / kLanes, half = (whole + 1) / 2;
   constexpr auto every = std::make_integer_sequence<int, CMUDRN_TILES>{};
   const bool narrow = outputs <= half * kLanes;
   const Multiply chosen = narrow ? pick<half>(tiles, every) : pick<whole>(tiles, every);
-  chosen(block, weights, inputs, products);
+  chosen(static_cast<const Stored*>(block), static_cast<const Stored*>(weights), inputs, products);
 }
 
 // Six sums across -> the four outputs of one row of a tile.
@@ -152,10 +220,14 @@ double peak(long rounds) {
   for (long round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
     for (int chain = 0; chain < chains; ++chain) {
+#if defined(CMUDRN_BF16)
+      sums[chain] = dot_pairs(sums[chain], reinterpret_cast<Pairs>(one), reinterpret_cast<Pairs>(one));
+#else
       sums[chain] = sums[chain] * one + one;
+#endif
       // Hides the value from the optimiser, and keeps it in its register.
       asm volatile("" : CMUDRN_IN_REGISTER(sums[chain]));
     }
   }
-  return 2.0 * kLanes * chains * static_cast<double>(rounds);
+  return (sizeof(float) / sizeof(Stored)) * 2.0 * kLanes * chains * static_cast<double>(rounds);
 }

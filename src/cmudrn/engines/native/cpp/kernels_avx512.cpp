@@ -24,7 +24,7 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kAvx512 = {"avx512", CMUDRN_TILES, transform, multiply, finish, stitch, peak};
+const Kernels kAvx512 = {"avx512", CMUDRN_TILES, false, transform, multiply, finish, stitch, peak};
 
 }  // namespace cmudrn
 

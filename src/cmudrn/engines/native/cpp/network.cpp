@@ -1,6 +1,7 @@
 #include "network.h"
 
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 namespace cmudrn {
@@ -107,6 +108,20 @@ void fold(Convolution& convolution, const Stitch& stitch, int j) {
   for (int c = 0; c < kChannels; ++c) convolution.bias[c] *= weight[c];
 }
 
+std::uint16_t rounded(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+void round_weights_of(Convolution& convolution) {
+  for (int f = 0; f < kFrequencies; ++f)
+    for (int in = 0; in < kChannels; ++in)
+      for (int out = 0; out < kChannels; ++out)
+        convolution.bf16[((f * kChannels + in / 2 * 2) * kChannels) + 2 * out + in % 2] =
+            rounded(convolution.weights[(f * kChannels + in) * kChannels + out]);
+}
+
 Stitch compose(const Stitch& first, const Stitch& second, int branches) {
   Stitch both;
   for (int i = 0; i < branches; ++i)
@@ -149,6 +164,7 @@ Network::Network(const Kernels& chosen, const Shape& form, const float* numbers,
     reader.convolution(fusion[2], kChannels, 3);
   }
   reader.finish();
+  if (chosen.bf16) round_weights();
 }
 
 void Network::fold_stitches() {
@@ -160,6 +176,16 @@ void Network::fold_stitches() {
     fold(branch.enter, in, j);
     for (int block = 0; block < 2; ++block) fold(branch.residual[block], rb[block], j);
   }
+}
+
+void Network::round_weights() {
+  for (auto* set : {&branches, &folded})
+    for (Branch& branch : *set)
+      for (Convolution* convolution : {&branch.enter, &branch.hidden[0], &branch.hidden[1],
+                                       &branch.residual[0], &branch.residual[1], &branch.leave})
+        round_weights_of(*convolution);
+  round_weights_of(leave_all);
+  for (Convolution& convolution : fusion) round_weights_of(convolution);
 }
 
 }  // namespace cmudrn

@@ -1,6 +1,7 @@
 // The learned numbers, in the form that the kernels read.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -11,6 +12,7 @@ namespace cmudrn {
 // A 3x3 convolution with its weights transformed to frequencies.
 struct Convolution {
   alignas(64) float weights[kFrequencies * kChannels * kChannels] = {};
+  alignas(64) std::uint16_t bf16[kFrequencies * kChannels * kChannels] = {};  // the same, rounded
   alignas(64) float bias[kChannels] = {};
   int inputs = 0;
   int outputs = 0;
@@ -56,6 +58,7 @@ struct Network {
 
  private:
   void fold_stitches();
+  void round_weights();
 };
 
 }  // namespace cmudrn

@@ -178,8 +178,9 @@ void Strip::run_block(const Layer& layer, int pair, int first_tile, int tiles) c
       kernels_->transform(rows, tiles, convolution.inputs, block);
       transformed = lane.input;
     }
-    kernels_->multiply(block, convolution.weights, tiles, convolution.inputs, convolution.outputs,
-                       products);
+    const void* weights = convolution.weights;
+    if (kernels_->bf16) weights = convolution.bf16;
+    kernels_->multiply(block, weights, tiles, convolution.inputs, convolution.outputs, products);
     float* const out[2] = {at(lane.output, row, column), at(lane.output, row + 1, column)};
     const bool adds = lane.residual >= 0;
     const float* const residual[2] = {adds ? at(lane.residual, row, column) : nullptr,

@@ -1,0 +1,44 @@
+// Vectors of sixteen floats, AVX-512 with dot products of bfloat16 pairs, summed in float.
+// Called only on a CPU that says it has both.
+#if defined(__x86_64__)
+#if !defined(CMUDRN_ANY_CPU)
+#include <immintrin.h>
+#endif
+
+#include <cstdint>
+#include <utility>
+
+#include "kernels.h"
+
+#define CMUDRN_BF16
+#define CMUDRN_LANES 16
+#define CMUDRN_TILES 12
+#define CMUDRN_IN_REGISTER "+v"
+
+// CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
+#if defined(CMUDRN_ANY_CPU)
+#undef CMUDRN_IN_REGISTER
+#define CMUDRN_IN_REGISTER "+m"
+#elif defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma")
+#endif
+
+namespace cmudrn {
+namespace {
+#include "kernels.inl"
+}  // namespace
+
+const Kernels kAvx512Bf16 = {"avx512bf16", CMUDRN_TILES, true, transform, multiply, finish, stitch, peak};
+
+}  // namespace cmudrn
+
+#if defined(CMUDRN_ANY_CPU)
+#elif defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif
