@@ -9,9 +9,11 @@ from __future__ import annotations
 import sys
 
 import cmudrn.cli.batch  # noqa: F401
+import cmudrn.cli.doctor  # noqa: F401
 import cmudrn.cli.evaluate  # noqa: F401
 import cmudrn.cli.restore  # noqa: F401
 import cmudrn.cli.serve  # noqa: F401
+import cmudrn.cli.sheet  # noqa: F401
 import cmudrn.cli.train  # noqa: F401  (registers its commands)
 from cmudrn.cli.app import app
 from cmudrn.errors import CmudrnError

@@ -32,6 +32,11 @@ class Pair:
 class Dataset(Protocol):
     """Pairs by number, read when asked for."""
 
+    @property
+    def names(self) -> list[str]:
+        """The pairs' names, in order."""
+        ...
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Pair: ...
@@ -61,6 +66,11 @@ class FileDataset:
 
     def __init__(self, files: Iterable[PairFiles]) -> None:
         self.files: Sequence[PairFiles] = tuple(files)
+
+    @property
+    def names(self) -> list[str]:
+        """The pairs' names, in order."""
+        return [pair.name for pair in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -106,6 +116,11 @@ class RenderedDataset:
         self.clean = clean
         self.weather = weather
         self.seed = seed
+
+    @property
+    def names(self) -> list[str]:
+        """The pairs' names, in order."""
+        return [pair.name for pair in self.clean]
 
     def __len__(self) -> int:
         return len(self.clean)

@@ -1,0 +1,81 @@
+"""`cmudrn doctor`: what is wrong with datasets, and what leaks from one into another."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+
+if TYPE_CHECKING:
+    from cmudrn.datasets.doctor import Health, Leak, Report
+
+SHOWN = 5
+"""Shared pictures that are printed for each pair of datasets; JSON has them all."""
+
+
+@app.command()
+def doctor(
+    datasets: Annotated[
+        list[str],
+        typer.Argument(metavar="DATASET...", help="KIND:PATH[@PART], e.g. csd:../CSD@train."),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Examine datasets: files, pairs, sizes, repeated scenes, and leaks between any two.
+
+    The exit code is 1 where a file is wrong or a picture stands in two datasets.
+    """
+    from cmudrn.datasets.doctor import examine
+
+    report = examine(datasets, _tell if sys.stderr.isatty() else None)
+    if as_json:
+        typer.echo(json.dumps(report.as_table(), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join(_lines(report)))
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def _lines(report: Report) -> list[str]:
+    verdict = "Sound: no wrong file, no leak." if report.sound else "Not sound."
+    return [*map(_describe, report.datasets), *map(_describe_leak, report.leaks), verdict]
+
+
+def _describe(health: Health) -> str:
+    what = "clean pictures" if health.clean_only else "pairs"
+    sizes = [f"{size} ({count})" for size, count in list(health.sizes.items())[:3]]
+    more = f" and {len(health.sizes) - 3} other sizes" if len(health.sizes) > 3 else ""
+    lines = [
+        f"{health.dataset}: {health.pairs} {what}",
+        f"  sizes        {', '.join(sizes)}{more}",
+        f"  formats      {', '.join(f'{n} {suffix}' for suffix, n in health.formats.items())}",
+        f"  fingerprint  {health.fingerprint}",
+        f"  licence      {health.licence}",
+    ]
+    if health.input_psnr_db is not None:
+        lines.insert(3, f"  input PSNR   {health.input_psnr_db:.2f} dB")
+    if health.repeated:
+        example = health.repeated[0]
+        lines.append(
+            f"  repeated     {len(health.repeated)} pairs of clean pictures show the same, e.g. "
+            f"{example.first} and {example.second}"
+        )
+    return "\n".join([*lines, *(f"  WRONG        {problem}" for problem in health.problems)])
+
+
+def _describe_leak(leak: Leak) -> str:
+    lines = [f"LEAK between {leak.first} and {leak.second}: {len(leak.pictures)} pairs of pictures"]
+    for same in leak.pictures[:SHOWN]:
+        lines.append(f"  {same.first} is {same.second} ({same.how})")
+    if len(leak.pictures) > SHOWN:
+        lines.append(f"  and {len(leak.pictures) - SHOWN} more (--json lists them)")
+    return "\n".join(lines)
+
+
+def _tell(done: int, count: int) -> None:
+    end = "\n" if done == count else ""
+    print(f"\rread {done} of {count}", end=end, file=sys.stderr, flush=True)

@@ -1,0 +1,87 @@
+"""`cmudrn sheet`: the paper's Figure 3 for any model and pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.cli.evaluate import need_metrics, open_model, open_sets
+from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.datasets import Dataset, Pair
+
+KINDS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
+
+
+@app.command()
+def sheet(
+    model: Annotated[str, typer.Argument(help="Shipped name, .onnx file, checkpoint or run.")],
+    output: Annotated[Path, typer.Argument(help="The .png, .pdf or .svg file to write.")],
+    data: Annotated[list[str], typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")],
+    weather: Annotated[
+        str, typer.Option(help="For folders of clean pictures: lay this over them.")
+    ] = "",
+    pictures: Annotated[
+        str, typer.Option(help="Names of the pairs, with commas; by default the first three.")
+    ] = "",
+    crop: Annotated[str, typer.Option(help="Show LEFT,TOP,WIDTH,HEIGHT only, pixels.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
+    threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
+) -> None:
+    """Lay degraded, restored, clean, removed and each branch side by side, with their scores."""
+    need_metrics()
+    from cmudrn.evaluate.sheet import draw_sheet, make_row
+    from cmudrn.image import atomic_file
+    from cmudrn.restore import Restorer
+
+    if output.suffix.lower() not in KINDS:
+        raise CmudrnError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")
+    window = _window(crop)
+    sets = open_sets(data, weather, seed)
+    names = [name.strip() for name in pictures.split(",") if name.strip()]
+    restorer = Restorer(open_model(model, threads))
+    rows = [
+        (f"{title}\n{pair.name}", make_row(pair, restorer, window))
+        for title, dataset in sets.items()
+        for pair in _chosen(title, dataset, names, window)
+    ]
+    drawn = draw_sheet(rows, KINDS[output.suffix.lower()])
+    with atomic_file(output) as file:
+        file.write(drawn)
+
+
+def _window(text: str) -> tuple[slice, slice] | None:
+    if not text:
+        return None
+    if not re.fullmatch(r"\d+(,\d+){3}", text):
+        raise CmudrnError(f"A crop is written LEFT,TOP,WIDTH,HEIGHT, not {text!r}.")
+    left, top, width, height = map(int, text.split(","))
+    if not width or not height:
+        raise CmudrnError("A crop has a width and a height of at least 1.")
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _chosen(
+    title: str, dataset: Dataset, names: list[str], window: tuple[slice, slice] | None
+) -> list[Pair]:
+    """Return the pairs of these names, or the first three.
+
+    Raises:
+        CmudrnError: there is no such pair, or the window lies outside it.
+    """
+    known = dataset.names
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise CmudrnError(f"{title} has no picture {missing[0]!r}; it begins with {known[0]!r}.")
+    numbers = [known.index(name) for name in names] or range(min(3, len(known)))
+    pairs = [dataset[number] for number in numbers]
+    for pair in pairs:
+        height, width = pair.clean.shape[:2]
+        if window and (window[0].stop > height or window[1].stop > width):
+            raise CmudrnError(f"The crop lies outside {pair.name}: {width} x {height} pixels.")
+    return pairs
