@@ -14,7 +14,8 @@ import cmudrn.cli.evaluate  # noqa: F401
 import cmudrn.cli.restore  # noqa: F401
 import cmudrn.cli.serve  # noqa: F401
 import cmudrn.cli.sheet  # noqa: F401
-import cmudrn.cli.train  # noqa: F401  (registers its commands)
+import cmudrn.cli.train  # noqa: F401
+import cmudrn.cli.weather  # noqa: F401  (registers its commands)
 from cmudrn.cli.app import app
 from cmudrn.errors import CmudrnError
 

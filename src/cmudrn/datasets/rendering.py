@@ -1,0 +1,208 @@
+"""Folders of clean pictures made into datasets of bad weather, in CSD's layout."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import (
+    SUFFIXES,
+    Image,
+    Picture,
+    Pixels,
+    atomic_file,
+    from_float,
+    read_image,
+    write_picture,
+)
+from cmudrn.weather.layered_rain import LayeredRain
+from cmudrn.weather.presets import WEATHERS
+from cmudrn.weather.published import PublishedRain, list_screens
+from cmudrn.weather.weather import GREATEST, Degraded, Weather
+
+FOLDERS = {"rain": "Rain", "snow": "Snow"}
+"""Where degraded pictures lie; clean ones are in Gt, streaks or snow masks in Mask."""
+RECORDS = "weather.jsonl"
+RUN = "run.json"
+PARTS = "records"
+"""Records of pictures that are done while others are not."""
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """What is made of a folder; together with the pictures it decides every byte.
+
+    Attributes:
+        source: folder of clean pictures.
+        target: folder of the dataset.
+        kind: "rain" or "snow".
+        preset: name of the weather; "published" for a folder of screens.
+        seed: of everything drawn.
+        severity: 0 to 5; 3 is the preset as it is.
+        screens: folder of published rain screens, or None.
+        frames: moving frames made of each picture; 1 makes stills.
+    """
+
+    source: Path
+    target: Path
+    kind: str
+    preset: str
+    seed: int = 0
+    severity: float = 3.0
+    screens: Path | None = None
+    frames: int = 1
+
+    def weather(self) -> Weather:
+        """Return the weather at its severity.
+
+        Raises:
+            CmudrnError: there is no such preset, severity or folder of screens.
+        """
+        if not 0 <= self.severity <= GREATEST:
+            raise CmudrnError(f"A severity is between 0 and 5; it is {self.severity:g}.")
+        if self.screens is not None:
+            paths = list_screens(self.screens) if self.screens.is_dir() else ()
+            if not paths:
+                raise CmudrnError(
+                    f"There are no rain screens named like 12-6.png in {self.screens}."
+                )
+            return PublishedRain(paths=paths, severity=self.severity)
+        known = [name for name in WEATHERS if self.kind in name]
+        if self.preset not in known:
+            raise CmudrnError(
+                f"There is no {self.kind} preset {self.preset!r}; there are {', '.join(known)}."
+            )
+        weather = WEATHERS[self.preset]
+        if isinstance(weather, LayeredRain):
+            weather = replace(weather, seed=self.seed)
+        return replace(weather, severity=self.severity)
+
+    def record(self) -> dict[str, Any]:
+        """Return what must be the same for a run to go on, ready for JSON."""
+        return {
+            "source": str(self.source.resolve()),
+            "kind": self.kind,
+            "preset": self.preset if self.screens is None else "published",
+            "seed": self.seed,
+            "severity": self.severity,
+            "screens": None if self.screens is None else str(self.screens.resolve()),
+            "frames": self.frames,
+        }
+
+
+def render_folder(
+    rendering: Rendering,
+    workers: int = 1,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Render every picture and return how many were made now; the rest was there already.
+
+    `OUT/Gt/1.tif`, `OUT/Rain/1.tif` (or `Snow`) and `OUT/Mask/1.tif` belong together, as in CSD;
+    veiled snow has `OUT/Transmission/1.tif` too, and `OUT/weather.jsonl` a line for each picture
+    with its source, its airlight and all that was drawn. With several frames, each picture
+    becomes a folder, `OUT/Rain/1/0001.tif`. Pictures are numbered in the order of their paths.
+    The bytes depend neither on the number of workers nor on interruptions.
+
+    Args:
+        rendering: what to make.
+        workers: processes.
+        report: called with (done, total) as pictures are finished.
+
+    Raises:
+        CmudrnError: nothing to render, a picture that cannot be read, or a target that holds
+            something else.
+    """
+    rendering.weather()
+    sources = _list_pictures(rendering.source)
+    _claim(rendering)
+    parts = rendering.target / PARTS
+    parts.mkdir(exist_ok=True)
+    waiting = [n for n in range(1, len(sources) + 1) if not (parts / f"{n}.json").exists()]
+    before = len(sources) - len(waiting)
+    tasks = [(rendering, number, sources[number - 1]) for number in waiting]
+    for done, _ in enumerate(_map(tasks, workers), start=1):
+        report(before + done, len(sources))
+    with atomic_file(rendering.target / RECORDS) as stream:
+        for number in range(1, len(sources) + 1):
+            stream.write((parts / f"{number}.json").read_bytes() + b"\n")
+    return len(waiting)
+
+
+def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[None]:
+    if workers == 1:
+        yield from map(_render, tasks)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(_render, tasks)
+
+
+def _list_pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise CmudrnError(f"There is no folder {folder}.")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise CmudrnError(f"There are no pictures in {folder}.")
+    return found
+
+
+def _claim(rendering: Rendering) -> None:
+    """Make the target folder, or check that it holds the same run."""
+    target, record = rendering.target, rendering.record()
+    marker = target / RUN
+    try:
+        if marker.exists():
+            if json.loads(marker.read_text(encoding="utf-8")) != record:
+                raise CmudrnError(
+                    f"{target} holds weather made with other settings; choose another folder."
+                )
+            return
+        if target.exists() and any(target.iterdir()):
+            raise CmudrnError(f"{target} is not empty; choose another folder.")
+        target.mkdir(parents=True, exist_ok=True)
+        with atomic_file(marker) as stream:
+            stream.write((json.dumps(record, indent=2) + "\n").encode())
+    except (OSError, ValueError) as error:
+        raise CmudrnError(f"The folder {target} cannot be used: {error}.") from error
+
+
+def _render(task: tuple[Rendering, int, Path]) -> None:
+    """Render one picture; its record is written last and says that it is done."""
+    rendering, number, source = task
+    clean = np.round(read_image(source) * 255) / np.float32(255)  # what Gt will hold
+    rng = np.random.default_rng([rendering.seed, number])
+    scene = rendering.weather().scene((clean.shape[0], clean.shape[1]), rng)
+    for frame in range(rendering.frames):
+        made = scene(clean, frame)
+        name = f"{number}.tif" if rendering.frames == 1 else f"{number}/{frame + 1:04d}.tif"
+        _write(rendering, name, clean, made)
+    record = {
+        "number": number,
+        "source": os.fspath(source.relative_to(rendering.source)),
+        "size": [clean.shape[1], clean.shape[0]],
+        **made.parameters,
+    }
+    with atomic_file(rendering.target / PARTS / f"{number}.json") as stream:
+        stream.write(json.dumps(record).encode())
+
+
+def _write(rendering: Rendering, name: str, clean: Image, made: Degraded) -> None:
+    layers = made.layers
+    pictures: dict[str, Pixels] = {
+        "Gt": from_float(clean, np.uint8),
+        FOLDERS[rendering.kind]: from_float(made.degraded, np.uint8),
+        "Mask": from_float(layers["streaks" if rendering.kind == "rain" else "mask"], np.uint8),
+    }
+    if "transmission" in layers:
+        pictures["Transmission"] = from_float(layers["transmission"], np.uint16)
+    for folder, pixels in pictures.items():
+        path = rendering.target / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(Picture(pixels, format="tiff"), path)

@@ -1,0 +1,117 @@
+"""`cmudrn weather`: the same bytes however it is run."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmudrn.datasets.rendering import Rendering, render_folder
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Picture, read_image, read_picture, write_picture
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    folder = tmp_path / "clean"
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "deep/c.png", "d.tif", "e.png", "f.png"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        coarse = rng.integers(0, 200, (6, 8, 3), np.uint8)
+        write_picture(Picture(np.kron(coarse, np.ones((9, 11, 1), np.uint8))), path)
+    return folder
+
+
+def digest(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+@pytest.mark.parametrize(("kind", "preset"), [("rain", "csd-rain"), ("snow", "csd-snow")])
+def test_one_worker_or_four_write_the_same_bytes(
+    clean: Path, tmp_path: Path, kind: str, preset: str
+) -> None:
+    one, four = (Rendering(clean, tmp_path / n, kind, preset, seed=7) for n in ("one", "four"))
+    assert render_folder(one) == 6
+    assert render_folder(four, workers=4) == 6
+    assert digest(one.target) == digest(four.target)
+    other = Rendering(clean, tmp_path / "other", kind, preset, seed=8)
+    render_folder(other)
+    assert digest(other.target) != digest(one.target)
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(clean: Path, tmp_path: Path) -> None:
+    whole = Rendering(clean, tmp_path / "whole", "snow", "snow", frames=40)
+    render_folder(whole)
+    target = tmp_path / "killed"
+    command = [sys.executable, "-m", "cmudrn", "weather", "snow", str(clean), str(target)]
+    command += ["--preset", "snow", "--frames", "40"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (target / "records" / "2.json").exists():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (target / "weather.jsonl").exists()
+    made = render_folder(Rendering(clean, target, "snow", "snow", frames=40))
+    assert made < 6
+    assert digest(target) == digest(whole.target)
+
+
+def test_the_tree_is_csds(clean: Path, tmp_path: Path) -> None:
+    made = Rendering(clean, tmp_path / "csd", "snow", "csd-snow")
+    render_folder(made)
+    names = sorted(f"{n}.tif" for n in range(1, 7))
+    for folder in ("Gt", "Snow", "Mask", "Transmission"):
+        assert sorted(p.name for p in (made.target / folder).iterdir()) == names
+    records = [json.loads(x) for x in (made.target / "weather.jsonl").read_text().splitlines()]
+    assert [r["source"] for r in records] == sorted(
+        ["a.png", "b.jpg", "d.tif", "deep/c.png", "e.png", "f.png"]
+    )
+    first = records[0]
+    gt, snow, mask = (read_image(made.target / f / "1.tif") for f in ("Gt", "Snow", "Mask"))
+    t = read_picture(made.target / "Transmission" / "1.tif").pixels[..., None] / np.float32(65535)
+    expected = t * (gt * (1 - mask) + first["light"] * mask) + (1 - t) * np.array(first["airlight"])
+    assert np.abs(expected - snow).max() < 2.5 / 255
+    assert np.array_equal(gt, read_image(clean / "a.png"))
+
+
+def test_severity_zero_is_the_clean_picture(clean: Path, tmp_path: Path) -> None:
+    made = Rendering(clean, tmp_path / "out", "rain", "csd-rain", severity=0)
+    render_folder(made)
+    for number in range(1, 7):
+        gt, rain = (read_image(made.target / f / f"{number}.tif") for f in ("Gt", "Rain"))
+        assert np.array_equal(gt, rain)
+
+
+def test_other_settings_or_a_full_folder_are_refused(clean: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    render_folder(Rendering(clean, target, "rain", "light-rain"))
+    before = digest(target)
+    with pytest.raises(CmudrnError, match="other settings"):
+        render_folder(Rendering(clean, target, "rain", "light-rain", seed=1))
+    assert digest(target) == before
+    with pytest.raises(CmudrnError, match="is not empty"):
+        render_folder(Rendering(target / "Gt", clean, "rain", "light-rain"))
+    with pytest.raises(CmudrnError, match="no rain preset 'csd-snow'"):
+        render_folder(Rendering(clean, tmp_path / "x", "rain", "csd-snow"))
+    assert not (tmp_path / "x").exists()
+
+
+def test_published_screens(clean: Path, tmp_path: Path) -> None:
+    screens = tmp_path / "screens"
+    screens.mkdir()
+    screen = np.zeros((63, 90), np.uint8)
+    screen[20:60, 50:53] = 180
+    write_picture(Picture(screen), screens / "1-6.png")
+    made = Rendering(clean, tmp_path / "out", "rain", "published", screens=screens)
+    assert render_folder(made) == 6
+    assert '"1-6.png"' in (made.target / "weather.jsonl").read_text()
+    with pytest.raises(CmudrnError, match="no rain screens"):
+        render_folder(Rendering(clean, tmp_path / "y", "rain", "published", screens=clean))
