@@ -1,0 +1,209 @@
+"""How restored frames are encoded: the codec, its quality, how pixels are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+
+from cmudrn.errors import CmudrnError
+from cmudrn.restore.video.clip import Clip
+from cmudrn.restore.video.colours import Colours
+
+PART_FRAMES = 48
+"""Frames of a part; each begins with a key frame and needs no other part."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder and how it is asked for a quality.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        quality: its usual quality here, or None where it has no such setting.
+        options: what else it is told.
+    """
+
+    encoder: str
+    quality: int | None
+    options: Mapping[str, str]
+
+
+CODECS: dict[str, Codec] = {
+    "h264": Codec("libx264", 16, {"preset": "medium"}),
+    "hevc": Codec("libx265", 18, {"preset": "medium", "x265-params": "log-level=error"}),
+    "vp9": Codec("libvpx-vp9", 22, {"b": "0", "row-mt": "1", "cpu-used": "3"}),
+    "av1": Codec("libsvtav1", 22, {"preset": "8"}),
+    "ffv1": Codec("ffv1", None, {}),
+    "prores": Codec("prores_ks", None, {}),
+}
+"""Codecs by the name of `--codec`. Qualities are near what the eye can tell from the original."""
+
+FLAG_GLOBAL_HEADER = 1 << 22
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """What a user may choose of the encoding; None is chosen sensibly.
+
+    Attributes:
+        codec: one of `CODECS`.
+        quality: the encoder's CRF: less is better and larger.
+        pixel_format: FFmpeg's name.
+    """
+
+    codec: str | None = None
+    quality: int | None = None
+    pixel_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Everything an encoder is told.
+
+    Attributes:
+        codec: one of `CODECS`.
+        quality: CRF, or None.
+        pixel_format: FFmpeg's name.
+        width: pixels.
+        height: pixels.
+        time_base: seconds.
+        rate: frames a second on average.
+        colours: tags.
+        aspect: of a pixel.
+        global_header: whether the container keeps the codec's header for itself.
+    """
+
+    codec: str
+    quality: int | None
+    pixel_format: str
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    colours: Colours
+    aspect: Fraction
+    global_header: bool
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The encoder's own options."""
+        codec = CODECS[self.codec]
+        chosen = {} if self.quality is None else {"crf": str(self.quality)}
+        return {**codec.options, **chosen}
+
+    def configure(self, context: Any) -> None:
+        """Set up an encoder that is not open yet."""
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = self.pixel_format
+        context.time_base, context.framerate = self.time_base, self.rate
+        context.gop_size = PART_FRAMES
+        context.sample_aspect_ratio = self.aspect
+        context.colorspace, context.color_range = self.colours.matrix, self.colours.range
+        context.color_primaries = self.colours.primaries
+        context.color_trc = self.colours.transfer
+        if self.global_header:
+            context.flags |= FLAG_GLOBAL_HEADER
+        context.options = self.options
+
+    def open_encoder(self) -> Any:
+        """Return a fresh encoder."""
+        context = av.CodecContext.create(CODECS[self.codec].encoder, "w")
+        self.configure(context)
+        return context
+
+
+def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) -> Encoding:
+    """Return how a clip's restored frames are encoded for a file.
+
+    The codec is the clip's own where this program encodes it and the container takes it.
+
+    Args:
+        clip: the source.
+        target: its suffix says which container it is.
+        asked: what the user chose.
+        width: of the frames, pixels.
+
+    Raises:
+        CmudrnError: the container does not exist, or does not take the codec, or the codec not
+            the pixel format.
+    """
+    codec, global_header = _choose_codec(clip, target, asked.codec)
+    usual = CODECS[codec].quality
+    if asked.quality is not None and usual is None:
+        raise CmudrnError(f"The codec {codec} has no quality to choose.")
+    return Encoding(
+        codec=codec,
+        quality=usual if asked.quality is None else asked.quality,
+        pixel_format=_choose_pixels(clip, codec, asked.pixel_format, width),
+        width=width,
+        height=clip.height,
+        time_base=clip.time_base,
+        rate=clip.rate,
+        colours=clip.colours,
+        aspect=clip.aspect,
+        global_header=global_header,
+    )
+
+
+def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, bool]:
+    if asked is not None and asked not in CODECS:
+        raise CmudrnError(f"There is no codec {asked!r}; there are {', '.join(CODECS)}.")
+    candidates = [asked] if asked else [clip.codec, "h264", "vp9", "ffv1"]
+    try:
+        for name in candidates:
+            if name in CODECS and (global_header := _taken(target, CODECS[name])) is not None:
+                return name, global_header
+    except (ValueError, av.FFmpegError) as error:
+        raise CmudrnError(f"{target.suffix or target} is not a kind of video file.") from error
+    raise CmudrnError(
+        f"A {target.suffix} file does not take {asked}."
+        if asked
+        else f"A {target.suffix} file takes none of {', '.join(CODECS)}."
+    )
+
+
+def _taken(target: Path, codec: Codec) -> bool | None:
+    """Return whether a container wants global headers, or None where it refuses the codec."""
+    container = av.open(BytesIO(), "w", format=container_format(target))
+    try:
+        stream = container.add_stream(codec.encoder, rate=25)
+    except ValueError:
+        return None
+    return bool(stream.codec_context.flags & FLAG_GLOBAL_HEADER)
+
+
+def container_format(target: Path) -> str:
+    """Return FFmpeg's name of the container that a suffix stands for."""
+    names = {
+        "mkv": "matroska", "ts": "mpegts", "mts": "mpegts", "m2ts": "mpegts", "m4v": "mp4",
+        "mpg": "mpeg", "mpeg": "mpeg", "wmv": "asf", "ogv": "ogg",
+    }  # fmt: skip
+    suffix = target.suffix.lower().lstrip(".")
+    return names.get(suffix, suffix)
+
+
+def _choose_pixels(clip: Clip, codec: str, asked: str | None, width: int) -> str:
+    taken: list[str] = [
+        form.name for form in av.Codec(CODECS[codec].encoder, "w").video_formats or ()
+    ]
+    if asked is not None:
+        if asked not in taken:
+            raise CmudrnError(
+                f"The codec {codec} does not store {asked}; it stores {', '.join(taken)}."
+            )
+        return asked
+    own = av.VideoFormat(clip.pixel_format)
+    name: str = clip.pixel_format.replace("yuvj", "yuv").replace("yuva", "yuv")
+    deep = max(part.bits for part in own.components) > 8
+    odd = (width % 2 or clip.height % 2) and codec not in ("ffv1",)
+    wished = [] if odd else [name, "yuv420p10le" if deep else "yuv420p"]
+    for candidate in (*wished, "yuv444p10le" if deep else "yuv444p", *taken):
+        if candidate in taken:
+            return candidate
+    return "yuv420p"
