@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -140,7 +141,8 @@ def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[Non
     if workers == 1:
         yield from map(_render, tasks)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # Not forked: libvips' threads do not survive a fork, and the child would wait for them.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_render, tasks)
 
 
