@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,8 +18,9 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     from cmudrn.restore.files import Options
     from cmudrn.restore.folder import Job
+    from cmudrn.restore.restorer import Restorer
 
-NETWORK, RESULT, LIMITS = "Network", "Result", "Limits"
+NETWORK, RESULT, VIDEO, LIMITS = "Network", "Result", "Video", "Limits"
 
 Model = Annotated[
     str, typer.Option(help="A shipped model's name, or an ONNX file.", rich_help_panel=NETWORK)
@@ -38,6 +40,16 @@ Recursions = Annotated[
     int | None,
     typer.Option(min=1, help="Inner recursions: fewer are faster.", rich_help_panel=NETWORK),
 ]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """What is asked for of video alone; see `VideoOptions`."""
+
+    side_by_side: bool
+    codec: str | None
+    crf: int | None
+    pixel_format: str | None
 
 
 @app.command(no_args_is_help=True)
@@ -91,6 +103,57 @@ def restore(
             rich_help_panel=RESULT,
         ),
     ] = "auto",
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate",
+            help="Leave pictures and frames untouched whose weather score says clear.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
+    score: Annotated[
+        bool,
+        typer.Option(
+            "--score",
+            help="Tell the weather score; of a clip, write each frame's to NAME.weather.csv.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
+    side_by_side: Annotated[
+        bool,
+        typer.Option(
+            "--side-by-side",
+            help="Put the source at the left of the result.",
+            rich_help_panel=VIDEO,
+        ),
+    ] = False,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="h264, hevc, vp9, av1, ffv1 or prores; by default as the clip, or h264.",
+            rich_help_panel=VIDEO,
+        ),
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=63, help="The codec's quality: less is better.", rich_help_panel=VIDEO
+        ),
+    ] = None,
+    pixel_format: Annotated[
+        str | None,
+        typer.Option(
+            help="FFmpeg's name, such as yuv420p; by default as the clip.", rich_help_panel=VIDEO
+        ),
+    ] = None,
+    frames: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            help="Standard input and output carry raw frames, such as rgb24 640x480.",
+            metavar="LAYOUT SIZE",
+            rich_help_panel=VIDEO,
+        ),
+    ] = None,
     evidence: Annotated[
         bool,
         typer.Option(
@@ -120,9 +183,10 @@ def restore(
         int, typer.Option(min=1, help="Refuse larger files.", rich_help_panel=LIMITS)
     ] = 1 << 30,
 ) -> None:
-    """Remove rain and snow from pictures.
+    """Remove rain and snow from pictures and video.
 
-    JPEG, PNG, TIFF, WebP and BMP; profile, EXIF and other metadata are kept. One bad file is
+    JPEG, PNG, TIFF, WebP and BMP; profile, EXIF and other metadata are kept. Video keeps sound,
+    subtitles and frame times; a run that was stopped goes on where it was. One bad file is
     reported and the rest goes on; the exit code is 0 when all were restored and 1 otherwise.
     """
     import cmudrn
@@ -131,7 +195,13 @@ def restore(
     from cmudrn.restore.folder import plan_jobs
 
     _check_choices(format, subsampling)
-    _check_streams(inputs, output, layers or as_json or evidence)
+    if frames is not None:
+        restorer = cmudrn.load(model, engine=engine, threads=threads)
+        _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
+        return
+    if evidence and gate:
+        raise typer.BadParameter("--evidence records what was restored; it goes without --gate.")
+    _check_streams(inputs, output, layers or as_json or evidence or gate or score)
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
         cmudrn.load(model, engine=engine, threads=threads),
@@ -146,13 +216,16 @@ def restore(
         max_pixels=max_pixels,
         max_bytes=max_bytes,
         evidence=Provenance(model, engine, threads, tuple(sys.argv[1:])) if evidence else None,
+        gate=gate,
+        score=score,
     )
     if inputs == ["-"] or output == "-":
         _restore_stream(inputs[0], output, options)
         return
     if not jobs:
         raise CmudrnError("There is no picture among the inputs.")
-    if not _restore_jobs(jobs, options, as_json):
+    clips = Clips(side_by_side, codec, crf, pixel_format)
+    if not _restore_jobs(jobs, options, clips, as_json):
         raise typer.Exit(1)
 
 
@@ -264,12 +337,34 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
         file.write(restored)
 
 
-def _restore_jobs(jobs: list[Job], options: Options, as_json: bool) -> bool:
+def _restore_raw(
+    inputs: list[str],
+    output: str | None,
+    frames: tuple[str, str],
+    restorer: Restorer,
+    settings: tuple[float, int | None, int | None],
+) -> None:
+    """Restore raw frames from standard input to standard output."""
+    from cmudrn.restore.video.raw import RawFormat, restore_raw
+
+    if inputs != ["-"] or output not in (None, "-"):
+        raise typer.BadParameter("--frames reads standard input and writes standard output (-).")
+    if sys.stdout.isatty():
+        raise typer.BadParameter("Frames are not written to a terminal; pipe them on.")
+    keywords = dict(zip(("strength", "stages", "recursions"), settings, strict=True))
+    form = RawFormat.parse(*frames)
+    try:
+        restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, **keywords)
+    except BrokenPipeError:
+        raise CmudrnError("Nobody reads the frames any more.") from None
+
+
+def _restore_jobs(jobs: list[Job], options: Options, clips: Clips, as_json: bool) -> bool:
     """Restore every file, tell of each, and return whether all went well."""
     failed = 0
     with _progress(len(jobs), as_json) as show:
         for job in jobs:
-            record = _restore_job(job, options, show(job))
+            record = _restore_job(job, options, clips, show(job))
             failed += not record["ok"]
             _tell(record, as_json)
     if failed and len(jobs) > 1 and not as_json:
@@ -277,10 +372,15 @@ def _restore_jobs(jobs: list[Job], options: Options, as_json: bool) -> bool:
     return not failed
 
 
-def _restore_job(job: Job, options: Options, on_tile: Callable[[int, int], None]) -> dict[str, Any]:
+def _restore_job(
+    job: Job, options: Options, clips: Clips, on_tile: Callable[[int, int], None]
+) -> dict[str, Any]:
     from cmudrn.restore.files import restore_file
+    from cmudrn.restore.folder import VIDEO_SUFFIXES
 
     try:
+        if job.source.suffix.lower() in VIDEO_SUFFIXES:
+            return _restore_clip(job, options, clips, on_tile)
         return restore_file(job.source, job.target, options, on_tile)
     except CmudrnError as error:
         sentence = str(error)
@@ -289,15 +389,46 @@ def _restore_job(job: Job, options: Options, on_tile: Callable[[int, int], None]
     return {"input": str(job.source), "ok": False, "error": sentence}
 
 
+def _restore_clip(
+    job: Job, options: Options, clips: Clips, on_frame: Callable[[int, int], None]
+) -> dict[str, Any]:
+    try:
+        from cmudrn.restore.video import VideoFormat, VideoOptions, restore_video
+    except ImportError:
+        raise CmudrnError(
+            f"{job.source} needs the package av (pip install 'cmudrn[video]')."
+        ) from None
+    if options.evidence:
+        raise CmudrnError(f"{job.source} is video; --evidence is for pictures.")
+    shared = ("restorer", "strength", "stages", "recursions", "layers", "gate", "score")
+    video = VideoOptions(
+        **{name: getattr(options, name) for name in (*shared, "overwrite")},
+        side_by_side=clips.side_by_side,
+        format=VideoFormat(clips.codec, clips.crf, clips.pixel_format),
+    )
+    return restore_video(job.source, job.target, video, on_frame)
+
+
 def _tell(record: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(record))
     elif record["ok"]:
-        typer.echo(_printable(f"{record['input']} -> {record['output']}"))
+        typer.echo(_printable(f"{record['input']} -> {record['output']}{_weather(record)}"))
         for note in record["notes"]:
             _complain(f"{record['input']}: {note}")
     else:
         _complain(record["error"])
+
+
+def _weather(record: dict[str, Any]) -> str:
+    """Return what to say of a file's weather score, "" where none was asked for."""
+    if "passed" in record and "frames" in record:
+        passed, frames = record["passed"], record["frames"]
+        return f" ({passed} of {frames} frames passed as clear)" if passed else ""
+    if not record.get("weather"):
+        return ""
+    scores = ", ".join(f"{name} {value:.0%}" for name, value in record["weather"].items())
+    return f" ({scores}{'; passed as clear' if record['passed'] else ''})"
 
 
 def _complain(sentence: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from cmudrn.restore.evidence import (
 )
 from cmudrn.restore.folder import check_target
 from cmudrn.restore.restorer import OnTile, Restorer
+from cmudrn.restore.score import WeatherScore, check_scorable, score_weather
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Options:
         max_pixels: see `read_picture`.
         max_bytes: see `read_picture`.
         evidence: mark the results and write a record beside each; None does neither.
+        gate: leave pictures as they are whose weather score says clear.
+        score: tell the weather score in the record.
     """
 
     restorer: Restorer
@@ -66,6 +69,8 @@ class Options:
     max_pixels: int = MAX_PIXELS
     max_bytes: int = MAX_BYTES
     evidence: Provenance | None = None
+    gate: bool = False
+    score: bool = False
 
 
 def restore_file(
@@ -90,7 +95,7 @@ def restore_file(
         name=str(source),
     )
     options = replace(options, format=_format_for(source, target, picture, options))
-    restored, removed = restore_pixels(picture, options, on_tile)
+    restored, removed, weather = _restore_scored(picture, options, on_tile)
     make_folder(target.parent)
     write_picture(restored, target, **_encoding(options))
     for name, path in layers.items():
@@ -108,6 +113,7 @@ def restore_file(
         "model": options.restorer.info.name,
         "seconds": round(time.perf_counter() - start, 3),
         "layers": {name: str(path) for name, path in layers.items()},
+        **_tell_weather(weather, options),
         "notes": [*picture.notes, *lost_in(picture, options.format or picture.format)],
     }
 
@@ -151,6 +157,28 @@ def restore_bytes(
     )
     restored, _ = restore_pixels(picture, replace(options, layers=False), on_tile)
     return encode_picture(restored, **_encoding(options))
+
+
+def _restore_scored(
+    picture: Picture, options: Options, on_tile: OnTile | None
+) -> tuple[Picture, dict[str, Image], WeatherScore | None]:
+    """Return the picture restored, what was removed, and the weather score if it is wanted."""
+    if not (options.gate or options.score):
+        return *restore_pixels(picture, options, on_tile), None
+    check_scorable(options.restorer.info)
+    wanted = replace(options, layers=True)
+    restored, removed = restore_pixels(picture, wanted, on_tile)
+    weather = score_weather(picture.pixels, removed)
+    if options.gate and weather.passes:
+        restored = replace(restored, pixels=picture.pixels)
+    return restored, removed, weather
+
+
+def _tell_weather(weather: WeatherScore | None, options: Options) -> dict[str, Any]:
+    if weather is None:
+        return {}
+    scores = {name: round(value, 4) for name, value in asdict(weather).items()}
+    return {"weather": scores, "passed": options.gate and weather.passes}
 
 
 def restore_pixels(

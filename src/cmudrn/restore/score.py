@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 
 from cmudrn.engines.engine import EngineInfo
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Pixels, to_float, to_rgb
-from cmudrn.restore.restorer import Restoration
+from cmudrn.image import Image, Pixels, to_float, to_rgb
 
 CLASSES = ("rain", "snow", "clear")
 
@@ -92,17 +92,17 @@ def is_calibrated(info: EngineInfo) -> bool:
     return read_calibration().sha256 == info.sha256
 
 
-def score_weather(degraded: Pixels, restoration: Restoration) -> WeatherScore:
+def score_weather(degraded: Pixels, removed: Mapping[str, Image]) -> WeatherScore:
     """Return the weather score of a picture.
 
     Args:
         degraded: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
-        restoration: what `Restorer.layers` made of it, at the model's own depth.
+        removed: `Restoration.removed` for it, at the model's own depth.
     """
-    return read_calibration()(measure(degraded, restoration))
+    return read_calibration()(measure(degraded, removed))
 
 
-def measure(degraded: Pixels, restoration: Restoration) -> NDArray[np.float64]:
+def measure(degraded: Pixels, removed: Mapping[str, Image]) -> NDArray[np.float64]:
     """Return the numbers that the score is made of.
 
     Of what the rain branch, the snow branch and both together removed: how much, how much at the
@@ -110,10 +110,8 @@ def measure(degraded: Pixels, restoration: Restoration) -> NDArray[np.float64]:
     and columns (streaks vary along rows, flakes along both). The same variation of the restored
     picture stands beside them, for a textured scene leaves traces in every layer.
     """
-    rain, snow = (
-        restoration.removed[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow")
-    )
-    fused = restoration.removed["fused"].mean(axis=2, dtype=np.float32)
+    rain, snow = (removed[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow"))
+    fused = removed["fused"].mean(axis=2, dtype=np.float32)
     scene = to_rgb(to_float(degraded)).mean(axis=2, dtype=np.float32)
     numbers = [np.log(1e-4 + np.abs(fused - fused.mean()).mean()), float(scene.mean())]
     for layer in (rain, snow, rain - snow):

@@ -219,11 +219,17 @@ def _copied_packets(source: Any, carried: list[Any], streams: dict[int, Any]) ->
     if not carried:
         return
     for packet in source.demux(*carried):
-        if packet.dts is None and packet.pts is None:
-            continue
         copy = streams[packet.stream.index]
+        if (packet.dts is None and packet.pts is None) or _is_pause(packet, copy):
+            continue
         packet.stream = copy
         yield packet
+
+
+def _is_pause(packet: Any, copy: Any) -> bool:
+    """Return whether a packet is a QuickTime text without words: the writer makes its own."""
+    boxed = copy.type == "subtitle" and copy.container.format.name in _QUICKTIME
+    return boxed and bytes(packet) == b"\0\0"
 
 
 def _in_order(ours: Iterator[Any], others: Iterator[Any]) -> Iterator[Any]:

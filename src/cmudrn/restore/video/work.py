@@ -222,7 +222,7 @@ def _restored(
         restoration = options.restorer.layers(frame.pixels, **settings)
         score, passed = unknown, False
         if scored:
-            now = score_weather(frame.pixels, restoration)
+            now = score_weather(frame.pixels, restoration.removed)
             fresh = np.array([now.rain, now.snow, now.clear])
             state = fresh if np.isnan(state).any() else MEMORY * state + (1 - MEMORY) * fresh
             passed = options.gate and replace(now, clear=float(state[2])).passes
