@@ -23,6 +23,7 @@ def load(
     *,
     engine: str = "auto",
     threads: int | None = None,
+    precision: str = "auto",
 ) -> Restorer:
     """Return a model that restores arrays.
 
@@ -30,6 +31,7 @@ def load(
         model: a shipped model's name, or the path of an ONNX file.
         engine: "auto" takes the fastest that can run the model.
         threads: processor threads of a call; None is one for every core this process may use.
+        precision: "fp32", "bf16", or "auto": bfloat16 where it is faster and as good.
 
     Raises:
         CmudrnError: there is no such model or engine, or the file is damaged.
@@ -37,7 +39,7 @@ def load(
     from cmudrn.engines import open_engine
     from cmudrn.restore.restorer import Restorer
 
-    return Restorer(open_engine(model, engine, threads))
+    return Restorer(open_engine(model, engine, threads, precision))
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 // vector length is compiled for any processor (CMUDRN_ANY_CPU) and must agree with the shortest.
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <random>
 #include <vector>
 
@@ -76,11 +77,12 @@ int main() {
   for (const Case& c : kCases) {
     const std::vector<float> expected = run("portable", c);
     if (expected.empty()) return std::puts("a picture did not come out whole"), 1;
-    for (const char* isa : {"avx2", "avx512"}) {
+    for (const char* isa : {"avx2", "avx512", "avx512bf16"}) {
       const std::vector<float> got = run(isa, c);
       if (got.empty()) continue;  // not an x86-64 processor
+      const float most = std::strcmp(isa, "avx512bf16") == 0 ? 0.05f : 1e-5f;
       for (size_t i = 0; i < expected.size(); ++i)
-        if (!(std::fabs(got[i] - expected[i]) < 1e-5f))
+        if (!(std::fabs(got[i] - expected[i]) < most))
           return std::printf("%s differs at %dx%d\n", isa, c.width, c.height), 1;
     }
   }

@@ -57,7 +57,7 @@ def native_weights(model: ModelFile, record: Mapping[str, Any]) -> NativeWeights
     parts: list[Floats] = []
     for branch in range(branches):
         parts += _branch(model, f"branches.{branch}." if fused else "")
-    parts += [_stitch(model, record, position, branches) for position in POSITIONS]
+    parts += [stitch_matrix(model, record, position, branches) for position in POSITIONS]
     if fused:
         parts += _convolution(model, "fusion.conv1", 3 * branches, CHANNELS)
         parts += _convolution(model, "fusion.conv2", CHANNELS, CHANNELS)
@@ -93,8 +93,14 @@ def _convolution(model: ModelFile, name: str, inputs: int, outputs: int) -> list
     return [weight, bias]
 
 
-def _stitch(model: ModelFile, record: Mapping[str, Any], position: str, branches: int) -> Floats:
-    """Return one unit as (branches, branches, 16): out_i = sum_j matrix[i, j] h_j."""
+def stitch_matrix(
+    model: ModelFile, record: Mapping[str, Any], position: str, branches: int
+) -> Floats:
+    """Return one cross-stitch unit as (branches, branches, 16): out_i = sum_j matrix[i, j] h_j.
+
+    Raises:
+        CannotRunNatively: the model lacks the unit's numbers.
+    """
     settings = record.get("cross_stitch", {})
     matrix = np.zeros((branches, branches, CHANNELS), np.float32)
     matrix[range(branches), range(branches)] = 1

@@ -1,0 +1,33 @@
+"""Whether bfloat16 keeps its quality promise on a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmudrn.engines.engine import Batch
+from cmudrn.engines.native.engine import NativeEngine
+
+PROMISED_DB = 55.0
+"""PSNR that bfloat16 keeps against float32; the paper's models differ by several dB in a score."""
+
+
+def trial_picture(height: int = 72, width: int = 104) -> Batch:
+    """Return (1, 3, height, width) in [0, 1]: soft shading, an edge, fine grain, bright streaks."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    shading = 0.45 + 0.25 * np.sin(x / 19) * np.cos(y / 13) - 0.2 * (x > 2 * width / 3)
+    grain = np.random.default_rng(0).normal(0, 0.02, (3, height, width))
+    streaks = 0.35 * ((x + y // 4) % 17 < 1)
+    picture = shading * np.array([1.0, 0.9, 0.75])[:, None, None] + grain + streaks
+    batch: Batch = picture.clip(0, 1).astype(np.float32)[None]
+    return batch
+
+
+def keeps_promise(exact: NativeEngine, rounded: NativeEngine) -> bool:
+    """Return whether an engine's answers are `PROMISED_DB` near to the exact ones.
+
+    Measured at the model's own depth on `trial_picture`; takes some milliseconds.
+    """
+    batch = trial_picture()
+    apart = exact(batch).restored.clip(0, 1) - rounded(batch).restored.clip(0, 1)
+    error = float(np.mean(np.square(apart, dtype=np.float64)))
+    return error <= 10 ** (-PROMISED_DB / 10)

@@ -1,0 +1,93 @@
+"""Which engine is opened, and that every one gives the same picture."""
+
+from __future__ import annotations
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cmudrn.engines import ENGINES, PRECISIONS, open_engine
+from cmudrn.engines.native import NativeEngine, instruction_sets
+from cmudrn.engines.native.promise import trial_picture
+from cmudrn.engines.onnx import OnnxEngine
+from cmudrn.errors import CmudrnError
+
+needs_native = pytest.mark.skipif(not instruction_sets(), reason="no native engine was built here")
+
+
+@needs_native
+def test_auto_takes_the_native_engine() -> None:
+    engine = open_engine("cmudrn")
+    assert isinstance(engine, NativeEngine)
+    assert engine.precision == ("bf16" if instruction_sets("bf16") else "fp32")
+    exact = open_engine("cmudrn", precision="fp32")
+    assert isinstance(exact, NativeEngine) and exact.precision == "fp32"
+
+
+def test_auto_falls_back_to_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CMUDRN_NO_NATIVE", "1")
+    assert isinstance(open_engine("cmudrn"), OnnxEngine)
+    with pytest.raises(CmudrnError, match="switched off"):
+        open_engine("cmudrn", "native")
+    with pytest.raises(CmudrnError, match="bfloat16"):
+        open_engine("cmudrn", "auto", precision="bf16")
+
+
+def test_a_foreign_model_goes_to_onnxruntime(foreign_model: Path) -> None:
+    assert isinstance(open_engine(foreign_model), OnnxEngine)
+
+
+@needs_native
+def test_a_broken_promise_means_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.keeps_promise", lambda exact, rounded: False)
+    engine = open_engine("cmudrn")
+    assert isinstance(engine, NativeEngine) and engine.precision == "fp32"
+
+
+@pytest.mark.parametrize("engine, precision", [("tpu", "auto"), ("auto", "fp8")])
+def test_an_unknown_choice_is_refused(engine: str, precision: str) -> None:
+    with pytest.raises(CmudrnError, match="There is no"):
+        open_engine("cmudrn", engine, precision=precision)
+    assert engine not in ENGINES or precision not in PRECISIONS
+
+
+@pytest.mark.parametrize("shape", [(33, 47), (8, 100)])
+def test_openvino_equals_onnxruntime(shape: tuple[int, int]) -> None:
+    pytest.importorskip("openvino")
+    batch = trial_picture(*shape)
+    for depth in ({}, {"stages": 1, "recursions": 2}):
+        theirs = open_engine("cmudrn", "onnx")(batch, branches=True, **depth)
+        ours = open_engine("cmudrn", "openvino")(batch, branches=True, **depth)
+        assert np.abs(ours.restored - theirs.restored).max() < 1e-5
+        assert ours.branches.keys() == theirs.branches.keys()
+        for task, estimate in theirs.branches.items():
+            assert np.abs(ours.branches[task] - estimate).max() < 1e-5
+
+
+def test_openvino_runs_uneven_stitches(tiny_model: Path) -> None:
+    pytest.importorskip("openvino")
+    batch = trial_picture(20, 21)
+    theirs = open_engine(tiny_model, "onnx")(batch).restored
+    assert np.abs(open_engine(tiny_model, "openvino")(batch).restored - theirs).max() < 1e-5
+
+
+def test_openvino_refuses_a_foreign_model(foreign_model: Path) -> None:
+    pytest.importorskip("openvino")
+    with pytest.raises(CmudrnError, match="this project's models"):
+        open_engine(foreign_model, "openvino")
+
+
+def test_without_its_extra_openvino_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported = builtins.__import__
+
+    def missing(name: str, *args: Any, **others: Any) -> Any:
+        if name.endswith("openvino"):
+            raise ImportError(name)
+        return imported(name, *args, **others)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(CmudrnError, match="extra"):
+        open_engine("cmudrn", "openvino")
