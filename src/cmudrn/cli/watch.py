@@ -1,0 +1,147 @@
+"""`cmudrn watch`: a camera, an address or a growing folder, restored as it comes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.image import Pixels
+    from cmudrn.restore.live import Arrival, Recorder
+    from cmudrn.restore.restorer import Restorer
+
+
+@app.command(no_args_is_help=True)
+def watch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A camera (/dev/video0), an address (rtsp://, http://) or a folder that grows."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A picture that is replaced by each newer one, or a folder: of a watched folder "
+            "each picture goes there under its name.",
+        ),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record what was restored to this .mkv file.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a recording that exists.")
+    ] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Leave frames as they are that show clear weather.")
+    ] = False,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="0 changes nothing, 1 all.")] = 1.0,
+    stages: Annotated[int | None, typer.Option(min=1, help="Fewer are faster.")] = None,
+    recursions: Annotated[int | None, typer.Option(min=1, help="Fewer are faster.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
+    stale: Annotated[
+        float, typer.Option(min=0.05, help="Seconds without a frame until STALE is said.")
+    ] = 2.0,
+    report: Annotated[float, typer.Option(min=0.1, help="Seconds between reports.")] = 10.0,
+    waiting: Annotated[int, typer.Option(min=1, help="Frames that may wait.")] = 1,
+    attempts: Annotated[
+        int | None,
+        typer.Option(min=0, help="How often in a row to open a lost source again; no end."),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until a silent address counts as lost.")
+    ] = 10.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Tell events as JSON lines.")] = False,
+    model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")] = "cmudrn",
+    engine: Annotated[str, typer.Option(help="What runs the network.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+) -> None:
+    """Remove rain and snow from a live source: the newest frame first, older ones are dropped.
+
+    Says LIVE and STALE as frames come and stay away, opens a lost source again, and reports
+    latency (p50, p95, p99) and dropped frames. Ctrl-C ends it.
+    """
+    import cmudrn
+
+    try:
+        from cmudrn.restore.live import Recorder, Watching, open_source
+        from cmudrn.restore.live import watch as run
+    except ImportError:
+        raise CmudrnError("watch needs the package av (pip install 'cmudrn[video]').") from None
+
+    def tell(word: str, sentence: str) -> None:
+        line = json.dumps({"event": word, "text": sentence}) if as_json else f"{word}: {sentence}"
+        typer.echo(line, err=True)
+
+    opened = open_source(source, timeout)
+    restorer = cmudrn.load(model, engine=engine, threads=threads)
+    settings = {"strength": strength, "stages": stages, "recursions": recursions}
+    show = _Shows(output, source)
+    with ExitStack() as stack:
+        if record is not None:
+            show.recorder = Recorder(record, overwrite=overwrite)
+            stack.callback(show.recorder.close)
+        watching = Watching(
+            restore=_restoring(restorer, gate, settings),
+            show=show,
+            tell=tell,
+            stale_s=stale,
+            report_s=report,
+            waiting=waiting,
+            attempts=attempts,
+        )
+        statistics = run(opened, watching, seconds)
+    summary = statistics.record()
+    told = json.dumps(summary) if as_json else ", ".join(f"{k} {v}" for k, v in summary.items())
+    typer.echo(told)
+
+
+class _Shows:
+    """Writes each restored frame to where the user wants it."""
+
+    def __init__(self, output: Path | None, source: str) -> None:
+        from cmudrn.image import SUFFIXES
+
+        self.recorder: Recorder | None = None
+        self._output = output
+        self._is_file = output is not None and output.suffix.lower() in SUFFIXES
+        if output is None or self._is_file:
+            return
+        if not Path(source).is_dir():
+            raise CmudrnError("A stream's newest frame goes to a picture file, such as now.jpg.")
+        if output.resolve() == Path(source).resolve():
+            raise CmudrnError(f"{output} would be watched itself; choose another folder.")
+        output.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, arrival: Arrival, pixels: Pixels) -> None:
+        from cmudrn.image import Picture, write_picture
+
+        if self._output is not None:
+            target = self._output if self._is_file else self._output / arrival.name
+            write_picture(Picture(pixels), target)
+        if self.recorder is not None:
+            self.recorder.add(arrival, pixels)
+
+
+def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any]) -> Any:
+    from cmudrn.restore.score import check_scorable, score_weather
+
+    def restore(pixels: Pixels) -> tuple[Pixels, bool]:
+        if not gate:
+            return restorer(pixels, **settings), False
+        restoration = restorer.layers(pixels, **settings)
+        passed = score_weather(pixels, restoration.removed).passes
+        return (pixels if passed else restoration.restored), passed
+
+    if gate:
+        check_scorable(restorer.info)
+    return restore

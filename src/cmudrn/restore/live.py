@@ -1,0 +1,470 @@
+"""A live source watched: the newest frame is restored, whatever else came meanwhile is dropped."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import av
+import numpy as np
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Pixels, from_float, read_picture, to_rgb
+from cmudrn.restore.folder import check_target, walk
+from cmudrn.restore.video.colours import colours_of, to_frame, to_pixels
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0
+"""How long to wait before a lost source is opened again: doubled each time it fails."""
+
+REMEMBERED = 10_000
+"""Latencies that the percentiles are taken over, the latest ones."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A frame from a source.
+
+    Attributes:
+        pixels: (H, W, 3) RGB, uint8 or uint16.
+        name: the file it came from, "" for a stream.
+        came_s: when it was there, seconds of `time.monotonic`.
+    """
+
+    pixels: Pixels
+    name: str
+    came_s: float
+
+
+class Latest:
+    """A queue of few frames that never makes its source wait: the oldest is dropped.
+
+    Args:
+        length: how many frames may wait.
+    """
+
+    def __init__(self, length: int = 1) -> None:
+        self._waiting: deque[Arrival] = deque()
+        self._length = length
+        self._changed = threading.Condition()
+        self.received = 0
+        self.dropped = 0
+        self.ended = False
+
+    def put(self, arrival: Arrival) -> None:
+        """Add the newest frame."""
+        with self._changed:
+            self.received += 1
+            self._waiting.append(arrival)
+            while len(self._waiting) > self._length:
+                self._waiting.popleft()
+                self.dropped += 1
+            self._changed.notify()
+
+    def end(self) -> None:
+        """Say that no more will come."""
+        with self._changed:
+            self.ended = True
+            self._changed.notify()
+
+    def get(self, timeout_s: float) -> Arrival | None:
+        """Return the oldest that waits; None if none comes in time, or none will come."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self.ended, timeout_s)
+            return self._waiting.popleft() if self._waiting else None
+
+
+class Source(Protocol):
+    """Where frames come from."""
+
+    def frames(self) -> Iterator[Arrival]:
+        """Yield frames as they come; end, or raise CmudrnError, when the source is lost."""
+        ...
+
+    @property
+    def returns(self) -> bool:
+        """Whether a source that ended may be opened again."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """A camera or an address that FFmpeg opens.
+
+    Attributes:
+        address: such as rtsp://camera/1, http://camera/video, /dev/video0, or a file.
+        timeout_s: an address that sends nothing for so long is lost.
+        is_camera: a device of this machine.
+    """
+
+    address: str
+    timeout_s: float = 10.0
+    is_camera: bool = False
+
+    @property
+    def returns(self) -> bool:
+        """Whether a source that ended may be opened again: a file may not."""
+        return self.is_camera or "://" in self.address
+
+    def frames(self) -> Iterator[Arrival]:
+        """Yield frames; the damaged ones, up to the next whole one, are left out."""
+        try:
+            with av.open(
+                self.address,
+                format=_camera_format() if self.is_camera else None,
+                options=self._options(),
+                timeout=self.timeout_s,
+            ) as container:
+                if not container.streams.video:
+                    raise CmudrnError(f"{self.address} sends no video.")
+                yield from self._decode(container)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise CmudrnError(f"{_hide_password(self.address)}: {reason}.") from error
+
+    def _decode(self, container: Any) -> Iterator[Arrival]:
+        stream = container.streams.video[0]
+        stream.codec_context.flags |= 1 << 19  # AV_CODEC_FLAG_LOW_DELAY: no frame is held back
+        whole = False
+        for packet in container.demux(stream):
+            try:
+                pictures = packet.decode()
+            except av.error.InvalidDataError:
+                whole = False
+                continue
+            for picture in pictures:
+                # After a loss, pictures are patched from old ones until the next key frame.
+                whole = not picture.is_corrupt and (whole or bool(picture.key_frame))
+                if whole:
+                    now = time.monotonic()
+                    yield Arrival(to_pixels(picture, colours_of(picture)), "", now)
+
+    def _options(self) -> dict[str, str]:
+        if self.address.startswith("rtsp"):
+            return {"rtsp_transport": "tcp", "fflags": "nobuffer"}
+        return {"fflags": "nobuffer"} if "://" in self.address else {}
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder that pictures are put into.
+
+    Attributes:
+        folder: watched with all that is below it.
+        pause_s: between two looks.
+        stop: set when no more looks are wanted.
+    """
+
+    folder: Path
+    pause_s: float = 0.2
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def returns(self) -> bool:
+        """Whether a source that ended may be opened again."""
+        return True
+
+    def frames(self) -> Iterator[Arrival]:
+        """Yield pictures that appear, each once its size has stopped changing."""
+        seen = {path for path, _ in _sizes(self.folder)}
+        growing: dict[Path, int] = {}
+        while not self.stop.is_set():
+            if not self.folder.is_dir():
+                raise CmudrnError(f"The folder {self.folder} is gone.")
+            for path, size in _sizes(self.folder):
+                if path in seen:
+                    continue
+                if size and growing.get(path) == size:
+                    seen.add(path)
+                    yield from _arrive(path)
+                growing[path] = size
+            self.stop.wait(self.pause_s)
+
+
+def _sizes(folder: Path) -> list[tuple[Path, int]]:
+    found = []
+    for path in walk(folder):
+        try:
+            status = path.stat()
+        except OSError:  # gone again
+            continue
+        found.append((status.st_mtime_ns, path, status.st_size))
+    return [(path, size) for _, path, size in sorted(found)]
+
+
+def _arrive(path: Path) -> Iterator[Arrival]:
+    try:
+        pixels = to_rgb(read_picture(path).pixels)
+    except CmudrnError:
+        return  # no picture after all
+    if pixels.dtype == np.float32:
+        pixels = from_float(pixels, np.uint16)
+    yield Arrival(pixels, path.name, time.monotonic())
+
+
+def open_source(text: str, timeout_s: float = 10.0) -> Source:
+    """Return the source that a user's words mean.
+
+    Raises:
+        CmudrnError: it is neither an address, nor a camera, file or folder that is there.
+    """
+    path = Path(text)
+    if path.is_dir():
+        return FolderSource(path)
+    if "://" in text:
+        return StreamSource(text, timeout_s)
+    if not path.exists():
+        raise CmudrnError(f"There is no camera, file or folder {text}.")
+    if path.is_char_device():
+        return StreamSource(text, timeout_s, is_camera=True)
+    return StreamSource(f"file:{text}", timeout_s)
+
+
+def _camera_format() -> str:
+    return {"linux": "v4l2", "darwin": "avfoundation"}.get(sys.platform, "dshow")
+
+
+def _hide_password(address: str) -> str:
+    scheme, mark, rest = address.partition("://")
+    server, slash, path = rest.partition("/")
+    return scheme + mark + server.rpartition("@")[2] + slash + path if mark else address
+
+
+@dataclass
+class Statistics:
+    """What happened so far.
+
+    Attributes:
+        received: frames that came.
+        restored: frames that were restored.
+        dropped: frames that gave way to newer ones.
+        passed: frames that the gate left as they were.
+        reconnects: how often a lost source was opened again.
+        stalls: how often the source went stale.
+        latencies_s: from a frame's arrival to its restoration's.
+    """
+
+    received: int = 0
+    restored: int = 0
+    dropped: int = 0
+    passed: int = 0
+    reconnects: int = 0
+    stalls: int = 0
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+
+    def record(self) -> dict[str, Any]:
+        """Return the numbers, ready for JSON; latencies in milliseconds, None before the first."""
+        counts = ("received", "restored", "dropped", "passed", "reconnects", "stalls")
+        record: dict[str, Any] = {name: getattr(self, name) for name in counts}
+        for percent in (50, 95, 99):
+            known = list(self.latencies_s)
+            # "higher" is a latency that was seen, never one between two.
+            value = float(np.percentile(known, percent, method="higher")) if known else None
+            record[f"p{percent}_ms"] = None if value is None else round(1000 * value, 1)
+        return record
+
+
+@dataclass(frozen=True)
+class Watching:
+    """How a source is watched.
+
+    Attributes:
+        restore: (H, W, 3) pixels -> (restored pixels, whether they passed as clear).
+        show: takes each restored frame, and the name of its file.
+        tell: takes a word of what happened ("LIVE", "STALE", "LOST", "REPORT") and a sentence.
+        stale_s: a source that sends nothing for so long is stale.
+        report_s: between two reports.
+        waiting: frames that may wait; one is the least delay.
+        attempts: how often in a row a lost source is opened again; None is without end.
+    """
+
+    restore: Callable[[Pixels], tuple[Pixels, bool]]
+    show: Callable[[Arrival, Pixels], None]
+    tell: Callable[[str, str], None]
+    stale_s: float = 2.0
+    report_s: float = 10.0
+    waiting: int = 1
+    attempts: int | None = None
+
+
+def watch(
+    source: Source,
+    watching: Watching,
+    seconds: float | None = None,
+    enough: Callable[[], bool] = lambda: False,
+) -> Statistics:
+    """Restore what comes from a source until it ends, `seconds` are over, or Ctrl-C.
+
+    Args:
+        source: where frames come from.
+        watching: what to do with them.
+        seconds: how long; None is without end.
+        enough: asked between frames whether to end.
+
+    Raises:
+        CmudrnError: the source cannot be opened, or was lost for good.
+    """
+    feed = _Feed(source, watching)
+    statistics, began = feed.statistics, time.monotonic()
+    last_frame = last_report = began
+    stale = False
+    feed.start()
+    try:
+        while (seconds is None or time.monotonic() - began < seconds) and not enough():
+            arrival = feed.latest.get(min(0.2, watching.stale_s))
+            now = time.monotonic()
+            if arrival is not None:
+                if stale or not statistics.restored:
+                    watching.tell("LIVE", "Frames are coming.")
+                last_frame, stale = now, False
+                _restore_one(arrival, watching, statistics)
+            elif feed.latest.ended:
+                break
+            elif not stale and now - last_frame >= watching.stale_s:
+                stale, statistics.stalls = True, statistics.stalls + 1
+                watching.tell("STALE", f"No frame for {now - last_frame:.1f} s.")
+            if now - last_report >= watching.report_s:
+                last_report = now
+                watching.tell("REPORT", _sentence(feed.count()))
+    finally:
+        feed.stop()
+    feed.count()
+    if feed.error is not None:
+        raise feed.error
+    return statistics
+
+
+def _restore_one(arrival: Arrival, watching: Watching, statistics: Statistics) -> None:
+    restored, passed = watching.restore(arrival.pixels)
+    watching.show(arrival, restored)
+    statistics.restored += 1
+    statistics.passed += passed
+    statistics.latencies_s.append(time.monotonic() - arrival.came_s)
+
+
+def _sentence(statistics: Statistics) -> str:
+    return ", ".join(f"{name} {value}" for name, value in statistics.record().items())
+
+
+class _Feed:
+    """The thread that reads a source, and opens it again when it is lost."""
+
+    def __init__(self, source: Source, watching: Watching) -> None:
+        self.latest = Latest(watching.waiting)
+        self.statistics = Statistics()
+        self.error: CmudrnError | None = None
+        self._source, self._watching = source, watching
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if isinstance(self._source, FolderSource):
+            self._source.stop.set()
+        self._thread.join(timeout=2)  # FFmpeg may wait for the net until its own timeout
+
+    def count(self) -> Statistics:
+        self.statistics.received = self.latest.received
+        self.statistics.dropped = self.latest.dropped
+        return self.statistics
+
+    def _run(self) -> None:
+        failures = 0
+        try:
+            while not self._stopped.is_set():
+                before = self.latest.received
+                reason = self._read_until_lost()
+                if self._stopped.is_set() or (reason is None and not self._source.returns):
+                    return
+                failures = 1 if self.latest.received > before else failures + 1
+                attempts = self._watching.attempts
+                if attempts is not None and failures > attempts:
+                    self.error = reason or CmudrnError("The source has ended.")
+                    return
+                wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1))
+                self._watching.tell("LOST", f"{reason or 'The source has ended.'}")
+                self._stopped.wait(wait)
+                self.statistics.reconnects += 1
+        finally:
+            self.latest.end()
+
+    def _read_until_lost(self) -> CmudrnError | None:
+        try:
+            with closing(self._source.frames()) as frames:  # type: ignore[type-var]
+                for arrival in frames:
+                    if self._stopped.is_set():
+                        return None
+                    self.latest.put(arrival)
+        except CmudrnError as error:
+            return error
+        return None
+
+
+class Recorder:
+    """Restored frames as a Matroska file, each at the time it came; usable even if cut off.
+
+    Args:
+        path: the file, which must not exist.
+        overwrite: it may.
+
+    Raises:
+        CmudrnError: it cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        if path.suffix.lower() != ".mkv":
+            raise CmudrnError(f"A recording is a .mkv file, not {path.name}.")
+        check_target(None, path, overwrite)
+        self._path = path
+        self._output: Any = None
+        self._stream: Any = None
+        self._first_s = 0.0
+        self._last = -1
+
+    def add(self, arrival: Arrival, pixels: Pixels) -> None:
+        """Write a frame.
+
+        Raises:
+            CmudrnError: its size differs from the first's, or the disk is full.
+        """
+        height, width = pixels.shape[0] & ~1, pixels.shape[1] & ~1
+        try:
+            if self._output is None:
+                self._open(width, height)
+                self._first_s = arrival.came_s
+            if (self._stream.width, self._stream.height) != (width, height):
+                raise CmudrnError(f"The source changed its size; {self._path} ends here.")
+            self._last = max(self._last + 1, round(1000 * (arrival.came_s - self._first_s)))
+            colours = colours_of(av.VideoFrame(width, height, "yuv420p"))
+            frame = to_frame(pixels[:height, :width], "yuv420p", colours)
+            frame.pts, frame.time_base = self._last, Fraction(1, 1000)
+            self._output.mux(self._stream.encode(frame))
+        except av.FFmpegError as error:
+            raise CmudrnError(f"Cannot write {self._path}: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Finish the file; one that got no frame is not made."""
+        if self._output is not None:
+            self._output.mux(self._stream.encode(None))
+            self._output.close()
+
+    def _open(self, width: int, height: int) -> None:
+        self._output = av.open(f"file:{os.fspath(self._path)}", "w", format="matroska")
+        self._stream = self._output.add_stream("libx264", rate=25)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, 1000)
+        self._stream.codec_context.options = {
+            "crf": "18", "preset": "veryfast", "tune": "zerolatency"
+        }  # fmt: skip
