@@ -9,8 +9,10 @@ from __future__ import annotations
 import sys
 
 import cmudrn.cli.batch  # noqa: F401
+import cmudrn.cli.bench  # noqa: F401
 import cmudrn.cli.doctor  # noqa: F401
 import cmudrn.cli.evaluate  # noqa: F401
+import cmudrn.cli.parity  # noqa: F401
 import cmudrn.cli.restore  # noqa: F401
 import cmudrn.cli.serve  # noqa: F401
 import cmudrn.cli.sheet  # noqa: F401

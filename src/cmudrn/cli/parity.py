@@ -1,0 +1,85 @@
+"""`cmudrn parity`: how near and how fast every engine is on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+
+if TYPE_CHECKING:
+    from cmudrn.engines import Engine
+    from cmudrn.image import Image
+
+CHOICES = (
+    ("onnx", "fp32"),
+    ("native", "fp32"),
+    ("native", "bf16"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+)
+
+
+@app.command()
+def parity(
+    model: Annotated[str, typer.Argument(help="A shipped model's name, or a file.")] = "cmudrn",
+    side: Annotated[int, typer.Option(min=16, help="Of the square picture, pixels.")] = 500,
+    rounds: Annotated[int, typer.Option(min=1, help="Interleaved calls; medians count.")] = 5,
+    picture: Annotated[
+        str | None, typer.Option(help="A clean picture; by default a drawn one.")
+    ] = None,
+) -> None:
+    """Compare every engine with ONNX Runtime: difference, PSNR, PSNR lost, time.
+
+    A clean picture gets rendered rain and snow. PSNR is against ONNX Runtime's answer; lost is
+    how much nearer to the clean picture that answer is, in dB, the worse of the two weathers.
+    """
+    import numpy as np
+
+    from cmudrn.engines import open_engine
+    from cmudrn.engines.native.promise import trial_picture
+    from cmudrn.errors import CmudrnError
+    from cmudrn.image import from_batch, read_image, to_batch
+    from cmudrn.weather import WEATHERS
+
+    clean = from_batch(trial_picture(side, side)) if picture is None else read_image(picture)
+    clean = np.ascontiguousarray(clean[:side, :side])
+    rng = np.random.default_rng(0)
+    degraded = [WEATHERS[name](clean, rng).degraded for name in ("csd-rain", "csd-snow")]
+    batches = [to_batch(one.astype(np.float32)) for one in degraded]
+    engines: dict[str, Engine] = {}
+    for name, precision in CHOICES:
+        try:
+            engines[f"{name} {precision}"] = open_engine(model, name, None, precision)
+        except CmudrnError as error:
+            typer.echo(f"{name} {precision}: {error}", err=True)
+    answers = {
+        label: [from_batch(engine(batch).restored).clip(0, 1) for batch in batches]
+        for label, engine in engines.items()
+    }
+    seconds: dict[str, list[float]] = {label: [] for label in engines}
+    for _ in range(rounds):
+        for label, engine in engines.items():
+            start = time.perf_counter()
+            engine(batches[0])
+            seconds[label].append(time.perf_counter() - start)
+    typer.echo("engine          largest diff  PSNR dB  lost dB       ms")
+    exact = answers["onnx fp32"]
+    for label, restored in answers.items():
+        largest = max(float(np.abs(a - b).max()) for a, b in zip(restored, exact, strict=True))
+        near = min(_decibels(a, b) for a, b in zip(restored, exact, strict=True))
+        lost = max(
+            _decibels(b, clean) - _decibels(a, clean) for a, b in zip(restored, exact, strict=True)
+        )
+        milliseconds = 1e3 * statistics.median(seconds[label])
+        typer.echo(f"{label:<15} {largest:12.2g} {near:8.1f} {lost:8.4f} {milliseconds:8.1f}")
+
+
+def _decibels(a: Image, b: Image) -> float:
+    import numpy as np
+
+    error = float(np.mean(np.square(a.astype(np.float64) - b)))
+    return float("inf") if error == 0 else float(-10 * np.log10(error))

@@ -1,0 +1,160 @@
+"""How long a model takes on this machine, and the depth that fits a budget of time."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cmudrn.engines.engine import Engine, EngineInfo, available_cores
+from cmudrn.errors import CmudrnError
+
+OpenWith = Callable[[int], Engine]
+"""Opens the engine with a number of threads."""
+
+SIDE = 256
+"""Pixels; of the square picture that is timed."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `cmudrn bench` found.
+
+    Attributes:
+        sha256: hexadecimal hash of the model file that was timed.
+        engine: what ran it, e.g. "auto auto" (engine and precision).
+        costs: threads -> (fixed, per stage, per stage and recursion), each ms per megapixel.
+    """
+
+    sha256: str
+    engine: str
+    costs: dict[int, tuple[float, float, float]]
+
+    def milliseconds(self, pixels: int, stages: int, recursions: int, threads: int) -> float:
+        """Return how long a picture of so many pixels is expected to take, in ms."""
+        fixed, stage, recursion = self.costs[threads]
+        return (fixed + stages * (stage + recursion * recursions)) * pixels / 1e6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A depth, the threads to run it with, and the expected time in ms."""
+
+    stages: int
+    recursions: int
+    threads: int
+    expected_ms: float
+
+
+def pick_depth(profile: Profile, info: EngineInfo, pixels: int, budget_ms: float) -> Choice:
+    """Return the deepest network that fits the budget, with the fewest threads that do it.
+
+    Where nothing fits, the fastest is returned. Only depths that the model was trained for count.
+    """
+    every = [
+        Choice(t, s, n, profile.milliseconds(pixels, t, s, n))
+        for t, s in _depths(info)
+        for n in profile.costs
+    ]
+    fitting = [choice for choice in every if choice.expected_ms <= budget_ms]
+    if not fitting:
+        return min(every, key=lambda choice: choice.expected_ms)
+    return max(fitting, key=lambda c: (c.stages * (1 + 7 * c.recursions), c.stages, -c.threads))
+
+
+def _depths(info: EngineInfo) -> Iterator[tuple[int, int]]:
+    if not info.elastic:
+        yield info.stages, info.recursions
+        return
+    for stages in range(1, info.stages + 1):
+        for recursions in range(1, info.recursions + 1):
+            yield stages, recursions
+
+
+def measure_profile(open_with: OpenWith, label: str, rounds: int = 5) -> Profile:
+    """Return the profile of a model on this machine; takes some seconds.
+
+    Args:
+        open_with: opens the engine with a number of threads.
+        label: what the engine is called.
+        rounds: calls a depth; their median counts.
+
+    Raises:
+        CmudrnError: the model is of another project, whose depth cannot be chosen.
+    """
+    cores = available_cores()
+    costs = {}
+    for threads in sorted({1, max(1, cores // 2), cores}):
+        engine = open_with(threads)
+        if engine.info.network == "other":
+            raise CmudrnError("A speed dial needs a model of this project, with stages to choose.")
+        costs[threads] = _costs(engine, rounds)
+    return Profile(engine.info.sha256, label, costs)
+
+
+def _costs(engine: Engine, rounds: int) -> tuple[float, float, float]:
+    top = (engine.info.stages, engine.info.recursions)
+    chosen = {(1, 1), (top[0], 1), (1, top[1]), top} if engine.info.adjustable else {top}
+    rows = [((1, t, t * s), time_call(engine, SIDE, SIDE, t, s, rounds)) for t, s in sorted(chosen)]
+    milliseconds = np.array([statistics.median(seconds) for _, seconds in rows]) * 1e9 / SIDE**2
+    matrix = np.array([row for row, _ in rows], float) / milliseconds[:, None]  # relative errors
+    fixed, stage, recursion = np.linalg.lstsq(matrix, np.ones(len(rows)), rcond=None)[0]
+    if min(fixed, stage, recursion) < 0:  # noise: time goes with the work, the last of the three
+        return 0.0, 0.0, float(max(ms / row[2] for (row, _), ms in zip(rows, milliseconds)))
+    return float(fixed), float(stage), float(recursion)
+
+
+def time_call(
+    engine: Engine, height: int, width: int, stages: int, recursions: int, rounds: int
+) -> list[float]:
+    """Return the seconds of each of `rounds` calls on normal noise, after one to warm up."""
+    rng = np.random.default_rng(0)
+    seconds = []
+    for _ in range(rounds + 1):
+        batch = rng.normal(0.5, 0.2, (1, 3, height, width)).astype(np.float32)
+        start = time.perf_counter()
+        engine(batch, stages=stages, recursions=recursions)
+        seconds.append(time.perf_counter() - start)
+    return seconds[1:]
+
+
+def profile_path(info: EngineInfo, label: str) -> Path:
+    """Return where the profile of a model and engine is kept for this user."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "cmudrn" / f"{info.sha256[:16]}-{label.replace(' ', '-')}.json"
+
+
+def save_profile(profile: Profile, path: Path) -> None:
+    """Write a profile.
+
+    Raises:
+        CmudrnError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(profile), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CmudrnError(f"Cannot write the profile {path}: {error.strerror}.") from error
+
+
+def load_profile(info: EngineInfo, label: str) -> Profile:
+    """Return the profile that `cmudrn bench` wrote for this model and engine.
+
+    Raises:
+        CmudrnError: there is none, or it is damaged.
+    """
+    path = profile_path(info, label)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        costs = {int(n): (float(a), float(b), float(c)) for n, (a, b, c) in record["costs"].items()}
+        return Profile(str(record["sha256"]), str(record["engine"]), costs)
+    except FileNotFoundError:
+        raise CmudrnError("There is no speed profile yet: run `cmudrn bench` first.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CmudrnError(f"The speed profile {path} is damaged: run `cmudrn bench`.") from error

@@ -1,0 +1,70 @@
+"""The speed profile and the depth it picks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmudrn.engines import open_engine
+from cmudrn.engines.profile import (
+    Profile,
+    load_profile,
+    measure_profile,
+    pick_depth,
+    profile_path,
+    save_profile,
+)
+from cmudrn.errors import CmudrnError
+from cmudrn.restore.budget import BudgetRestorer
+
+PROFILE = Profile("0" * 64, "auto auto", {1: (0.0, 10.0, 40.0), 2: (0.0, 5.0, 20.0)})
+
+
+@pytest.mark.parametrize(
+    "budget_ms, expected",
+    [(1e9, (3, 3, 1)), (200, (3, 3, 2)), (100, (2, 2, 2)), (25, (1, 1, 2)), (1, (1, 1, 2))],
+)
+def test_the_deepest_that_fits_is_picked(budget_ms: float, expected: tuple[int, int, int]) -> None:
+    info = replace(open_engine("cmudrn").info, stages=3, recursions=3, elastic=True)
+    choice = pick_depth(PROFILE, info, 1_000_000, budget_ms)
+    assert (choice.stages, choice.recursions, choice.threads) == expected
+    if budget_ms >= 25:
+        assert choice.expected_ms <= budget_ms
+
+
+def test_a_model_of_one_depth_only_gets_its_threads_chosen() -> None:
+    info = replace(open_engine("cmudrn").info, stages=3, recursions=3, elastic=False)
+    choice = pick_depth(PROFILE, info, 1_000_000, 25)
+    assert (choice.stages, choice.recursions, choice.threads) == (3, 3, 2)
+
+
+def test_a_profile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    info = open_engine("cmudrn").info
+    with pytest.raises(CmudrnError, match="cmudrn bench"):
+        load_profile(info, "auto auto")
+    save_profile(PROFILE, profile_path(info, "auto auto"))
+    assert load_profile(info, "auto auto") == PROFILE
+    profile_path(info, "auto auto").write_text("{}")
+    with pytest.raises(CmudrnError, match="damaged"):
+        load_profile(info, "auto auto")
+
+
+def test_a_measured_profile_grows_with_depth() -> None:
+    profile = measure_profile(lambda threads: open_engine("cmudrn", threads=threads), "x", 1)
+    for threads in profile.costs:
+        assert 0 < profile.milliseconds(10**6, 1, 1, threads)
+        assert profile.milliseconds(10**6, 1, 1, threads) < profile.milliseconds(
+            10**6, 3, 3, threads
+        )
+
+
+def test_a_restorer_with_a_budget_runs_the_depth_it_chose() -> None:
+    array = np.random.default_rng(0).random((40, 50, 3), np.float32)
+    restorer = BudgetRestorer(lambda threads: open_engine("cmudrn", threads=1), PROFILE, 1e-3)
+    expected = BudgetRestorer.__mro__[1](open_engine("cmudrn", threads=1))
+    assert np.array_equal(restorer(array), expected(array, stages=1, recursions=1))
+    assert not np.array_equal(restorer(array), expected(array, stages=3, recursions=3))
