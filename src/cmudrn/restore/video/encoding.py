@@ -77,6 +77,7 @@ class Encoding:
         colours: tags.
         aspect: of a pixel.
         global_header: whether the container keeps the codec's header for itself.
+        reorders: whether the container can hold frames in another order than they are shown.
     """
 
     codec: str
@@ -89,6 +90,7 @@ class Encoding:
     colours: Colours
     aspect: Fraction
     global_header: bool
+    reorders: bool
 
     @property
     def options(self) -> dict[str, str]:
@@ -103,6 +105,8 @@ class Encoding:
         context.pix_fmt = self.pixel_format
         context.time_base, context.framerate = self.time_base, self.rate
         context.gop_size = PART_FRAMES
+        if not self.reorders:
+            context.max_b_frames = 0
         context.sample_aspect_ratio = self.aspect
         context.colorspace, context.color_range = self.colours.matrix, self.colours.range
         context.color_primaries = self.colours.primaries
@@ -148,6 +152,7 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
         colours=clip.colours,
         aspect=clip.aspect,
         global_header=global_header,
+        reorders=container_format(target) != "avi",
     )
 
 

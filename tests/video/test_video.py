@@ -1,0 +1,241 @@
+"""What a clip holds besides its pictures survives, and a killed run goes on without a seam."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="the extra video is not installed")
+
+import clips  # noqa: E402
+
+import cmudrn  # noqa: E402
+from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.restore.video import VideoFormat, VideoOptions, restore_video  # noqa: E402
+from cmudrn.restore.video.joining import make_schedule  # noqa: E402
+
+FRAME_S = 0.04
+
+
+def options(model: Path, **settings: object) -> VideoOptions:
+    return VideoOptions(cmudrn.load(model, threads=1), **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """A minute of uneven frames with a flash and a beep now and then."""
+    times = clips.uneven_times(62, fps=9)
+    path = tmp_path_factory.mktemp("clip") / "a.mp4"
+    flashes = {1, len(times) // 2, len(times) - 3}
+    clips.make_clip(path, times, flashes=flashes, rotation=90)
+    return path, times
+
+
+@pytest.fixture(scope="module")
+def restored(
+    uneven: tuple[Path, list[int]], darkening_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = tmp_path_factory.mktemp("restored") / "b.mp4"
+    record = restore_video(uneven[0], target, options(darkening_model))
+    assert record["notes"] == []
+    return target
+
+
+def test_frame_times_are_kept(uneven: tuple[Path, list[int]], restored: Path) -> None:
+    assert clips.frame_times(restored) == [Fraction(t, 12_800) for t in uneven[1]]
+
+
+def test_sound_and_subtitles_are_copied_byte_for_byte(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    before, after = clips.packets_of(uneven[0]), clips.packets_of(restored)
+    assert [len(packets) > 20 for packets in before.values()][:3] == [True] * 3
+    for index in (1, 2, 3):
+        assert after[index] == before[index]
+
+
+def test_languages_chapters_metadata_rotation_and_colours_are_kept(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    seen = []
+    for path in (uneven[0], restored):
+        with av.open(str(path)) as clip:
+            frame = next(clip.decode(video=0))
+            titles = [chapter["metadata"]["title"] for chapter in clip.chapters()]
+            languages = [stream.metadata.get("language") for stream in clip.streams]
+            kept = (clip.metadata["title"], clip.metadata["artist"], titles, languages)
+            tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+            seen.append((kept, tags, frame.rotation))
+    assert seen[0] == seen[1]
+    assert seen[0] == (
+        ("Größe", "someone", ["One", "Two"], ["und", "eng", "deu", "eng", "eng"]), (1, 1, 1, 1), 90
+    )  # fmt: skip
+
+
+def test_flash_and_beep_stay_together_for_a_minute(restored: Path) -> None:
+    with av.open(str(restored)) as clip:
+        bright = [
+            float(f.time) for f in clip.decode(video=0) if f.to_ndarray(format="gray").mean() > 150
+        ]
+    with av.open(str(restored)) as clip:
+        loud = [float(f.time) for f in clip.decode(audio=1) if np.abs(f.to_ndarray()).mean() > 0.05]
+    beeps = [t for n, t in enumerate(loud) if n == 0 or t - loud[n - 1] > 0.5]
+    assert len(bright) == len(beeps) == 3
+    assert bright[-1] > 60
+    assert max(abs(b - f) for b, f in zip(beeps, bright, strict=True)) <= FRAME_S
+
+
+def test_pictures_are_restored_without_a_colour_shift(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    with av.open(str(uneven[0])) as before, av.open(str(restored)) as after:
+        for _, a, b in zip(range(5), before.decode(video=0), after.decode(video=0), strict=False):
+            old, new = (f.to_ndarray(format="rgb24").astype(float) for f in (a, b))
+            expected = np.clip(old - 51, 0, 255)  # the model darkens by 0.2
+            assert abs(np.median(new - expected)) < 2.5
+            assert np.abs(new.mean((0, 1)) - expected.mean((0, 1))).max() < 3
+
+
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(
+    uneven: tuple[Path, list[int]], restored: Path, darkening_model: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "b.mp4"
+    command = ["restore", str(uneven[0]), "-o", str(target), "--model", str(darkening_model)]
+    process = subprocess.Popen([sys.executable, "-m", "cmudrn", *command, "--threads", "1"])
+    parts = tmp_path / ".b.mp4.parts"
+    end = time.monotonic() + 100
+    while len(list(parts.glob("*.npz"))) < 2 and time.monotonic() < end:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    record = restore_video(uneven[0], target, options(darkening_model))
+    assert 96 <= record["resumed_at"] < record["frames"] == len(uneven[1])
+    assert target.read_bytes() == restored.read_bytes()
+    assert not parts.exists()
+
+
+def test_parts_of_other_settings_are_not_used(darkening_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4), extras=False)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Stop
+
+    target = tmp_path / "b.mkv"
+    with pytest.raises(Stop):
+        restore_video(source, target, options(darkening_model), stop)
+    assert list((tmp_path / ".b.mkv.parts").glob("*.npz"))
+    record = restore_video(source, target, options(darkening_model, strength=0.5))
+    assert record["resumed_at"] == 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels", "colours"),
+    [
+        (".mkv", "libx264", "yuv420p10le", (9, 1, 9, 14)),
+        (".mp4", "libx264", "yuv444p", (5, 2, 5, 6)),
+        (".webm", "libvpx-vp9", "yuv420p", (1, 1, 1, 1)),
+        (".mkv", "ffv1", "yuv422p", (2, 0, 2, 2)),
+        (".ts", "libx264", "yuv420p", (1, 1, 1, 1)),
+        (".avi", "mpeg4", "yuv420p", (2, 0, 2, 2)),
+    ],
+)
+def test_every_container_and_pixel_format(
+    suffix: str,
+    codec: str,
+    pixels: str,
+    colours: tuple[int, int, int, int],
+    identity_model: Path,
+    tmp_path: Path,
+) -> None:
+    times = [512 * n for n in range(12)]
+    source = clips.make_clip(
+        tmp_path / f"a{suffix}", times, extras=False, codec=codec,
+        pixel_format=pixels, colours=colours, unit=25 if codec == "mpeg4" else 12_800,
+    ) if codec != "mpeg4" else clips.make_clip(
+        tmp_path / f"a{suffix}", list(range(12)), extras=False, codec=codec,
+        pixel_format=pixels, colours=colours, unit=25,
+    )  # fmt: skip
+    target = tmp_path / f"b{suffix}"
+    restore_video(source, target, options(identity_model))
+    assert len(clips.frame_times(target)) == 12
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        a, b = next(before.decode(video=0)), next(after.decode(video=0))
+        assert b.format.name == a.format.name
+        tags = ("colorspace", "color_range", "color_primaries", "color_trc")
+        if codec != "mpeg4":
+            assert [getattr(b, t) for t in tags] == [getattr(a, t) for t in tags]
+        old, new = (f.to_ndarray(format="rgb24").astype(float) for f in (a, b))
+        assert np.abs(old.mean((0, 1)) - new.mean((0, 1))).max() < 1.5
+    assert clips.frame_times(target) == clips.frame_times(source)
+
+
+def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(5)], extras=False)
+    target = tmp_path / "b.mkv"
+    record = restore_video(source, target, options(darkening_model, side_by_side=True, layers=True))
+    with av.open(str(target)) as clip:
+        both = next(clip.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    left, right = both[:, : clips.WIDTH], both[:, clips.WIDTH :]
+    assert both.shape == (clips.HEIGHT, 2 * clips.WIDTH, 3)
+    assert abs(np.median(np.clip(left - 51, 0, 255) - right)) < 3
+    grey = {}
+    for name, path in record["layers"].items():
+        with av.open(path) as clip:
+            grey[name] = np.median(next(clip.decode(video=0)).to_ndarray(format="rgb24"))
+    assert grey["rain"] == pytest.approx(128 + 12.7, abs=3)
+    assert grey["snow"] == pytest.approx(128 + 38.1, abs=3)
+    assert grey["rain"] < grey["fused"] < grey["snow"]  # black pixels have less to lose
+
+
+def test_what_the_container_refuses_is_told(identity_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)])
+    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
+    assert any("subtitle" in note and ".mp4" in note for note in record["notes"])
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        (VideoFormat(codec="h265"), "There is no codec"),
+        (VideoFormat(codec="ffv1", quality=3), "has no quality"),
+        (VideoFormat(pixel_format="rgb1"), "does not store"),
+        (VideoFormat(codec="prores"), "does not take"),
+    ],
+)
+def test_bad_wishes_are_refused(
+    form: VideoFormat, sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mp4", [0, 512], extras=False)
+    suffix = ".webm" if form.codec == "prores" else ".mkv"
+    with pytest.raises(CmudrnError, match=sentence):
+        restore_video(source, tmp_path / f"b{suffix}", options(identity_model, format=form))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
+
+
+def test_no_video_and_cut_off_video(identity_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing of the kind")
+    with pytest.raises(CmudrnError, match="not a video that can be read"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", options(identity_model))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_a_schedule_decodes_in_order_and_never_too_late() -> None:
+    shown = np.array([0, 30, 10, 20, 400, 60, 90, 500])
+    schedule = make_schedule(shown, 7)
+    assert all(a < b for a, b in zip(schedule.decoding, schedule.decoding[1:], strict=False))
+    assert all(d <= t for d, t in zip(schedule.decoding, shown, strict=True))
+    assert schedule.durations == {
+        0: 10, 10: 10, 20: 10, 30: 30, 60: 30, 90: 310, 400: 100, 500: 7
+    }  # fmt: skip
