@@ -116,8 +116,8 @@ def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
     for text in data:
         description = parse_description(text)
         name = Path(description.path.split(",")[-1]).resolve().name
-        part = "@".join(filter(None, ("", description.part)))
-        name += part + (f"/{description.held}" if description.held else "")
+        name += f"@{description.part}" if description.part else ""
+        name += f"/{description.held}" if description.held else ""
         kinds: list[str | None] = [None]
         if weather and not has_degraded(text):
             kinds = [kind.strip() for kind in weather.split(",")]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import SUFFIXES
+from cmudrn.image import SUFFIXES, read_image
 from cmudrn.image.vips import pyvips, reason
 
 
@@ -44,6 +44,9 @@ def picture_size(path: Path) -> tuple[int, int]:
     Raises:
         CmudrnError: it is no picture that can be read.
     """
+    if _is_bmp(path):
+        height, width = read_image(path).shape[:2]
+        return width, height
     image = _open(path)
     turned = "orientation" in image.get_fields() and image.get("orientation") >= 5
     return (image.height, image.width) if turned else (image.width, image.height)
@@ -57,8 +60,13 @@ def thumbnail(path: Path, side: int) -> NDArray[np.uint8]:
     """
     try:
         with open(path, "rb", buffering=0) as file:
-            source = pyvips.Source.new_from_descriptor(file.fileno())
-            image = pyvips.Image.thumbnail_source(source, side, height=side, size="force")
+            if _is_bmp(path):
+                pixels = np.rint(read_image(path) * 255).astype(np.uint8)
+                whole = pyvips.Image.new_from_array(pixels, interpretation="srgb")
+                image = whole.thumbnail_image(side, height=side, size="force")
+            else:
+                source = pyvips.Source.new_from_descriptor(file.fileno())
+                image = pyvips.Image.thumbnail_source(source, side, height=side, size="force")
             image = image.colourspace("srgb")
             if image.hasalpha():
                 image = image.extract_band(0, n=image.bands - 1)
@@ -68,6 +76,11 @@ def thumbnail(path: Path, side: int) -> NDArray[np.uint8]:
     except pyvips.Error as error:
         raise CmudrnError(f"{path} is damaged or cut short ({reason(error)}).") from error
     return array.reshape(side, side, -1)[..., :3]
+
+
+def _is_bmp(path: Path) -> bool:
+    """Return whether a file is a BMP, which libvips does not read."""
+    return path.suffix.lower() == ".bmp"
 
 
 def _open(path: Path) -> Any:

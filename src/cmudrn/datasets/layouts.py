@@ -97,7 +97,8 @@ def match(
     inputs, targets = _by_key(degraded, problems), _by_key(clean, problems)
     for key, path in inputs.items():
         if key in targets:
-            yield PairFiles(path.stem, path, targets[key])
+            name = key if Path(key).name == path.stem else path.stem
+            yield PairFiles(name, path, targets[key])
         else:
             problems.note("without a clean picture", path)
     for key, path in targets.items():
@@ -131,14 +132,14 @@ def _part_folder(layout: Layout, root: Path, part: str) -> Path:
 
 
 def _find_folder(root: Path, names: tuple[str, ...]) -> Path | None:
-    """Return the nearest folder at or below root that has one of the names, in any case."""
+    """Return the nearest folder below root that has one of the names, in any case."""
     wanted = {name.lower() for name in names}
     level = [root]
     for _ in range(7):  # the archive of Snow100K holds its test set six folders deep
-        for folder in level[1:] if level[:1] == [root] else level:
+        level = [sub for folder in level for sub in _folders_in(folder).values()]
+        for folder in level:
             if folder.name.lower() in wanted:
                 return folder
-        level = [sub for folder in level for sub in _folders_in(folder).values()]
     return None
 
 

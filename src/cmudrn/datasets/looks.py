@@ -153,8 +153,8 @@ def _candidates(
 
 def _difference(first: Path, second: Path, symmetry: int) -> float | None:
     """Return how far two pictures are from each other, or None if they show different things."""
-    one = _small(first)
-    other = turned(_small(second).astype(np.uint8), symmetry).astype(np.float32)
+    one = _small(first).astype(np.float32)
+    other = turned(_small(second), symmetry).astype(np.float32)
     error = float(np.sqrt(np.mean((one - other) ** 2))) / 255
     if error > LARGEST_ERROR:
         return None
@@ -165,5 +165,5 @@ def _difference(first: Path, second: Path, symmetry: int) -> float | None:
 
 
 @lru_cache(maxsize=4096)
-def _small(path: Path) -> NDArray[np.float32]:
-    return thumbnail(path, COMPARED).astype(np.float32)
+def _small(path: Path) -> NDArray[np.uint8]:
+    return thumbnail(path, COMPARED)

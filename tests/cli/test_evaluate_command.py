@@ -1,0 +1,109 @@
+"""`cmudrn evaluate` as a person meets it."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+from trees import make_csd, save, scene
+from typer.testing import CliRunner
+
+from cmudrn.cli import app
+from cmudrn.errors import CmudrnError
+
+RUNNER = CliRunner()
+
+
+def run(*arguments: object) -> str:
+    """Return what a command printed; its error is raised here as it is in `main`."""
+    result = RUNNER.invoke(app, ["evaluate", *map(str, arguments)])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def csd(tmp_path: Path) -> Path:
+    return make_csd(tmp_path / "CSD", train=2, test=2)
+
+
+def test_models_files_and_folders_in_one_table(
+    csd: Path, identity_model: Path, darkening_model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(csd / "Test" / "Gt", tmp_path / "perfect")
+    lines = tmp_path / "pictures.csv"
+    text = run(identity_model, darkening_model, "--pred", tmp_path / "perfect",
+               "--data", f"csd:{csd}@test", "--pictures", lines)  # fmt: skip
+    table, differences = text.strip().split("\n\n")
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert [row[2] for row in rows] == ["input", str(identity_model), str(darkening_model),
+                                        "perfect"]  # fmt: skip
+    assert {row[0] for row in rows} == {"CSD@test"} and {row[1] for row in rows} == {"2"}
+    assert rows[0][4:] == rows[1][4:]  # the identity, in every rounded protocol
+    assert rows[3][3] == "100.00 (100.00 to 100.00)"
+    assert differences.count("perfect - ") == 1
+    with lines.open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert len(records) == 8
+    mean = sum(float(r["psnr_y"]) for r in records if r["model"] == "input") / 2
+    assert rows[0][5].startswith(f"{mean:.2f} ")
+
+
+def test_weather_is_laid_over_clean_pictures_only(csd: Path, tmp_path: Path) -> None:
+    for n in range(2):
+        save(scene(n, (64, 96)), tmp_path / "clean" / f"{n}.png")
+    text = run("--data", f"folder:{tmp_path}/clean", "--data", f"csd:{csd}@test",
+               "--weather", "snow,clear", "--format", "csv", "--no-intervals")  # fmt: skip
+    rows = list(csv.reader(text.splitlines()))
+    assert [row[0] for row in rows[1:]] == ["clean snow", "clean clear", "CSD@test"]
+    assert rows[2][3] == "100.00" and float(rows[1][3]) < 40
+
+
+def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from cmudrn.config import make_config
+    from cmudrn.train.start import start_run
+
+    source = {"dataset": f"csd:{csd}@train", "task": "snow", "weight": 1}
+    config = make_config(
+        {
+            "name": "tiny",
+            "network": {"features": 4, "stages": 1, "recursions": 1},
+            "data": {"patch": 16, "batch": 2, "workers": 0, "sources": {"csd": source}},
+            "training": {"steps": 1, "precision": "fp32"},
+        }
+    )
+    start_run(config, tmp_path / "run", threads=1)
+    text = run(tmp_path / "run", tmp_path / "run" / "last.safetensors",
+               "--data", f"csd:{csd}@test", "--format", "csv")  # fmt: skip
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[2][3:] == rows[3][3:] != rows[1][3:]
+
+
+def test_latex(csd: Path) -> None:
+    assert run("--data", f"csd:{csd}@test", "--format", "latex").startswith(r"\begin{tabular}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Say what to score on"),
+        (["--data", "csd:nowhere"], "no folder nowhere"),
+        (["--pred", "nowhere", "--data", "csd:{csd}"], "no folder nowhere"),
+        (["missing.safetensors", "--data", "csd:{csd}"], "no checkpoint missing.safetensors"),
+        (["nothing:there", "--data", "csd:{csd}"], "no Python function nothing:there"),
+        (["--data", "folder:{csd}/Test/Gt", "--weather", "hail"], "no weather 'hail'"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(csd: Path, arguments: list[str], sentence: str) -> None:
+    with pytest.raises(CmudrnError, match=sentence):
+        run(*(text.format(csd=csd) for text in arguments))
+
+
+def test_no_half_file_is_left_where_a_result_is_missing(csd: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CmudrnError, match="holds no result for 1"):
+        run("--pred", tmp_path / "empty", "--data", f"csd:{csd}@test",
+            "--pictures", tmp_path / "out.csv")  # fmt: skip
+    assert not (tmp_path / "out.csv").exists()

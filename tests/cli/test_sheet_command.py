@@ -1,0 +1,78 @@
+"""`cmudrn sheet`: what is on it, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from trees import make_csd
+from typer.testing import CliRunner
+
+from cmudrn.cli import app
+from cmudrn.datasets import open_dataset
+from cmudrn.engines import open_engine
+from cmudrn.errors import CmudrnError
+from cmudrn.evaluate.metrics import psnr_rgb
+from cmudrn.evaluate.sheet import make_row
+from cmudrn.restore import Restorer
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def csd(tmp_path: Path) -> Path:
+    return make_csd(tmp_path / "CSD", train=4, test=2)
+
+
+def test_a_row_holds_every_picture_and_its_score(csd: Path, darkening_model: Path) -> None:
+    pair = open_dataset(f"csd:{csd}@test")[0]
+    cells = make_row(pair, Restorer(open_engine(darkening_model)))
+    assert [cell.title.split("\n")[0] for cell in cells] == [
+        "degraded", "restored", "clean", "removed", "rain branch", "snow branch"
+    ]  # fmt: skip
+    assert f"{psnr_rgb(pair.degraded, pair.clean):.2f} dB" in cells[0].title
+    bright = pair.degraded > 0.4
+    np.testing.assert_allclose(cells[3].image[bright], 0.7, atol=0.005)  # 0.2 less, on mid grey
+    np.testing.assert_allclose(cells[4].image[bright], pair.degraded[bright] - 0.1, atol=0.005)
+
+
+def test_a_crop_shows_less_and_keeps_the_score(csd: Path, identity_model: Path) -> None:
+    pair = open_dataset(f"csd:{csd}@test")[0]
+    restorer = Restorer(open_engine(identity_model))
+    whole = make_row(pair, restorer)
+    part = make_row(pair, restorer, (slice(8, 24), slice(4, 36)))
+    for all_of_it, window in zip(whole, part, strict=True):
+        assert window.title == all_of_it.title
+        np.testing.assert_array_equal(window.image, all_of_it.image[8:24, 4:36])
+
+
+def test_the_file_has_a_row_for_each_picture(
+    csd: Path, identity_model: Path, tmp_path: Path
+) -> None:
+    sizes = []
+    for names in ("3", "3,1"):
+        path = tmp_path / f"sheet{len(names)}.png"
+        arguments = ["sheet", str(identity_model), str(path), "--data", f"csd:{csd}@train"]
+        result = RUNNER.invoke(app, [*arguments, "--pictures", names])
+        assert result.exit_code == 0, result.output
+        sizes.append(Pillow.open(path).size)
+    assert sizes[0][0] == sizes[1][0] and sizes[1][1] == pytest.approx(2 * sizes[0][1], abs=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("a.gif", [], "A sheet is a .png, .pdf, .svg file"),
+        ("a.png", ["--pictures", "99"], "has no picture '99'"),
+        ("a.png", ["--crop", "1,2"], "LEFT,TOP,WIDTH,HEIGHT"),
+        ("a.png", ["--crop", "60,0,10,10"], "lies outside 1: 64 x 48"),
+        ("a.png", ["--crop", "6,0,0,10"], "at least 1"),
+    ],
+)
+def test_what_cannot_be_drawn_says_why_and_leaves_no_file(
+    csd: Path, identity_model: Path, tmp_path: Path, name: str, options: list[str], sentence: str
+) -> None:
+    arguments = ["sheet", str(identity_model), str(tmp_path / name), "--data", f"csd:{csd}@test"]
+    with pytest.raises(CmudrnError, match=sentence):
+        RUNNER.invoke(app, [*arguments, *options], catch_exceptions=False)
+    assert not (tmp_path / name).exists()
