@@ -26,7 +26,27 @@ Model = Annotated[
     str, typer.Option(help="A shipped model's name, or an ONNX file.", rich_help_panel=NETWORK)
 ]
 Engine = Annotated[
-    str, typer.Option(help="What runs the network; auto is the fastest.", rich_help_panel=NETWORK)
+    str,
+    typer.Option(
+        help="What runs the network: auto (the fastest), native, onnx or openvino.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="auto, fp32 or bf16; auto is bfloat16 where it is faster and as good.",
+        rich_help_panel=NETWORK,
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Milliseconds for the network on one picture: stages, recursions and threads are "
+        "chosen to fit, from what `cmudrn bench` measured here.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 Threads = Annotated[
     int | None,
@@ -174,7 +194,9 @@ def restore(
     stages: Stages = None,
     recursions: Recursions = None,
     engine: Engine = "auto",
+    precision: Precision = "auto",
     threads: Threads = None,
+    budget_ms: Budget = None,
     max_pixels: Annotated[
         int,
         typer.Option(min=1, help="Refuse larger pictures.", rich_help_panel=LIMITS),
@@ -195,8 +217,12 @@ def restore(
     from cmudrn.restore.folder import plan_jobs
 
     _check_choices(format, subsampling)
+    if evidence and (precision != "auto" or budget_ms is not None):
+        raise typer.BadParameter("--evidence goes without --precision and --budget-ms.")
+    if budget_ms is not None and (stages or recursions or threads):
+        raise typer.BadParameter("--budget-ms chooses stages, recursions and threads itself.")
     if frames is not None:
-        restorer = cmudrn.load(model, engine=engine, threads=threads)
+        restorer = _load(model, engine, threads, precision, budget_ms)
         _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
         return
     if evidence and gate:
@@ -204,7 +230,7 @@ def restore(
     _check_streams(inputs, output, layers or as_json or evidence or gate or score)
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
-        cmudrn.load(model, engine=engine, threads=threads),
+        _load(model, engine, threads, precision, budget_ms),
         strength=strength,
         stages=stages,
         recursions=recursions,
@@ -292,6 +318,22 @@ def verify(
                 typer.echo(f"{mark}{one.subject:<8}{_printable(one.finding)}")
     if not good:
         raise typer.Exit(1)
+
+
+def _load(
+    model: str, engine: str, threads: int | None, precision: str, budget_ms: float | None
+) -> Restorer:
+    import cmudrn
+    from cmudrn.engines import open_engine
+    from cmudrn.engines.profile import load_profile
+    from cmudrn.restore.budget import BudgetRestorer
+
+    if budget_ms is None:
+        return cmudrn.load(model, engine=engine, threads=threads, precision=precision)
+
+    info = open_engine(model, engine, 1, precision).info
+    profile = load_profile(info, f"{engine} {precision}")
+    return BudgetRestorer(lambda n: open_engine(model, engine, n, precision), profile, budget_ms)
 
 
 def _check_choices(format: str | None, subsampling: str) -> None:

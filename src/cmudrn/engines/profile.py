@@ -106,7 +106,11 @@ def _costs(engine: Engine, rounds: int) -> tuple[float, float, float]:
     matrix = np.array([row for row, _ in rows], float) / milliseconds[:, None]  # relative errors
     fixed, stage, recursion = np.linalg.lstsq(matrix, np.ones(len(rows)), rcond=None)[0]
     if min(fixed, stage, recursion) < 0:  # noise: time goes with the work, the last of the three
-        return 0.0, 0.0, float(max(ms / row[2] for (row, _), ms in zip(rows, milliseconds)))
+        return (
+            0.0,
+            0.0,
+            float(max(ms / row[2] for (row, _), ms in zip(rows, milliseconds, strict=True))),
+        )
     return float(fixed), float(stage), float(recursion)
 
 
