@@ -211,7 +211,6 @@ def restore(
     subtitles and frame times; a run that was stopped goes on where it was. One bad file is
     reported and the rest goes on; the exit code is 0 when all were restored and 1 otherwise.
     """
-    import cmudrn
     from cmudrn.restore.evidence import Provenance
     from cmudrn.restore.files import Options
     from cmudrn.restore.folder import plan_jobs

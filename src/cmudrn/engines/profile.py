@@ -104,14 +104,14 @@ def _costs(engine: Engine, rounds: int) -> tuple[float, float, float]:
     rows = [((1, t, t * s), time_call(engine, SIDE, SIDE, t, s, rounds)) for t, s in sorted(chosen)]
     milliseconds = np.array([statistics.median(seconds) for _, seconds in rows]) * 1e9 / SIDE**2
     matrix = np.array([row for row, _ in rows], float) / milliseconds[:, None]  # relative errors
-    fixed, stage, recursion = np.linalg.lstsq(matrix, np.ones(len(rows)), rcond=None)[0]
-    if min(fixed, stage, recursion) < 0:  # noise: time goes with the work, the last of the three
-        return (
-            0.0,
-            0.0,
-            float(max(ms / row[2] for (row, _), ms in zip(rows, milliseconds, strict=True))),
-        )
-    return float(fixed), float(stage), float(recursion)
+    kept = [0, 1, 2]
+    while True:  # noise may make a cost negative: such a one is left out
+        fitted = np.linalg.lstsq(matrix[:, kept], np.ones(len(rows)), rcond=None)[0]
+        if fitted.min() >= 0 or len(kept) == 1:
+            break
+        kept.pop(int(fitted.argmin()))
+    costs = dict(zip(kept, map(float, fitted), strict=True))
+    return costs.get(0, 0.0), costs.get(1, 0.0), costs.get(2, 0.0)
 
 
 def time_call(
