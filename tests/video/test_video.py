@@ -103,7 +103,7 @@ def test_pictures_are_restored_without_a_colour_shift(
             assert np.abs(new.mean((0, 1)) - expected.mean((0, 1))).max() < 3
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(
+def test_a_killed_run_goes_on_without_a_seam(
     uneven: tuple[Path, list[int]], restored: Path, darkening_model: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "b.mp4"
@@ -119,7 +119,11 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(
     assert not target.exists()
     record = restore_video(uneven[0], target, options(darkening_model))
     assert 96 <= record["resumed_at"] < record["frames"] == len(uneven[1])
-    assert target.read_bytes() == restored.read_bytes()
+    assert clips.frame_times(target) == clips.frame_times(restored)
+    with av.open(str(target)) as resumed, av.open(str(restored)) as whole:
+        for a, b in zip(resumed.decode(video=0), whole.decode(video=0), strict=True):
+            difference = a.to_ndarray(format="gray").astype(int) - b.to_ndarray(format="gray")
+            assert np.abs(difference).mean() < 1
     assert not parts.exists()
 
 
