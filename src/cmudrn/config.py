@@ -130,7 +130,7 @@ class SourceConfig(Table):
 
     Attributes:
         weather: name of a weather family laid over clean patches; "clear" leaves them clean.
-        dataset: specification of a dataset of pairs, e.g. "csd:PATH?part=train".
+        dataset: specification of a dataset of pairs, e.g. "csd:PATH@train".
         task: branch that these pictures supervise; "all" supervises every branch.
         weight: relative share of the patches.
     """
