@@ -182,7 +182,8 @@ def test_every_container_and_pixel_format(
             assert [getattr(b, t) for t in tags] == [getattr(a, t) for t in tags]
         old, new = (f.to_ndarray(format="rgb24").astype(float) for f in (a, b))
         assert np.abs(old.mean((0, 1)) - new.mean((0, 1))).max() < 1.5
-    assert clips.frame_times(target) == clips.frame_times(source)
+    if suffix != ".avi":  # AVI stores no times
+        assert clips.frame_times(target) == clips.frame_times(source)
 
 
 def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
