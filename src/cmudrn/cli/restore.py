@@ -216,8 +216,10 @@ def restore(
     from cmudrn.restore.folder import plan_jobs
 
     _check_choices(format, subsampling)
-    if evidence and (precision != "auto" or budget_ms is not None):
-        raise typer.BadParameter("--evidence goes without --precision and --budget-ms.")
+    if evidence and (precision == "bf16" or budget_ms is not None):
+        raise typer.BadParameter("--evidence is made in fp32, and without --budget-ms.")
+    # bfloat16 rounds differently with other threads; a record must give the same bytes again.
+    precision = "fp32" if evidence else precision
     if budget_ms is not None and (stages or recursions or threads):
         raise typer.BadParameter("--budget-ms chooses stages, recursions and threads itself.")
     if frames is not None:

@@ -87,7 +87,7 @@ def _check_model(model: str, sha256: str) -> Check:
 
 def _run_again(target: Path, source: Path, model: str, record: Mapping[str, Any]) -> Check:
     settings = record["settings"]
-    engine = open_engine(model, settings["engine"], settings["threads"])
+    engine = open_engine(model, settings["engine"], settings["threads"], "fp32")
     depth = (settings["stages"], settings["recursions"])
     options = Options(
         Restorer(engine, tile_pixels=settings["tile_pixels"]),
