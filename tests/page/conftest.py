@@ -23,7 +23,8 @@ FLAGS = (
 ).split()
 
 
-@pytest.fixture(scope="session")
+# Not for the session: its event loop would be in the way of tests that run their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[playwright.Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:

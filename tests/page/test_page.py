@@ -125,7 +125,7 @@ def test_photos_are_dropped_and_pasted(page: Page, photos: dict[str, Path], even
 def test_the_keyboard_does_it_all(page: Page, photos: dict[str, Path]) -> None:
     page.keyboard.press("Tab")
     expect(page.locator("#files")).to_be_focused()
-    with page.expect_file_chooser() as chooser:
+    with page.expect_file_chooser(timeout=120_000) as chooser:  # browsers start it slowly
         page.keyboard.press("Space")
     chooser.value.set_files(photos["png"])
     page.locator(DONE).wait_for()

@@ -44,12 +44,16 @@ def export(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `cmudrn train`.")],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     name: Annotated[str, typer.Option(help="The model's name; by default the preset's.")] = "",
+    toward: Annotated[
+        Path | None, typer.Option(help="A later run's checkpoint: the model lies between the two.")
+    ] = None,
+    share: Annotated[float, typer.Option(help="How far toward it, 0 to 1.")] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
     _need_torch()
     from cmudrn.train.ship import export_checkpoint
 
-    difference = export_checkpoint(checkpoint, output, name or None)
+    difference = export_checkpoint(checkpoint, output, name or None, toward, share)
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
 
 

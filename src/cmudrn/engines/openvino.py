@@ -156,7 +156,7 @@ class _Builder:
         matrix: Floats = self._stitches[position]
         if len(maps) == 1 or (matrix == np.eye(len(maps), dtype=np.float32)[:, :, None]).all():
             return maps
-        channels = 3 if position == "img" else matrix.shape[2]
+        channels = 3 if position == "img" else self._record["features"]
         weights = matrix[:, :, :channels].reshape(*matrix.shape[:2], 1, channels, 1, 1)
         return [
             _sum([ops.multiply(h, ops.constant(w)) for h, w in zip(maps, row, strict=True)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
@@ -14,21 +15,39 @@ from cmudrn.nn.export import export_onnx
 TOLERANCE = 1e-4
 
 
-def export_checkpoint(checkpoint: Path, output: Path, name: str | None = None) -> float:
+def export_checkpoint(
+    checkpoint: Path,
+    output: Path,
+    name: str | None = None,
+    toward: Path | None = None,
+    share: float = 0.0,
+) -> float:
     """Write a checkpoint's averaged weights as a model file and return how far it is from torch.
 
     The two are compared on noise, at the trained depth and at others; a file that differs by more
     than 1e-4 is not written.
 
+    Args:
+        checkpoint: of a run.
+        output: the model file.
+        name: of the model; None is the preset's.
+        toward: checkpoint of a run that began with this one's weights: the model lies between.
+        share: how far along, 0 this checkpoint, 1 the other.
+
     Raises:
-        CmudrnError: the checkpoint is wrong, or the two differ.
+        CmudrnError: a checkpoint is wrong, they do not fit, or model file and torch differ.
+
+    References:
+        Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (weights between).
     """
     config, weights, record = read_averaged(checkpoint)
+    if toward is not None:
+        weights = blend(weights, read_averaged(toward)[1], share)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
     partial = output.with_name(f".{output.name}.unchecked")
     try:
         export_onnx(config, weights, partial, name or record["name"], **about)
-        difference = compare(checkpoint, partial)
+        difference = compare(checkpoint, weights, partial)
         if not difference <= TOLERANCE:
             raise CmudrnError(f"The exported model differs from torch by {difference:.1e}.")
         partial.replace(output)
@@ -37,9 +56,24 @@ def export_checkpoint(checkpoint: Path, output: Path, name: str | None = None) -
     return difference
 
 
-def compare(checkpoint: Path, model: Path) -> float:
-    """Return the largest difference between a checkpoint in torch and a model file."""
+def blend(weights: dict[str, Tensor], others: dict[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return (1 - share) weights + share others.
+
+    Raises:
+        CmudrnError: they are of different networks, or share is not between 0 and 1.
+    """
+    if not 0 <= share <= 1:
+        raise CmudrnError(f"A share is between 0 and 1; it is {share:g}.")
+    shapes, theirs = ({k: v.shape for k, v in w.items()} for w in (weights, others))
+    if shapes != theirs:
+        raise CmudrnError("The two checkpoints are of different networks.")
+    return {name: value.lerp(others[name], share) for name, value in weights.items()}
+
+
+def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
+    """Return the largest difference between a checkpoint's network with weights and a model file."""
     live, exported = open_checkpoint(checkpoint), OnnxEngine(model)
+    live.network.load_state_dict(weights)
     batch = np.random.default_rng(0).random((2, 3, 37, 50), dtype=np.float32)
     worst = 0.0
     for stages, recursions in ((None, None), (1, 1), (4, 2)):
