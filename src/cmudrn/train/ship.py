@@ -71,7 +71,7 @@ def blend(weights: dict[str, Tensor], others: dict[str, Tensor], share: float) -
 
 
 def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
-    """Return the largest difference between a checkpoint's network with weights and a model file."""
+    """Return the largest difference of a model file from weights in a checkpoint's network."""
     live, exported = open_checkpoint(checkpoint), OnnxEngine(model)
     live.network.load_state_dict(weights)
     batch = np.random.default_rng(0).random((2, 3, 37, 50), dtype=np.float32)
