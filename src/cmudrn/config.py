@@ -152,7 +152,7 @@ class DataConfig(Table):
 
     Attributes:
         clean: folder of clean pictures for the weather sources.
-        validation: folder of clean pictures that choose between models.
+        validation: folder of clean pictures that choose between models; "" is none.
         patch: side of a patch, pixels.
         batch: patches a step, over all processes.
         reductions: clean pictures are used at these integer reductions (2 halves each side).
@@ -248,17 +248,31 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
         CmudrnError: there is no such preset, or it is not TOML.
     """
-    path = Path(name) if name.endswith(".toml") else PRESETS / f"{name}.toml"
-    if not path.is_file():
-        known = sorted(entry.stem for entry in PRESETS.glob("*.toml"))
-        raise CmudrnError(f"There is no preset {name!r}; there are {', '.join(known)}.")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CmudrnError(f"The preset {path} is not valid TOML: {error}.") from error
+    table = read_toml(name, PRESETS, "preset")
     parent = table.pop("extends", None)
-    table.setdefault("name", path.stem)
+    table.setdefault("name", Path(name).stem)
     return merge(read_preset(parent), table) if parent else table
+
+
+def read_toml(name: str, folder: Path, kind: str) -> dict[str, Any]:
+    """Return the table of a shipped TOML file, or of one given by its path.
+
+    Args:
+        name: of a file in the folder, without its suffix, or the path of a .toml file.
+        folder: where the shipped files are.
+        kind: what to call such a file in an error.
+
+    Raises:
+        CmudrnError: there is no such file, or it is not TOML.
+    """
+    path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
+    if not path.is_file():
+        known = sorted(entry.stem for entry in folder.glob("*.toml"))
+        raise CmudrnError(f"There is no {kind} {name!r}; there are {', '.join(known)}.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CmudrnError(f"The {kind} {path} is not valid TOML: {error}.") from error
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

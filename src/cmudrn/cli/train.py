@@ -26,7 +26,7 @@ def train(
     ] = None,
 ) -> None:
     """Train a network; stop it at any time and start it again to go on."""
-    _need_torch()
+    need_torch()
     from cmudrn.config import load_config
     from cmudrn.train.start import start_run
 
@@ -50,14 +50,19 @@ def export(
     share: Annotated[float, typer.Option(help="How far toward it, 0 to 1.")] = 0.0,
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
-    _need_torch()
+    need_torch()
     from cmudrn.train.ship import export_checkpoint
 
     difference = export_checkpoint(checkpoint, output, name or None, toward, share)
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
 
 
-def _need_torch() -> None:
+def need_torch() -> None:
+    """Refuse the command where torch is missing.
+
+    Raises:
+        CmudrnError: it is.
+    """
     try:
         import torch  # noqa: F401
     except ImportError as error:

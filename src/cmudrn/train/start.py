@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from cmudrn import __version__
 from cmudrn.config import Config
 from cmudrn.errors import CmudrnError
 from cmudrn.nn.engine import read_averaged
+from cmudrn.train.batches import PatchSource
+from cmudrn.train.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.train.loop import Progress, Run
 from cmudrn.train.processes import join_processes
 from cmudrn.train.sources import make_sources
@@ -31,6 +34,8 @@ def start_run(
     threads: int = 0,
     until: int | None = None,
     weights_of: Path | None = None,
+    sources: dict[str, PatchSource] | None = None,
+    report: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Train (or go on training) in a folder and return the finished run.
 
@@ -40,6 +45,8 @@ def start_run(
         threads: processor threads; 0 is torch's choice.
         until: stop after this step.
         weights_of: checkpoint whose averaged weights a new run starts from.
+        sources: what `make_sources` returned for this run's data; None calls it.
+        report: told of progress; None prints it.
 
     Raises:
         CmudrnError: data are missing, or the folder belongs to another configuration.
@@ -47,25 +54,27 @@ def start_run(
     if threads:
         torch.set_num_threads(threads)
     processes = join_processes()
-    sources = make_sources(config.data, SCREENS_SEED)
-    run = Run(config, folder, sources, processes, provenance())
+    sources = sources or make_sources(config.data, SCREENS_SEED)
+    run = Run(config, folder, sources, processes, provenance(config))
     if weights_of is not None and run.step == 0:
         start = read_averaged(weights_of)
         if start[0] != config.network:
             raise CmudrnError(f"{weights_of} holds another network than this preset's.")
         run.begin_with(start[1], str(start[2]["training"]["step"]))
     validate = None
-    if config.data.validation is not None and processes.first:
+    if config.data.validation and processes.first:
         weather = PatchWeather(SCREENS_SEED + 1)
         validate = Validation(Path(config.data.validation), FAMILIES, weather)
-    run.train(validate, _print_progress if processes.first else lambda progress: None, until)
+    run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
     processes.leave()
     return run
 
 
-def provenance() -> dict[str, Any]:
-    """Return what a run folder says about the program and machine that made it."""
+def provenance(config: Config) -> dict[str, Any]:
+    """Return what a run folder says about the data, program and machine that made it."""
     return {
+        "data": fingerprint_data(config.data),
+        "code": fingerprint_code(),
         "version": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
@@ -81,6 +90,10 @@ def _commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _be_silent(progress: Progress) -> None:
+    """Tell nothing."""
 
 
 def _print_progress(progress: Progress) -> None:

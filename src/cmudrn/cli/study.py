@@ -1,0 +1,62 @@
+"""`cmudrn study`: an experiment of the paper by one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cmudrn.cli.app import app
+from cmudrn.cli.evaluate import Format, need_metrics
+from cmudrn.cli.train import need_torch
+
+
+@app.command()
+def study(
+    name: Annotated[
+        str, typer.Argument(help="ablation, baselines, alpha, loops, or a .toml file.")
+    ],
+    run: Annotated[Path, typer.Option(help="Folder of the runs; studies may share one.")],
+    settings: Annotated[
+        list[str], typer.Option("--set", help="Lay KEY=VALUE over every row; repeatable.")
+    ] = [],  # noqa: B006
+    budget: Annotated[str, typer.Option(help="two-cores, full, or a .toml file.")] = "",
+    row: Annotated[list[str], typer.Option(help="Only this row; repeatable.")] = [],  # noqa: B006
+    workers: Annotated[int, typer.Option(min=1, help="Runs at once, one thread each.")] = 1,
+    table_only: Annotated[bool, typer.Option(help="Train nothing; print the table.")] = False,
+    again: Annotated[
+        bool, typer.Option(help="Remove runs older than their configuration, data or code.")
+    ] = False,
+    format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
+    into: Annotated[
+        Path | None, typer.Option(help="Put the table between the study's markers in this page.")
+    ] = None,
+) -> None:
+    """Train and score every row of a study that is not done yet, and print its table."""
+    need_torch()
+    need_metrics()
+    from cmudrn.config import parse_settings
+    from cmudrn.evaluate import table
+    from cmudrn.train import study as studies
+    from cmudrn.train.study_runs import estimate_seconds, finish, forget_stale
+    from cmudrn.train.study_table import insert, make_table
+
+    read = studies.read_study(name)
+    if budget:
+        read = read.model_copy(update={"budget": budget})
+    trials = studies.list_trials(name, read, run, parse_settings(settings), row)
+    if again:
+        forget_stale(trials, read.test)
+    left = [t for t in trials if studies.read_cells(t, read.test) == studies.MISSING]
+    if left and not table_only:
+        minutes = estimate_seconds(left, workers) / 60
+        typer.echo(
+            f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} minutes of training.",
+            err=True,
+        )
+        finish(left, read.test, workers, lambda line: typer.echo(line, err=True))
+    text = table.FORMATS[format.value](make_table(read, trials))
+    if into is not None:
+        insert(text, into, Path(name).stem)
+    typer.echo(text, nl=False)

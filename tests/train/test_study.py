@@ -1,0 +1,158 @@
+"""Studies: rows as data, resumed after a crash, and no cell older than what it was made from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+from cmudrn.cli import app
+from cmudrn.config import load_config
+from cmudrn.errors import CmudrnError
+from cmudrn.train.fingerprints import fingerprint_code, fingerprint_data
+from cmudrn.train.study import STUDIES, list_trials, read_cells, read_study
+from cmudrn.train.study_table import insert
+
+ROWS = """
+title = "Tiny"
+preset = "cmudrn-paper"
+budget = "two-cores"
+seeds = [0]
+
+[test]
+data = "folder:{folder}"
+weathers = ["csd-rain"]
+pictures = 1
+
+[rows.cmudrn]
+title = "all"
+
+[rows.no-cross-stitch]
+title = "off"
+settings.network.cross_stitch.kind = "off"
+"""
+TINY = [
+    "network.stages=1",
+    "network.recursions=1",
+    "training.steps=2",
+    "training.warmup=0",
+    "training.precision=fp32",
+    "data.batch=2",
+    "data.patch=16",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        Pillow.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path: Path, folder: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(ROWS.format(folder=folder))
+    return path
+
+
+def run(study: Path, folder: Path, *more: str) -> str:
+    settings = [f"--set={setting}" for setting in (*TINY, f"data.clean={folder}")]
+    command = ["study", str(study), "--run", str(study.parent / "runs"), *settings, *more]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def scores(study: Path, row: str) -> Path:
+    return study.parent / "runs" / f"{row}-seed0" / "scores.tiny.json"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in STUDIES.glob("*.toml")])
+def test_every_shipped_study_makes_configurations_that_differ(name: str) -> None:
+    trials = list_trials(name, read_study(name), Path("runs"), {})
+    assert len({trial.folder for trial in trials}) == len(trials)
+    configurations = [t.config.model_copy(update={"name": ""}).model_dump_json() for t in trials]
+    assert len(set(configurations)) == len(trials)
+    assert len({(t.config.training.steps, t.config.data.patch) for t in trials}) == 1
+
+
+def test_runs_that_two_studies_name_are_the_same_run() -> None:
+    seen = {}
+    for path in STUDIES.glob("*.toml"):
+        for trial in list_trials(path.stem, read_study(path.stem), Path("runs"), {}):
+            assert seen.setdefault(trial.folder, trial.config) == trial.config
+
+
+def test_a_study_runs_goes_on_after_a_crash_and_shows_nothing_stale(
+    study: Path, folder: Path
+) -> None:
+    assert run(study, folder, "--table-only").count("missing") == 4
+    run(study, folder, "--row", "cmudrn")
+    first = scores(study, "cmudrn").read_bytes()
+    output = run(study, folder)
+    assert "1 of 2 runs to do" in output and "missing" not in output
+    assert scores(study, "cmudrn").read_bytes() == first
+    cells = json.loads(first)["cells"]
+    assert [cell["method"] for cell in cells] == ["input", "model"]
+    assert f"{cells[1]['psnr_rgb']:.2f}" in output
+
+    page = study.parent / "page.md"
+    page.write_text("before\n<!-- study tiny -->\nold\n<!-- end of study tiny -->\nafter\n")
+    run(study, folder, "--table-only", "--into", str(page))
+    assert "old" not in page.read_text() and page.read_text().endswith("after\n")
+    assert f"{cells[1]['psnr_rgb']:.2f}" in page.read_text()
+
+    kept = json.loads(first)
+    kept["made from"]["code"] = "other"
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    output = run(study, folder, "--table-only")
+    assert "older than its code" in output
+    assert f"{cells[1]['psnr_rgb']:.2f} |" not in output.split("| all")[1].splitlines()[0]
+    run(study, folder, "--again")
+    remade = json.loads(scores(study, "cmudrn").read_text())
+    assert remade["weights sha256"] and remade["cells"][1]["psnr_rgb"] == cells[1]["psnr_rgb"]
+
+
+def test_scores_are_stale_when_configuration_or_test_pictures_change(
+    study: Path, folder: Path
+) -> None:
+    run(study, folder, "--row", "cmudrn")
+    read = read_study(str(study))
+    settings = {"data": {"clean": str(folder)}}
+    trial = list_trials("tiny", read, study.parent / "runs", settings, ["cmudrn"])[0]
+    assert read_cells(trial, read.test) == "older than its configuration"
+    output = run(study, folder, "--table-only", "--row", "cmudrn")
+    assert "older" not in output
+    Pillow.new("RGB", (64, 48)).save(folder / "a.png")
+    from cmudrn.train import fingerprints
+
+    fingerprints._fingerprint_data.cache_clear()
+    assert "older than its data" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_fingerprints_tell_data_and_stay_the_same(folder: Path) -> None:
+    config = load_config("cmudrn", [f"data.clean={folder}"]).data
+    assert fingerprint_data(config) == fingerprint_data(config)
+    assert len(fingerprint_code()) == 64
+    other = load_config("cmudrn", [f"data.clean={folder.parent}"]).data
+    assert fingerprint_data(other) != ""
+
+
+def test_wrong_studies_are_explained(tmp_path: Path, study: Path) -> None:
+    with pytest.raises(CmudrnError, match="no study 'ablatio'; there are ablation"):
+        read_study("ablatio")
+    study.write_text(study.read_text() + "\nwrong = 1\n")
+    with pytest.raises(CmudrnError, match="wrong"):
+        read_study(str(study))
+    with pytest.raises(CmudrnError, match="no row 'x'"):
+        list_trials("ablation", read_study("ablation"), tmp_path, {}, ["x"])
+    with pytest.raises(CmudrnError, match="to put the table between"):
+        insert("table", tmp_path / "none.md", "ablation")
