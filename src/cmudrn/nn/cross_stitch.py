@@ -22,10 +22,14 @@ class FixedCrossStitch(nn.Module):
         super().__init__()
         self.a = a
 
+    def averages(self, branches: int) -> bool:
+        """Return whether every one of so many branches gets the plain mean."""
+        return abs(self.a * (branches - 1) - (1 - self.a)) < 1e-12
+
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return one stitched map for each branch's map, shapes unchanged."""
         others = len(maps) - 1
-        if abs(self.a * others - (1 - self.a)) < 1e-12:  # every branch gets the plain mean
+        if self.averages(len(maps)):
             mean = torch.stack(list(maps)).mean(0) if others > 1 else 0.5 * (maps[0] + maps[1])
             return [mean] * len(maps)
         total = sum(maps[1:], start=maps[0])
