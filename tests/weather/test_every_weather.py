@@ -53,6 +53,16 @@ def test_frames_of_a_scene_move(name: str, clean: np.ndarray) -> None:
     assert after == pytest.approx(before, rel=0.9)
 
 
+@pytest.mark.parametrize("name", WEATHERS)
+def test_a_reduced_scene_looks_like_the_reduced_picture(name: str, clean: np.ndarray) -> None:
+    scene = WEATHERS[name].scene((360, 480), np.random.default_rng(6))
+    large = np.repeat(np.repeat(clean, 4, 0), 4, 1)
+    wanted = scene(large).degraded.reshape(90, 4, 120, 4, 3).mean((1, 3))
+    found = scene.reduced(4)(clean).degraded
+    assert (found - clean).mean() == pytest.approx((wanted - clean).mean(), rel=0.2)
+    assert (found - clean).std() == pytest.approx((wanted - clean).std(), rel=0.2)
+
+
 @pytest.mark.parametrize("name", [n for n, w in WEATHERS.items() if isinstance(w, Snow)])
 def test_snow_is_its_mask_and_its_veil(name: str, clean: np.ndarray) -> None:
     """K = J (1 - M) + c M;  I = t K + (1 - t) A (JSTASR, CSD)."""

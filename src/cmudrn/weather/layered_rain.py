@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ class LayeredRain(Weather):
         return LayeredScene(layers, self.severity / NORMAL, parameters)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Screens:
     """(n, h, w) uint8 brightness of screens that tile, and the lean of each one's streaks."""
 
@@ -123,6 +123,16 @@ class Windows:
             total += weight * cut_window(screen, int(tops[i]), int(lefts[i]), shape)
         return total
 
+    def reduced(self, factor: int) -> Windows:
+        """Return the windows for pictures with 1 / factor of the rows and columns."""
+        return replace(
+            self,
+            screens=reduce_screens(self.screens, factor),
+            tops=self.tops // factor,
+            lefts=self.lefts // factor,
+            fall_px=self.fall_px / factor,
+        )
+
 
 @dataclass(frozen=True)
 class LayeredScene:
@@ -140,6 +150,11 @@ class LayeredScene:
             streaks += np.float32(self.strength) * windows.blend(shape, frame)
         degraded = np.clip(clean + streaks[..., None], 0, 1)
         return Degraded(degraded, {"streaks": streaks}, self.parameters)
+
+    def reduced(self, factor: int) -> LayeredScene:
+        """Return the scene for pictures with 1 / factor of the rows and columns."""
+        layers = tuple(windows.reduced(factor) for windows in self.layers)
+        return LayeredScene(layers, self.strength, self.parameters)
 
 
 def cut_window(
@@ -168,3 +183,13 @@ def render_screens(name: str, seed: int, variety: int) -> Screens:
         light = np.float32(rng.choice(LIGHTS, p=SHARES))
         screen[:] = np.rint(255 * light * lay_particles(streaks, SCREEN, wrap=True))
     return Screens(pixels, shears)
+
+
+@lru_cache(32)
+def reduce_screens(screens: Screens, factor: int) -> Screens:
+    """Return screens with each factor x factor block averaged into one pixel."""
+    count, height, width = screens.pixels.shape
+    height, width = height // factor, width // factor
+    blocks = screens.pixels[:, : height * factor, : width * factor]
+    mean = blocks.reshape(count, height, factor, width, factor).mean((2, 4), dtype=np.float32)
+    return Screens(np.rint(mean).astype(np.uint8), screens.shears)

@@ -81,6 +81,24 @@ class Particles:
         """Return particles first, ..., last - 1."""
         return Particles(*(getattr(self, field.name)[first:last] for field in fields(self)))
 
+    def reduced(self, factor: int) -> Particles:
+        """Return them in a picture with 1 / factor of the rows and columns.
+
+        What falls below a pixel in length, too, gets fainter: the light of an area stays.
+        """
+        length = self.length / np.float32(factor)
+        return replace(
+            self,
+            x=(self.x + np.float32(0.5)) / np.float32(factor) - np.float32(0.5),
+            y=(self.y + np.float32(0.5)) / np.float32(factor) - np.float32(0.5),
+            length=np.maximum(length, 1),
+            width=self.width / np.float32(factor),
+            opacity=self.opacity * np.minimum(length, 1),
+            softness=np.maximum(self.softness / np.float32(factor), 1),
+            speed_x=self.speed_x / np.float32(factor),
+            speed_y=self.speed_y / np.float32(factor),
+        )
+
     def moved(self, frames: float, shape: tuple[int, int], margin: float) -> Particles:
         """Return them some frames later; what leaves the picture and its margin comes back in."""
         if not frames:

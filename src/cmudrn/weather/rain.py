@@ -90,6 +90,10 @@ class RainScene:
         degraded = lay_light(clean, streaks, light, self.parameters["attenuates"])
         return Degraded(degraded, {"streaks": streaks}, self.parameters)
 
+    def reduced(self, factor: int) -> RainScene:
+        """Return the scene for pictures with 1 / factor of the rows and columns."""
+        return RainScene(self.streaks.reduced(factor), self.margin / factor, self.parameters)
+
 
 def lay_light(clean: Image, opacity: Floats, light: Floats, attenuates: bool) -> Image:
     """Return clean + opacity light, less what the streaks hide if they attenuate, clipped."""

@@ -144,3 +144,8 @@ class SnowScene:
             degraded = self.haze.lay(degraded)
             layers |= {"transmission": self.haze.transmission, "airlight": self.haze.airlight}
         return Degraded(np.clip(degraded, 0, 1), layers, self.parameters)
+
+    def reduced(self, factor: int) -> SnowScene:
+        """Return the scene for pictures with 1 / factor of the rows and columns."""
+        haze = None if self.haze is None else self.haze.reduced(factor)
+        return SnowScene(self.flakes.reduced(factor), self.margin / factor, haze, self.parameters)

@@ -31,6 +31,12 @@ class Haze:
         hazy: Image = t * picture + (1 - t) * self.airlight
         return hazy
 
+    def reduced(self, factor: int) -> Haze:
+        """Return the veil of a picture with 1 / factor of the rows and columns."""
+        height, width = (side // factor * factor for side in self.transmission.shape)
+        middle = factor // 2
+        return Haze(self.transmission[middle:height:factor, middle:width:factor], self.airlight)
+
 
 @dataclass(frozen=True)
 class Veil:

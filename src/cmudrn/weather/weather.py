@@ -42,6 +42,10 @@ class Scene(Protocol):
         """Return a clean frame, of the shape the scene was drawn for, in the weather."""
         ...
 
+    def reduced(self, factor: int) -> Scene:
+        """Return the scene for pictures with 1 / factor of the rows and columns, rounded down."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Weather(ABC):
