@@ -156,6 +156,9 @@ class DataConfig(Table):
         patch: side of a patch, pixels.
         batch: patches a step, over all processes.
         reductions: clean pictures are used at these integer reductions (2 halves each side).
+        sharpen: greatest strength of the unsharp mask given to a clean patch; drawn from 0 up.
+        grain: greatest standard deviation of the noise given to a clean patch, in [0, 1] units;
+            drawn from 0 up. The patch keeps it: grain is not to be taken for rain.
         sources: the mixture.
         passes: "joint" mixes all sources in a step; "alternate" gives each task its own step.
         workers: processes that prepare patches, for each training process.
@@ -166,6 +169,8 @@ class DataConfig(Table):
     patch: int = Field(default=64, ge=16)
     batch: int = Field(default=16, ge=1)
     reductions: tuple[int, ...] = (1, 2)
+    sharpen: float = Field(default=0.0, ge=0)
+    grain: float = Field(default=0.0, ge=0)
     sources: dict[str, SourceConfig] = {}
     passes: Literal["joint", "alternate"] = "joint"
     workers: int = Field(default=1, ge=0)

@@ -18,6 +18,9 @@ from cmudrn.weather.patches import PatchWeather
 PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 Patch = NDArray[np.float32]
 
+BLURRED = np.float32(70 / 256)
+"""Standard deviation of white noise of deviation 1 after `blur`."""
+
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the picture files below a folder, sorted by path.
@@ -52,19 +55,43 @@ def turn(patch: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
     return turned[:, ::-1] if symmetry >= 4 else turned
 
 
+def blur(patch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an (H, W, 3) patch under a binomial filter of 5 x 5, its edges repeated."""
+    for axis in (0, 1):
+        padded = np.pad(patch, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        last = patch.shape[axis]
+        parts = [np.take(padded, range(i, i + last), axis) for i in range(5)]
+        patch = (parts[0] + parts[4] + 4 * (parts[1] + parts[3]) + 6 * parts[2]) / np.float32(16)
+    return patch
+
+
 class CleanPictures:
     """Random patches of clean pictures, all kept decoded in memory.
+
+    Photographs differ in sharpness and grain more than a few hundred of them show, and a network
+    that has seen neither takes both for weather: patches are sharpened and grained at random.
 
     Args:
         folder: searched with its subfolders.
         reductions: integer factors at which each picture is used.
         size: pictures with a side shorter than this are left out.
+        sharpen: greatest strength of the unsharp mask.
+        grain: greatest standard deviation of the noise.
 
     Raises:
         CmudrnError: no picture is big enough, or one cannot be read.
     """
 
-    def __init__(self, folder: Path, reductions: Sequence[int], size: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        reductions: Sequence[int],
+        size: int,
+        *,
+        sharpen: float = 0.0,
+        grain: float = 0.0,
+    ) -> None:
+        self.sharpen, self.grain = sharpen, grain
         self.pictures: list[NDArray[np.uint8]] = []
         for path in list_pictures(folder):
             picture = np.rint(read_image(path) * 255).astype(np.uint8)
@@ -79,7 +106,17 @@ class CleanPictures:
         """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""
         picture = self.pictures[int(rng.integers(len(self.pictures)))]
         patch = picture[crop_window(picture.shape, size, rng)].astype(np.float32) / np.float32(255)
-        return turn(patch, int(rng.integers(8)))
+        return self._vary(turn(patch, int(rng.integers(8))), rng)
+
+    def _vary(self, patch: Patch, rng: np.random.Generator) -> Patch:
+        if self.sharpen:
+            patch = patch + np.float32(rng.uniform(0, self.sharpen)) * (patch - blur(patch))
+        if self.grain:
+            noise = rng.standard_normal(patch.shape, np.float32)
+            if rng.random() < 0.5:  # film grain is coarser than a pixel
+                noise = blur(noise) / BLURRED
+            patch = patch + np.float32(rng.uniform(0, self.grain)) * noise
+        return np.clip(patch, 0, 1)
 
 
 class WeatherPatches:
@@ -139,7 +176,13 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
         if kept is None:
-            clean = CleanPictures(Path(config.clean), config.reductions, config.patch)
+            clean = CleanPictures(
+                Path(config.clean),
+                config.reductions,
+                config.patch,
+                sharpen=config.sharpen,
+                grain=config.grain,
+            )
             kept = clean, PatchWeather(seed)
         sources[name] = WeatherPatches(*kept, str(source.weather))
     if not sources:
