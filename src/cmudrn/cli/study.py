@@ -48,13 +48,14 @@ def study(
     trials = studies.list_trials(name, read, run, parse_settings(settings), row)
     if again:
         forget_stale(trials, read.test)
-    left = [t for t in trials if studies.read_cells(t, read.test) == studies.MISSING]
+    states = [studies.read_cells(trial, read.test) for trial in trials]
+    left = [t for t, state in zip(trials, states, strict=True) if state == studies.MISSING]
+    stale = sum(str(state).startswith("older") for state in states)
+    if stale:
+        typer.echo(f"{stale} of {len(trials)} runs are stale; --again makes them anew.", err=True)
     if left and not table_only:
-        minutes = estimate_seconds(left, workers) / 60
-        typer.echo(
-            f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} minutes of training.",
-            err=True,
-        )
+        minutes = estimate_seconds(left, read.test, workers) / 60
+        typer.echo(f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} min.", err=True)
         finish(left, read.test, workers, lambda line: typer.echo(line, err=True))
     text = table.FORMATS[format.value](make_table(read, trials))
     if into is not None:

@@ -108,11 +108,18 @@ class StepBatches(Dataset[StepBatch]):
         sources: name -> where its patches come from; built once in each worker process.
         rank: number of this process.
         processes: how many processes share each step.
+
+    Raises:
+        CmudrnError: a process would get no patch.
     """
 
     def __init__(
         self, config: Config, sources: dict[str, PatchSource], rank: int = 0, processes: int = 1
     ) -> None:
+        if config.data.batch < processes:
+            raise CmudrnError(
+                f"A batch of {config.data.batch} cannot be shared by {processes} processes."
+            )
         self.config, self.sources = config, sources
         self.rank, self.processes = rank, processes
 

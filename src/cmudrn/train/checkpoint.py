@@ -56,7 +56,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "config": checkpoint.config.model_dump(mode="json", by_alias=True),
         "record": checkpoint.record,
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.partial")  # what a killed run left is written over
     try:
         save_file(tensors, partial, metadata={"cmudrn": json.dumps(about, sort_keys=True)})
         with partial.open("rb") as stream:

@@ -14,10 +14,13 @@ from cmudrn.datasets import FileDataset, PairFiles, RenderedDataset, open_datase
 from cmudrn.datasets.doctor import fingerprint
 from cmudrn.train.sources import list_pictures
 
-ROOTS = ("train.loop", "train.sources", "evaluate.metrics", "restore.restorer")
-"""Modules that decide what a run learns and how it is scored, with all that they import from"""
-ROOMS = ("config", "nn", "train", "weather", "evaluate", "restore")
-"""these rooms. Reading files and running exported models are tested against oracles elsewhere."""
+TRAINING = ("train.loop", "train.sources")
+"""Modules that decide the weights that a run ends with, with all that they import from `ROOMS`."""
+SCORING = ("evaluate.metrics", "datasets.dataset", "weather.presets")
+"""Modules that decide what those weights are scored on and how, likewise."""
+ROOMS = ("nn", "train", "weather", "evaluate")
+"""Not `config`, whose whole result is compared; nor reading files, exporting and running models,
+which tests hold to oracles."""
 
 
 def fingerprint_data(config: DataConfig) -> str:
@@ -57,11 +60,15 @@ def pair_with_itself(path: Path) -> PairFiles:
     return PairFiles(path.name, path, path)
 
 
-@lru_cache(maxsize=1)
-def fingerprint_code() -> str:
-    """Return a hash of the code that decides a result; comments and docstrings do not count."""
+@lru_cache(maxsize=2)
+def fingerprint_code(roots: tuple[str, ...] = TRAINING) -> str:
+    """Return a hash of the code of some modules; comments and docstrings do not count.
+
+    Args:
+        roots: `TRAINING` or `SCORING`.
+    """
     total = hashlib.sha256()
-    for path in sorted(_reached(list(ROOTS))):
+    for path in sorted(_reached(list(roots))):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             _drop_docstring(node)
@@ -95,11 +102,9 @@ def _reached(modules: list[str]) -> set[Path]:
 
 
 def _file(module: str) -> Path | None:
-    base = Path(cmudrn.__file__).parent.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
+    """Return a module's file; there is none for a room, whose `__init__` only passes names on."""
+    path = Path(cmudrn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+    return path if path.is_file() else None
 
 
 def _imports(path: Path) -> Iterator[str]:

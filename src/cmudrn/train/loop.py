@@ -253,7 +253,9 @@ class Run:
     def _give_up(self, batch: StepBatch) -> None:
         path = self.folder / f"not-a-number-{self.step}-{self.processes.rank}.safetensors"
         save_file(
-            {"degraded": batch.degraded.contiguous(), "clean": batch.clean.contiguous()}, path
+            {"degraded": batch.degraded.contiguous(), "clean": batch.clean.contiguous()},
+            path,
+            {"stages": str(batch.stages), "recursions": str(batch.recursions)},
         )
         raise CmudrnError(
             f"The loss of step {self.step} is not a number; its batch is kept in {path}, "

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cmudrn.errors import CmudrnError
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -50,12 +52,21 @@ def join_processes() -> Processes:
     """Return this process's place; `torchrun` tells it through the environment.
 
     Processes talk through gloo on CPUs and nccl on GPUs.
+
+    Raises:
+        CmudrnError: this machine has GPUs, but fewer than processes.
     """
     rank = int(os.environ.get("RANK", "0"))
     count = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     gpu = torch.cuda.is_available()
+    if gpu and local >= torch.cuda.device_count():
+        raise CmudrnError(
+            f"Process {local} of this machine has no GPU; there are {torch.cuda.device_count()}."
+        )
     device = torch.device("cuda", local) if gpu else torch.device("cpu")
+    if gpu:
+        torch.cuda.set_device(device)
     if count > 1:
         distributed.init_process_group("nccl" if gpu else "gloo")
     return Processes(rank, count, device)

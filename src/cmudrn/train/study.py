@@ -17,11 +17,19 @@ from pydantic import ValidationError
 
 from cmudrn.config import PRESETS, Config, Table, make_config, merge, read_preset, read_toml
 from cmudrn.errors import CmudrnError
-from cmudrn.train.fingerprints import dataset_files, fingerprint_code, fingerprint_data
+from cmudrn.train.checkpoint import load_checkpoint
+from cmudrn.train.fingerprints import (
+    SCORING,
+    dataset_files,
+    fingerprint_code,
+    fingerprint_data,
+)
 
 STUDIES = PRESETS / "studies"
 BUDGETS = PRESETS / "budgets"
 MISSING = "missing"
+TRAINED_FROM = ("configuration", "data", "code")
+"""What a run's weights are made from; the rest decides its scores only."""
 
 
 class TestConfig(Table):
@@ -104,6 +112,11 @@ class Trial:
     folder: Path
     scores: Path
 
+    @property
+    def checkpoint(self) -> Path:
+        """The run's last checkpoint, where there is one."""
+        return self.folder / "last.safetensors"
+
 
 def read_study(name: str) -> Study:
     """Return a shipped study by its name, or one from a .toml file.
@@ -164,6 +177,7 @@ def expected(trial: Trial, test: TestConfig) -> dict[str, Any]:
         "code": fingerprint_code(),
         "test": test.model_dump(mode="json"),
         "test data": _fingerprint_test(test),
+        "code that scores": fingerprint_code(SCORING),
     }
 
 
@@ -171,19 +185,50 @@ def read_cells(trial: Trial, test: TestConfig) -> list[dict[str, Any]] | str:
     """Return a trial's cells, or in a word why they cannot be shown.
 
     Raises:
-        CmudrnError: data are missing.
+        CmudrnError: data are missing, or a file of the run is damaged.
     """
+    stale = stale_part(trial, test)
+    if stale:
+        return f"older than its {stale}"
     if not trial.scores.is_file():
         return MISSING
+    return list(_read_scores(trial.scores)["cells"])
+
+
+def stale_part(trial: Trial, test: TestConfig) -> str | None:
+    """Return what has changed since a trial was trained (also in part) or scored.
+
+    Raises:
+        CmudrnError: data are missing, or a file of the run is damaged.
+    """
+    today = expected(trial, test)
+    if trial.scores.is_file():
+        made_from = _read_scores(trial.scores)["made from"]
+    elif trial.checkpoint.is_file():
+        run = load_checkpoint(trial.checkpoint)
+        made_from = {**today, "configuration": run.config.model_dump(mode="json", by_alias=True)}
+        made_from |= {part: run.record.get(part) for part in ("data", "code")}
+    else:
+        return None
+    return next((part for part in today if _settled(made_from.get(part)) != today[part]), None)
+
+
+def _settled(value: Any) -> Any:
+    """Return a configuration with the settings that did not exist when it was written."""
+    if not isinstance(value, dict) or "training" not in value:
+        return value
     try:
-        kept = json.loads(trial.scores.read_text(encoding="utf-8"))
-        made_from, cells = kept["made from"], list(kept["cells"])
+        return make_config(value).model_dump(mode="json", by_alias=True)
+    except CmudrnError:
+        return value
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {"made from": dict(kept["made from"]), "cells": list(kept["cells"])}
     except (ValueError, KeyError, TypeError) as error:
-        raise CmudrnError(f"{trial.scores} is damaged; remove it.") from error
-    for part, value in expected(trial, test).items():
-        if made_from.get(part) != value:
-            return f"older than its {part}"
-    return cells
+        raise CmudrnError(f"{path} is damaged; remove it.") from error
 
 
 def _fingerprint_test(test: TestConfig) -> str:

@@ -8,7 +8,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,22 +16,27 @@ from typing import Any
 
 import torch
 
-from cmudrn.config import Config, DataConfig, NetworkConfig, make_config
+from cmudrn.config import Config, DataConfig, make_config
 from cmudrn.datasets import open_dataset
-from cmudrn.engines import Engine, open_engine
+from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluate.evaluator import evaluate
-from cmudrn.evaluate.methods import INPUT, engine_method
+from cmudrn.evaluate.methods import INPUT, Method, engine_method
+from cmudrn.evaluate.metrics import score
 from cmudrn.image import atomic_file
+from cmudrn.nn.export import export_onnx
 from cmudrn.nn.losses import Supervision
-from cmudrn.nn.networks import make_network
-from cmudrn.train.batches import PatchSource
-from cmudrn.train.loop import Progress
+from cmudrn.nn.networks import macs_per_pixel, make_network
+from cmudrn.restore import Restorer
+from cmudrn.train.batches import PatchSource, StepBatches
+from cmudrn.train.checkpoint import load_checkpoint
+from cmudrn.train.loop import Progress, computes_bf16
 from cmudrn.train.ship import export_checkpoint
 from cmudrn.train.sources import make_sources
 from cmudrn.train.start import SCREENS_SEED, start_run
-from cmudrn.train.study import TestConfig, Trial, expected, read_cells
+from cmudrn.train.study import TRAINED_FROM, TestConfig, Trial, expected, stale_part
 
+Depth = tuple[int | None, int | None]
 Tell = Callable[[str], None]
 
 
@@ -68,56 +73,90 @@ def finish(trials: Sequence[Trial], test: TestConfig, workers: int, tell: Tell) 
 
 
 def forget_stale(trials: Sequence[Trial], test: TestConfig) -> None:
-    """Remove the folders of runs that are older than their configuration, data or code."""
-    for trial in trials:
-        if str(read_cells(trial, test)).startswith("older"):
-            shutil.rmtree(trial.folder)
+    """Remove the runs that are older than their configuration, data or code.
 
-
-def estimate_seconds(trials: Sequence[Trial], workers: int) -> float:
-    """Return about how long training will take; scoring comes on top.
-
-    Two steps on noise are timed for each kind of network among the trials.
+    Where only the test has changed, the scores go and the run stays.
     """
+    for trial in trials:
+        stale = stale_part(trial, test)
+        if stale in TRAINED_FROM:
+            shutil.rmtree(trial.folder)
+        elif stale:
+            trial.scores.unlink()
+
+
+def estimate_seconds(trials: Sequence[Trial], test: TestConfig, workers: int) -> float:
+    """Return about how long training and scoring will take, from a few steps and one picture.
+
+    Raises:
+        CmudrnError: data are missing.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     paces: dict[str, float] = {}
-    total = 0.0
+    training = macs = 0.0
     for trial in trials:
         config = trial.config
-        kind = f"{config.network} {config.data.patch} {config.data.batch} {config.training.elastic}"
+        kind = f"{config.network} {config.data} {config.training.elastic}"
         if kind not in paces:
             paces[kind] = _seconds_of_a_step(config)
-        total += paces[kind] * config.training.steps
-    return total / workers
+        training += paces[kind] * (config.training.steps - _steps_done(trial))
+        macs += sum(macs_per_pixel(config.network, *depth) for depth in test.depths())
+    fixed, for_a_mac = _seconds_of_scoring(trials[0], test)
+    pictures = len(test.weathers) * (test.pictures or len(open_dataset(test.data)))
+    scoring = pictures * (fixed * len(trials) * len(test.depths()) + for_a_mac * macs)
+    torch.set_num_threads(threads)
+    return (training + scoring) / workers
+
+
+def _steps_done(trial: Trial) -> int:
+    return load_checkpoint(trial.checkpoint).step if trial.checkpoint.is_file() else 0
 
 
 def _seconds_of_a_step(config: Config) -> float:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Time a forward and a backward pass, and making the patches where no process helps."""
+    batches = StepBatches(config, _sources(config.data.model_dump_json()))
     network = make_network(config.network)
     supervision = Supervision(config.loss)
-    side, batch = config.data.patch, config.data.batch
-    patches = torch.rand(batch, 3, side, side)
-    belongs = torch.ones(len(_branches(config.network)), batch, dtype=torch.bool)
+    bf16 = config.training.precision == "bf16" or (
+        config.training.precision == "auto" and computes_bf16(torch.device("cpu"))
+    )
     elastic = config.training.elastic
     stages, recursions = (
         round(sum(span) / 2) if span else None for span in (elastic.stages, elastic.recursions)
     )
     times = []
-    for _ in range(3):
+    for step in range(4):
         start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.training.precision != "fp32"):
+        batch = batches[step]
+        patches = batch.degraded.contiguous(memory_format=torch.channels_last)
+        if config.data.workers:
+            start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             outputs = network(patches, stages, recursions)
         branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
         outputs = type(outputs)(branches, outputs.fused.float())
-        loss = supervision(outputs, patches, belongs, belongs).total
+        loss = supervision(outputs, batch.clean, batch.belongs).total
         loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return min(times)
+    return statistics.fmean(times[1:])
 
 
-def _branches(network: NetworkConfig) -> Sequence[str]:
-    return network.tasks[:1] if network.kind == "drn" else network.tasks
+def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
+    """Return the seconds of a picture's rendering and scores, and those for a MAC of a pixel."""
+    config = trial.config
+    weights = make_network(config.network).state_dict()
+    start = time.perf_counter()
+    pair = open_dataset(test.data, weather=test.weathers[0], seed=test.seed)[0]
+    score(pair.degraded, pair.clean)
+    fixed = time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        export_onnx(config.network, weights, model, "untrained", elastic=False)
+        restorer = Restorer(open_engine(model, threads=1, precision="fp32"))
+    start = time.perf_counter()
+    restorer(pair.degraded)
+    return fixed, (time.perf_counter() - start) / macs_per_pixel(config.network)
 
 
 def _finish_one(config: dict[str, Any], trial: Trial, test: TestConfig) -> float:
@@ -127,7 +166,7 @@ def _finish_one(config: dict[str, Any], trial: Trial, test: TestConfig) -> float
         make_config(config),
         trial.folder,
         threads=1,
-        sources=_sources(json.dumps(config["data"], sort_keys=True)),
+        sources=_sources(trial.config.data.model_dump_json()),
         report=_be_silent,
     )
     made_from = expected(trial, test)
@@ -136,7 +175,7 @@ def _finish_one(config: dict[str, Any], trial: Trial, test: TestConfig) -> float
     about = {
         "made from": made_from,
         "seconds of training": round(run.record["seconds"], 1),
-        "weights sha256": hashlib.sha256(run.last.read_bytes()).hexdigest(),
+        "sha256 of the checkpoint": hashlib.sha256(run.last.read_bytes()).hexdigest(),
         "cells": _score(run.last, test),
     }
     with atomic_file(trial.scores) as file:
@@ -160,33 +199,29 @@ def _score(checkpoint: Path, test: TestConfig) -> list[dict[str, Any]]:
         model = Path(folder) / "model.onnx"
         export_checkpoint(checkpoint, model)
         engine = open_engine(model, threads=1, precision="fp32")
+        depths = {f"T={t} S={s}": (t, s) for t, s in test.depths()}
+        methods = [engine_method(name, engine, *depth) for name, depth in depths.items()]
         return [
-            cell
-            for weather in test.weathers
-            for number, depth in enumerate(test.depths())
-            for cell in _cells(engine, test, weather, depth, with_input=number == 0)
+            cell for weather in test.weathers for cell in _cells(methods, depths, test, weather)
         ]
 
 
 def _cells(
-    engine: Engine,
-    test: TestConfig,
-    weather: str,
-    depth: tuple[int | None, int | None],
-    with_input: bool,
+    methods: Sequence[Method], depths: Mapping[str, Depth], test: TestConfig, weather: str
 ) -> list[dict[str, Any]]:
     dataset = open_dataset(test.data, weather=weather, seed=test.seed)
-    rows = evaluate(weather, dataset, [engine_method("model", engine, *depth)], limit=test.pictures)
+    rows = evaluate(weather, dataset, methods, limit=test.pictures)
     cells = []
-    for method in (INPUT, "model") if with_input else ("model",):
+    for method in (INPUT, *depths):
         mine = [row for row in rows if row.method == method]
         means = {name: statistics.fmean(r.values[name] for r in mine) for name in mine[0].values}
+        stages, recursions = depths.get(method, (None, None))
         cells.append(
             {
                 "weather": weather,
-                "method": method,
-                "stages": depth[0],
-                "recursions": depth[1],
+                "method": INPUT if method == INPUT else "model",
+                "stages": stages,
+                "recursions": recursions,
                 "pictures": len(mine),
                 "seconds": round(statistics.median(r.seconds for r in mine), 4),
                 **{name: round(value, 4) for name, value in means.items()},
