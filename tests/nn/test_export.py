@@ -15,6 +15,7 @@ from cmudrn.nn.networks import make_network
 STRUCTURES: dict[str, dict[str, object]] = {
     "paper": {},
     "drn": {"kind": "drn", "stages": 2},
+    "shared trunk": {"kind": "shared-trunk"},
     "learned": {"cross_stitch": {"kind": "learned", "a": 0.9}},
     "off": {"cross_stitch": {"kind": "off"}},
     "other places": {

@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from cmudrn.image import write_image
-from cmudrn.train.sources import BLURRED, CleanPictures, blur
+from cmudrn.train.pictures import BLURRED, CleanPictures, blur
 
 
 @pytest.fixture

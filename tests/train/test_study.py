@@ -118,7 +118,10 @@ def test_a_study_runs_goes_on_after_a_crash_and_shows_nothing_stale(
     assert f"{cells[1]['psnr_rgb']:.2f} |" not in output.split("| all")[1].splitlines()[0]
     run(study, folder, "--again")
     remade = json.loads(scores(study, "cmudrn").read_text())
-    assert remade["sha256 of the checkpoint"] and remade["cells"][1]["psnr_rgb"] == cells[1]["psnr_rgb"]
+    assert (
+        remade["sha256 of the checkpoint"]
+        and remade["cells"][1]["psnr_rgb"] == cells[1]["psnr_rgb"]
+    )
 
 
 def test_scores_are_stale_when_configuration_or_test_pictures_change(

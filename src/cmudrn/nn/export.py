@@ -84,6 +84,11 @@ class GraphWriter:
         return [""]
 
     @property
+    def estimates(self) -> int:
+        """How many pictures a stage makes and hands on to the next."""
+        return 1 if self.config.kind == "drn" else len(self.config.tasks)
+
+    @property
     def merged(self) -> bool:
         """Whether all branches hold the same map throughout a stage, so that one is enough."""
         stitch, branches = self.config.cross_stitch, len(self.prefixes)
@@ -148,11 +153,12 @@ class GraphWriter:
     def stage(self, scope: str) -> onnx.GraphProto:
         """Return the body of the outer loop: every branch's next estimate."""
         g = Nodes(scope)
-        count = len(self.config.tasks) if self.config.kind == "cmudrn" else 1
-        carried = [f"{scope}x{i}" for i in range(count)]
+        carried = [f"{scope}x{i}" for i in range(self.estimates)]
+        shared = self.config.kind == "shared-trunk"
+        entering = [g.add("Mean", *carried)] if shared else carried
         maps = [
             g.relu(g.conv(g.add("Concat", "degraded", x, axis=1), f"{prefix}conv_in"))
-            for prefix, x in zip(self.prefixes, carried, strict=True)
+            for prefix, x in zip(self.prefixes, entering, strict=True)
         ]
         maps = self.stitch(g, "in", maps)
         kept = maps[:1] if self.merged else maps
@@ -166,10 +172,11 @@ class GraphWriter:
         )
         looped = [looped] if len(kept) == 1 else looped
         maps = self.stitch(g, "rec", looped * (len(maps) // len(kept)))
-        estimates = [
-            self.leave(g, h, f"{prefix}conv_out")
-            for prefix, h in zip(self.prefixes, maps, strict=True)
-        ]
+        layers = [f"{prefix}conv_out" for prefix in self.prefixes]
+        if shared:
+            layers = [f"heads.{i}" for i in range(self.estimates)]
+            maps *= self.estimates
+        estimates = [self.leave(g, h, layer) for h, layer in zip(maps, layers, strict=True)]
         return _loop_body(g, scope, carried, self.stitch(g, "img", estimates))
 
     def leave(self, g: Nodes, h: Value, layer: str) -> Value:
@@ -193,7 +200,7 @@ class GraphWriter:
         g = Nodes("")
         self.split_matrices(g)
         body = self.stage("stage.")
-        count = len(self.config.tasks) if self.config.kind == "cmudrn" else 1
+        count = self.estimates
         estimates = g.add("Loop", "stages", "", *["degraded"] * count, outputs=count, body=body)
         if count == 1:
             g.nodes.append(helper.make_node("Identity", [estimates], ["restored"]))
@@ -280,7 +287,7 @@ def export_onnx(
     restored, and each task's branch under the task's name (none for a lone DRN).
 
     Args:
-        config: the network's structure; "cmudrn" and "drn" can be exported.
+        config: the network's structure.
         weights: its state dict.
         path: the .onnx file.
         name: the model's name.
