@@ -40,7 +40,7 @@ def study(
     from cmudrn.evaluate import table
     from cmudrn.train import study as studies
     from cmudrn.train.study_runs import estimate_seconds, finish, forget_stale
-    from cmudrn.train.study_table import insert, make_table
+    from cmudrn.train.study_table import describe, insert, make_table
 
     read = studies.read_study(name)
     if budget:
@@ -58,6 +58,8 @@ def study(
         typer.echo(f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} min.", err=True)
         finish(left, read.test, workers, lambda line: typer.echo(line, err=True))
     text = table.FORMATS[format.value](make_table(read, trials))
+    if format == Format.markdown:
+        text = f"{describe(read, trials)}\n\n{text}"
     if into is not None:
         insert(text, into, Path(name).stem)
     typer.echo(text, nl=False)

@@ -14,10 +14,25 @@ from cmudrn.train.study import RowConfig, Study, Trial, read_cells
 Cells = list[str]
 
 
+def describe(study: Study, trials: Sequence[Trial]) -> str:
+    """Return a sentence on how a study's runs were trained and scored."""
+    trained = {
+        f"{c.training.steps} steps of {c.data.batch} patches of {c.data.patch} x {c.data.patch}"
+        for c in (trial.config for trial in trials)
+    }
+    pictures = study.test.pictures or "all"
+    return (
+        f"{study.title}: {' or '.join(sorted(trained))} pixels a run; PSNR and SSIM of RGB values, "
+        f"mean of {pictures} pictures of {Path(study.test.data.partition(':')[2]).name}. Where a "
+        "row has several runs: the mean, and the lowest and highest PSNR."
+    )
+
+
 def make_table(study: Study, trials: Sequence[Trial]) -> list[Cells]:
     """Return a heading and rows: each row's scores, or in words why it has none.
 
-    Several seeds are shown as their mean with the lowest and highest PSNR.
+    Several seeds are shown as their mean with the lowest and highest PSNR. Scores on weather that
+    the row's runs never saw in training are marked.
 
     Raises:
         CmudrnError: data are missing, or a file of scores is damaged.
@@ -35,7 +50,7 @@ def make_table(study: Study, trials: Sequence[Trial]) -> list[Cells]:
         row = study.rows[name]
         cells = [row.title, " ".join(f"`{trial.folder.name}`" for trial in mine)]
         for weather in study.test.weathers:
-            cells += _scores([read[trial.folder.name] for trial in mine], weather)
+            cells += _scores(mine, [read[trial.folder.name] for trial in mine], weather)
             cells += [_of_paper(row, weather)] if paper else []
         rows.append(cells)
     return rows
@@ -67,7 +82,9 @@ def _input_row(study: Study, read: dict[str, Any], paper: bool) -> list[Cells]:
     return [cells]
 
 
-def _scores(runs: Sequence[list[dict[str, Any]] | str], weather: str) -> Cells:
+def _scores(
+    trials: Sequence[Trial], runs: Sequence[list[dict[str, Any]] | str], weather: str
+) -> Cells:
     reasons = [run for run in runs if isinstance(run, str)]
     if reasons:
         return [reasons[0], reasons[0]]
@@ -81,7 +98,14 @@ def _scores(runs: Sequence[list[dict[str, Any]] | str], weather: str) -> Cells:
     text = f"{statistics.fmean(psnr):.2f}"
     if len(psnr) > 1:
         text += f" ({min(psnr):.2f} to {max(psnr):.2f})"
+    if any(_never_saw(trial, weather) for trial in trials):
+        text += " (not trained on it)"
     return [text, f"{statistics.fmean(cell['ssim_rgb'] for cell in found):.3f}"]
+
+
+def _never_saw(trial: Trial, weather: str) -> bool:
+    tasks = {s.task for s in trial.config.data.sources.values() if s.weather == weather}
+    return bool(tasks) and not tasks & {*trial.config.network.tasks, "all"}
 
 
 def _of_paper(row: RowConfig, weather: str) -> str:
@@ -93,12 +117,17 @@ def _of_paper(row: RowConfig, weather: str) -> str:
 
 def _depth_table(study: Study, trials: Sequence[Trial], read: dict[str, Any]) -> list[Cells]:
     recursions = study.test.recursions
-    rows = [["row", "weather", "T", *(f"S = {s}" for s in recursions)]]
+    rows = [["row", "run", "weather", "T", *(f"S = {s}, dB (s)" for s in recursions)]]
     for trial in trials:
         run = read[trial.folder.name]
         for weather in study.test.weathers:
             for stages in study.test.stages:
-                cells = [study.rows[trial.row].title, weather, str(stages)]
+                cells = [
+                    study.rows[trial.row].title,
+                    f"`{trial.folder.name}`",
+                    weather,
+                    str(stages),
+                ]
                 cells += [_at_depth(run, weather, stages, s) for s in recursions]
                 rows.append(cells)
     return rows
@@ -109,4 +138,4 @@ def _at_depth(run: list[dict[str, Any]] | str, weather: str, stages: int, recurs
         return run
     wanted = {"weather": weather, "stages": stages, "recursions": recursions, "method": "model"}
     cell = next(c for c in run if all(c[key] == value for key, value in wanted.items()))
-    return f"{cell['psnr_rgb']:.2f} ({cell['seconds']:.2f} s)"
+    return f"{cell['psnr_rgb']:.2f} ({cell['seconds']:.2f})"
