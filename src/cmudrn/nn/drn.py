@@ -44,13 +44,9 @@ class ResidualBlock(nn.Module):
         self.conv_a = conv(features, features)
         self.conv_b = conv(features, features)
 
-    def increment(self, h: Tensor) -> Tensor:
-        """Return what the block adds to h, shaped like h."""
-        return F.relu(self.conv_b(F.relu(self.conv_a(h), inplace=True)), inplace=True)
-
     def forward(self, h: Tensor) -> Tensor:
         """Return the block's output, shaped like h."""
-        return h + self.increment(h)
+        return h + F.relu(self.conv_b(F.relu(self.conv_a(h), inplace=True)), inplace=True)
 
 
 class DRN(nn.Module):
