@@ -69,7 +69,7 @@ class CMUDRN(nn.Module):
 
     def _stage(self, degraded: Tensor, recursions: int, estimates: Tensor) -> Tensor:
         """Return the next estimates, (B, 3 N, H, W), from the last."""
-        seen = [part for x in estimates.split(3, 1) for part in (degraded, x)]
+        seen = [part for x in torch.split(estimates, 3, 1) for part in (degraded, x)]
         stitch = self.stitches
         maps = stitch["in"](F.relu(self._conv("conv_in", torch.cat(seen, 1)), inplace=True))
         for _ in range(recursions):
@@ -103,7 +103,7 @@ class CMUDRN(nn.Module):
                 estimates,
                 when=self.checkpoint_stages,
             )
-            history.append(estimates.split(3, 1))
+            history.append(torch.split(estimates, 3, 1))
         return Outputs(tuple(zip(*history, strict=True)), self.fusion(history[-1]))
 
 
