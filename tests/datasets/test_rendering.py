@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streaks import make_database
 
 from cmudrn.datasets.rendering import Rendering, render_folder
 from cmudrn.errors import CmudrnError
@@ -113,5 +114,21 @@ def test_published_screens(clean: Path, tmp_path: Path) -> None:
     made = Rendering(clean, tmp_path / "out", "rain", "published", screens=screens)
     assert render_folder(made) == 6
     assert '"1-6.png"' in (made.target / "weather.jsonl").read_text()
-    with pytest.raises(CmudrnError, match="no rain screens"):
+    with pytest.raises(CmudrnError, match="neither rain screens named like"):
         render_folder(Rendering(clean, tmp_path / "y", "rain", "published", screens=clean))
+    assert not (tmp_path / "y").exists()
+
+
+def test_the_streak_database_renders_the_same_with_two_workers(clean: Path, tmp_path: Path) -> None:
+    database = make_database(tmp_path / "rainstreakdb")
+    one, two = (Rendering(clean, tmp_path / n, "rain", "published", screens=database) for n in "ab")
+    assert render_folder(one) == 6
+    assert render_folder(two, workers=2) == 6
+    assert digest(one.target) == digest(two.target)
+    gt, rain = (read_image(one.target / f / "1.tif") for f in ("Gt", "Rain"))
+    assert (rain >= gt).all() and (rain > gt).any()
+    broken = make_database(tmp_path / "broken")
+    (broken / "env_light_database" / "txt" / "normalized_env_max.txt").unlink()
+    with pytest.raises(CmudrnError, match="table of brightness"):
+        render_folder(Rendering(clean, tmp_path / "c", "rain", "published", screens=broken))
+    assert not (tmp_path / "c").exists()

@@ -25,7 +25,8 @@ def weather(
     seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
     severity: Annotated[float, typer.Option(help="0 clean, 3 the preset, 5 the worst.")] = 3.0,
     streaks: Annotated[
-        Path | None, typer.Option(help="Folder of published rain screens, <n>-<k>.png.")
+        Path | None,
+        typer.Option(help="Folder of published rain screens, or of Columbia's streak database."),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Moving frames of each picture.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,

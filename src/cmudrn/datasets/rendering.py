@@ -27,6 +27,7 @@ from cmudrn.image import (
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.published import PublishedRain, list_screens
+from cmudrn.weather.streak_database import DatabaseRain, is_database, open_database
 from cmudrn.weather.weather import GREATEST, Degraded, Weather
 
 FOLDERS = {"rain": "Rain", "snow": "Snow"}
@@ -45,10 +46,10 @@ class Rendering:
         source: folder of clean pictures.
         target: folder of the dataset.
         kind: "rain" or "snow".
-        preset: name of the weather; "published" for a folder of screens.
+        preset: name of the weather; "published" for published screens or streaks.
         seed: of everything drawn.
         severity: 0 to 5; 3 is the preset as it is.
-        screens: folder of published rain screens, or None.
+        screens: folder of published rain screens or of the streak database, or None.
         frames: moving frames made of each picture; 1 makes stills.
     """
 
@@ -70,12 +71,7 @@ class Rendering:
         if not 0 <= self.severity <= GREATEST:
             raise CmudrnError(f"A severity is between 0 and 5; it is {self.severity:g}.")
         if self.screens is not None:
-            paths = list_screens(self.screens) if self.screens.is_dir() else ()
-            if not paths:
-                raise CmudrnError(
-                    f"There are no rain screens named like 12-6.png in {self.screens}."
-                )
-            return PublishedRain(paths=paths, severity=self.severity)
+            return _published(self.screens, self.seed, self.severity)
         known = [name for name in WEATHERS if self.kind in name]
         if self.preset not in known:
             raise CmudrnError(
@@ -97,6 +93,19 @@ class Rendering:
             "screens": None if self.screens is None else str(self.screens.resolve()),
             "frames": self.frames,
         }
+
+
+def _published(folder: Path, seed: int, severity: float) -> Weather:
+    if is_database(folder):
+        open_database(folder)  # what is wrong with it is said before anything is written
+        return DatabaseRain(folder=folder, seed=seed, severity=severity)
+    paths = list_screens(folder) if folder.is_dir() else ()
+    if not paths:
+        raise CmudrnError(
+            f"{folder} holds neither rain screens named like 12-6.png nor the streak database's "
+            "env_light_database or point_light_database."
+        )
+    return PublishedRain(paths=paths, severity=severity)
 
 
 def render_folder(

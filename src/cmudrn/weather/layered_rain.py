@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from cmudrn.image import Image
 from cmudrn.weather.exposure import Exposure
-from cmudrn.weather.particles import Floats, lay_particles
+from cmudrn.weather.particles import Floats, Particles, lay_particles
 from cmudrn.weather.weather import NORMAL, Degraded, Range, Weather
 
 SCREEN = (512, 768)
@@ -69,14 +70,17 @@ class LayeredRain(Weather):
     def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LayeredScene:
         """Return rain drawn for pictures of any size."""
         layers = tuple(
-            Windows.draw(layer, render_screens(name, self.seed, self.variety), rng)
-            for name, layer in PAPER_LAYERS.items()
+            Windows.draw(layer, self.screens(name), rng) for name, layer in PAPER_LAYERS.items()
         )
         parameters = {
             "screens": [sorted(set(windows.which.tolist())) for windows in layers],
             "mean_weight": [float(windows.weights.mean()) for windows in layers],
         }
         return LayeredScene(layers, self.severity / NORMAL, parameters)
+
+    def screens(self, name: str) -> Screens:
+        """Return the screens of one of `PAPER_LAYERS`."""
+        return render_screens(name, self.seed, self.variety)
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +177,21 @@ def cut_window(
 @cache
 def render_screens(name: str, seed: int, variety: int) -> Screens:
     """Return the screens of a layer, always the same for a seed."""
+    return draw_screens(name, seed, variety, _lay_own)
+
+
+def _lay_own(
+    streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
+) -> Floats:
+    return lay_particles(streaks, shape, wrap=True)
+
+
+Lay = Callable[[Particles, Exposure, tuple[int, int], np.random.Generator], Floats]
+"""(streaks, how they are seen, (H, W), random numbers) -> (H, W) opacity in [0, 1] that tiles."""
+
+
+def draw_screens(name: str, seed: int, variety: int, lay: Lay) -> Screens:
+    """Return the screens of a layer whose streaks are laid by a function."""
     rng = np.random.default_rng([seed, *name.encode()])
     layer = PAPER_LAYERS[name]
     shears = rng.choice(SHEARS, variety).astype(np.float32)
@@ -181,7 +200,7 @@ def render_screens(name: str, seed: int, variety: int) -> Screens:
         count = layer.per_megapixel * SCREEN[0] * SCREEN[1] / 1e6 * rng.lognormal(0, 0.3)
         streaks = layer.exposure.draw(rng, int(count), SCREEN, float(shear))
         light = np.float32(rng.choice(LIGHTS, p=SHARES))
-        screen[:] = np.rint(255 * light * lay_particles(streaks, SCREEN, wrap=True))
+        screen[:] = np.rint(255 * light * lay(streaks, layer.exposure, SCREEN, rng))
     return Screens(pixels, shears)
 
 
