@@ -58,8 +58,9 @@ class NetworkConfig(Table):
     """One network.
 
     Attributes:
-        kind: "cmudrn", "drn" (one branch, no fusion) or "shared-trunk" (hard sharing: one trunk,
-            one output convolution a task, the same fusion head).
+        kind: "cmudrn", "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
+            one output convolution a task, the same fusion head), or "context" (takes the veil off
+            thumbnails; it goes before another network).
         tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
             trained on all of them.
         features: channels of every hidden map.
@@ -69,7 +70,7 @@ class NetworkConfig(Table):
             turns the network into near identity and exists to show that.
     """
 
-    kind: Literal["cmudrn", "drn", "shared-trunk"] = "cmudrn"
+    kind: Literal["cmudrn", "drn", "shared-trunk", "context"] = "cmudrn"
     tasks: tuple[str, ...] = ("rain", "snow")
     features: int = Field(default=16, ge=1)
     stages: int = Field(default=3, ge=1)
@@ -160,6 +161,10 @@ class DataConfig(Table):
         grain: greatest standard deviation of the noise given to a clean patch, in [0, 1] units;
             drawn from 0 up. The patch keeps it: grain is not to be taken for rain.
         sources: the mixture.
+        view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
+            is not `patch` but that of a context branch.
+        context: checkpoint of a context branch; the network sees patches of scenes without the
+            veil that the branch finds over them.
         passes: "joint" mixes all sources in a step; "alternate" gives each task its own step.
         workers: processes that prepare patches, for each training process.
     """
@@ -172,6 +177,8 @@ class DataConfig(Table):
     sharpen: float = Field(default=0.0, ge=0)
     grain: float = Field(default=0.0, ge=0)
     sources: dict[str, SourceConfig] = {}
+    view: Literal["patches", "thumbnails"] = "patches"
+    context: str | None = None
     passes: Literal["joint", "alternate"] = "joint"
     workers: int = Field(default=1, ge=0)
 
@@ -195,10 +202,11 @@ class TrainingConfig(Table):
 
     Attributes:
         steps: optimiser steps.
-        learning_rate: of Adam, at the end of the warm-up.
-        schedule: "cosine" down to `final_rate`, "constant", or "halve" at 30, 50 and 80 %
-            of the steps (the DRN authors').
-        final_rate: what is left of the learning rate at the end of a cosine.
+        optimiser: "adam" (the paper's), or "soap", which is much faster here.
+        learning_rate: at the end of the warm-up.
+        schedule: "cosine" or "linear" down to `final_rate`, "constant", or "halve" at 30, 50 and
+            80 % of the steps (the DRN authors').
+        final_rate: share of the learning rate that is left at the end of a cosine or line.
         warmup: steps of linear warm-up.
         clip: largest gradient norm; 0 does not clip.
         ema: decay of the running mean of the weights that is validated and exported; 0 is none.
@@ -210,8 +218,9 @@ class TrainingConfig(Table):
     """
 
     steps: int = Field(default=20_000, ge=1)
+    optimiser: Literal["adam", "soap"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["cosine", "constant", "halve"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "halve"] = "cosine"
     final_rate: float = Field(default=0.01, ge=0, le=1)
     warmup: int = Field(default=200, ge=0)
     clip: float = Field(default=1.0, ge=0)

@@ -16,7 +16,7 @@ from cmudrn.errors import CmudrnError
 from cmudrn.nn.losses import Supervision
 from cmudrn.train.batches import StepBatches, draw_depth, draw_sources
 from cmudrn.train.checkpoint import load_checkpoint
-from cmudrn.train.loop import Run, learning_rate
+from cmudrn.train.loop import OPTIMISERS, Run, learning_rate
 from cmudrn.train.processes import join_processes
 
 TINY = {
@@ -89,11 +89,15 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     assert losses(tmp_path)[-1] < 0.7 * losses(tmp_path)[0]
 
 
-def test_a_run_stopped_and_continued_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    whole = make_run(tmp_path / "whole", config())
+@pytest.mark.parametrize("optimiser", list(OPTIMISERS))
+def test_a_run_stopped_and_continued_ends_with_the_same_bytes(
+    tmp_path: Path, optimiser: str
+) -> None:
+    settings = config(training={"optimiser": optimiser})
+    whole = make_run(tmp_path / "whole", settings)
     whole.train()
-    make_run(tmp_path / "parts", config()).train(until=10)
-    rest = make_run(tmp_path / "parts", config())
+    make_run(tmp_path / "parts", settings).train(until=10)
+    rest = make_run(tmp_path / "parts", settings)
     assert rest.step == 10
     rest.train()
     assert weights(rest) == weights(whole)
@@ -206,6 +210,8 @@ def test_schedules() -> None:
     assert learning_rate(training, 0) == pytest.approx(1e-3 / 4)
     assert learning_rate(training, 4) == pytest.approx(1e-3)
     assert learning_rate(training, 24) == pytest.approx(1e-5)
+    linear = config(training={"schedule": "linear"}).training
+    assert learning_rate(linear, 14) == pytest.approx(0.505e-3)
     halve = config(training={"schedule": "halve"}).training
     assert learning_rate(halve, 15) == pytest.approx(2.5e-4)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from cmudrn.config import Config, make_config
 from cmudrn.errors import CmudrnError
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checkpoint:
         step: optimiser steps done.
         network: state dict.
         ema: running mean of the weights, same keys; equal to network where EMA is off.
-        optimiser: "exp_avg.NAME" and "exp_avg_sq.NAME" of Adam for each parameter.
+        optimiser: for each parameter "NAME/exp_avg" and so on, what the optimiser keeps.
         record: provenance: seconds trained, versions, data fingerprint, validation scores.
     """
 
@@ -93,27 +93,29 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def adam_state(optimiser: torch.optim.Adam, network: torch.nn.Module) -> dict[str, Tensor]:
-    """Return Adam's moments under the parameters' names."""
-    moments = {}
-    for name, parameter in network.named_parameters():
-        for moment, value in optimiser.state[parameter].items():
-            if moment != "step":
-                moments[f"{moment}.{name}"] = value
-    return moments
+def optimiser_state(
+    optimiser: torch.optim.Optimizer, network: torch.nn.Module
+) -> dict[str, Tensor]:
+    """Return what an optimiser keeps for each parameter, under "NAME/WHAT"; steps are left out."""
+    return {
+        f"{name}/{what}": value
+        for name, parameter in network.named_parameters()
+        for what, value in optimiser.state[parameter].items()
+        if what != "step"
+    }
 
 
-def restore_adam(
-    optimiser: torch.optim.Adam, network: torch.nn.Module, moments: dict[str, Tensor], step: int
+def restore_optimiser(
+    optimiser: torch.optim.Optimizer,
+    network: torch.nn.Module,
+    kept: dict[str, Tensor],
+    step: int,
 ) -> None:
-    """Put Adam back to where `adam_state` found it after `step` steps."""
-    for name, parameter in network.named_parameters():
-        optimiser.state[parameter] = {
-            "step": torch.tensor(float(step)),
-            "exp_avg": moments[f"exp_avg.{name}"]
-            .to(parameter.device)
-            .clone(memory_format=torch.preserve_format),
-            "exp_avg_sq": moments[f"exp_avg_sq.{name}"]
-            .to(parameter.device)
-            .clone(memory_format=torch.preserve_format),
-        }
+    """Put an optimiser back to where `optimiser_state` found it after `step` steps."""
+    parameters = dict(network.named_parameters())
+    for parameter in parameters.values():
+        optimiser.state[parameter] = {"step": torch.tensor(float(step))}
+    for key, value in kept.items():
+        name, _, what = key.partition("/")
+        state = optimiser.state[parameters[name]]
+        state[what] = value.to(parameters[name].device).clone(memory_format=torch.preserve_format)

@@ -21,12 +21,18 @@ from cmudrn.nn.networks import make_network
 from cmudrn.train.batches import PatchSource, StepBatch, StepBatches, load_steps
 from cmudrn.train.checkpoint import (
     Checkpoint,
-    adam_state,
     load_checkpoint,
-    restore_adam,
+    optimiser_state,
+    restore_optimiser,
     save_checkpoint,
 )
 from cmudrn.train.processes import Processes
+from cmudrn.train.soap import SOAP
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "soap": SOAP,
+}
 
 Validate = Callable[[nn.Module], dict[str, float]]
 """Live network -> {"set": mean PSNR in dB}."""
@@ -60,6 +66,8 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
         return config.learning_rate
     if config.schedule == "halve":
         return config.learning_rate * 0.5 ** sum(done >= mark for mark in (0.3, 0.5, 0.8))
+    if config.schedule == "linear":
+        return config.learning_rate * (config.final_rate + (1 - config.final_rate) * (1 - done))
     cosine = 0.5 * (1 + math.cos(math.pi * done))
     return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
 
@@ -100,7 +108,7 @@ class Run:
         ).to(processes.device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.network.parameters())
+        self.optimiser = OPTIMISERS[config.training.optimiser](self.network.parameters())
         self.supervision = Supervision(config.loss)
         self.step, self.record = 0, {"seconds": 0.0, "validation": {}, **(record or {})}
         self.bf16 = config.training.precision == "bf16" or (
@@ -217,7 +225,7 @@ class Run:
             self.step,
             self.network.state_dict(),
             self.average,
-            adam_state(self.optimiser, self.network),
+            optimiser_state(self.optimiser, self.network),
             self.record,
         )
 
@@ -236,7 +244,7 @@ class Run:
             )
         self.network.load_state_dict(checkpoint.network)
         self.average = {k: v.to(self.processes.device) for k, v in checkpoint.ema.items()}
-        restore_adam(self.optimiser, self.network, checkpoint.optimiser, checkpoint.step)
+        restore_optimiser(self.optimiser, self.network, checkpoint.optimiser, checkpoint.step)
         self.step, self.record = checkpoint.step, checkpoint.record
 
     def _forget_lines_after(self, step: int) -> None:
