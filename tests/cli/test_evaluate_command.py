@@ -81,6 +81,41 @@ def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -
     assert rows[2][3:] == rows[3][3:] != rows[1][3:]
 
 
+def test_names_costs_and_columns(
+    csd: Path, darkening_model: Path, foreign_model: Path, tmp_path: Path
+) -> None:
+    text = run(f"ours={darkening_model}", f"theirs={foreign_model}",
+               "--pred", f"truth={csd / 'Test' / 'Gt'}", "--data", f"csd:{csd}@test", "--costs",
+               "--protocols", "psnr_y,ssim_rgb", "--no-intervals", "--format", "csv")  # fmt: skip
+    rows = list(csv.DictReader(text.split("\n\n")[0].splitlines()))
+    assert [row["model"] for row in rows] == ["input", "ours", "theirs", "truth"]
+    assert list(rows[0])[3:] == [
+        "PSNR Y dB", "SSIM RGB", "parameters", "MAC a pixel", "ms a megapixel"
+    ]  # fmt: skip
+    assert rows[3]["PSNR Y dB"] == "100.00" and not rows[3]["ms a megapixel"]
+    assert float(rows[1]["ms a megapixel"].replace(",", "")) > 0
+    assert not rows[2]["MAC a pixel"] and not rows[0]["parameters"]
+
+
+def test_a_weight_file_of_the_drn_authors_is_a_model(csd: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from cmudrn.nn.drn import DRN
+    from cmudrn.nn.official import NAMES
+
+    ours = DRN(16, 7, 7).state_dict()
+    theirs = {
+        f"{layer}.{kind}": ours[f"{NAMES[layer]}.{kind}"]
+        for layer in NAMES
+        for kind in ("weight", "bias")
+    }
+    path = tmp_path / "net.pth"
+    torch.save(theirs, path, _use_new_zipfile_serialization=False)  # as theirs are
+    text = run(path, "--data", f"csd:{csd}@test", "--costs", "--limit", 1, "--format", "csv",
+               "--no-intervals")  # fmt: skip
+    row = list(csv.DictReader(text.splitlines()))[1]
+    assert row["parameters"] == "10,595" and row["MAC a pixel"] == "460,656"
+
+
 def test_latex(csd: Path) -> None:
     assert run("--data", f"csd:{csd}@test", "--format", "latex").startswith(r"\begin{tabular}")
 
@@ -94,6 +129,8 @@ def test_latex(csd: Path) -> None:
         (["missing.safetensors", "--data", "csd:{csd}"], "no checkpoint missing.safetensors"),
         (["nothing:there", "--data", "csd:{csd}"], "no Python function nothing:there"),
         (["--data", "folder:{csd}/Test/Gt", "--weather", "hail"], "no weather 'hail'"),
+        (["missing.pth", "--data", "csd:{csd}"], "no checkpoint missing.pth"),
+        (["--protocols", "psnr", "--data", "csd:{csd}"], "no protocol 'psnr'; there are psnr_rgb"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(csd: Path, arguments: list[str], sentence: str) -> None:

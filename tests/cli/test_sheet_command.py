@@ -26,9 +26,10 @@ def csd(tmp_path: Path) -> Path:
 
 def test_a_row_holds_every_picture_and_its_score(csd: Path, darkening_model: Path) -> None:
     pair = open_dataset(f"csd:{csd}@test")[0]
-    cells = make_row(pair, Restorer(open_engine(darkening_model)))
+    restorers = {"dark": Restorer(open_engine(darkening_model))}
+    cells = make_row(pair.degraded, restorers, pair.clean)
     assert [cell.title.split("\n")[0] for cell in cells] == [
-        "degraded", "restored", "clean", "removed", "rain branch", "snow branch"
+        "degraded", "clean", "restored", "removed", "rain branch", "snow branch"
     ]  # fmt: skip
     assert f"{psnr_rgb(pair.degraded, pair.clean):.2f} dB" in cells[0].title
     bright = pair.degraded > 0.4
@@ -38,12 +39,32 @@ def test_a_row_holds_every_picture_and_its_score(csd: Path, darkening_model: Pat
 
 def test_a_crop_shows_less_and_keeps_the_score(csd: Path, identity_model: Path) -> None:
     pair = open_dataset(f"csd:{csd}@test")[0]
-    restorer = Restorer(open_engine(identity_model))
-    whole = make_row(pair, restorer)
-    part = make_row(pair, restorer, (slice(8, 24), slice(4, 36)))
+    restorers = {"same": Restorer(open_engine(identity_model))}
+    whole = make_row(pair.degraded, restorers, pair.clean)
+    part = make_row(pair.degraded, restorers, pair.clean, (slice(8, 24), slice(4, 36)))
     for all_of_it, window in zip(whole, part, strict=True):
         assert window.title == all_of_it.title
         np.testing.assert_array_equal(window.image, all_of_it.image[8:24, 4:36])
+
+
+def test_photographs_without_truth_stand_beside_what_several_models_made(
+    csd: Path, identity_model: Path, darkening_model: Path, tmp_path: Path
+) -> None:
+    photo = open_dataset(f"csd:{csd}@test")[0].degraded
+    models = {"same": identity_model, "dark": darkening_model}
+    cells = make_row(photo, {n: Restorer(open_engine(m)) for n, m in models.items()})
+    assert [cell.title for cell in cells] == [
+        "degraded", "same: restored", "same: removed", "dark: restored", "dark: removed"
+    ]  # fmt: skip
+    path, named = tmp_path / "sheet.png", [f"{n}={m}" for n, m in models.items()]
+    command = ["sheet", *named, str(path), "--photos", str(csd / "Test" / "Snow")]
+    RUNNER.invoke(app, [*command, "--data", f"csd:{csd}@train"], catch_exceptions=False)
+    assert Pillow.open(path).size[0] == round(2.6 * 150) * 6  # pairs have their truth, too
+    with pytest.raises(CmudrnError, match="Say what to show"):
+        RUNNER.invoke(app, ["sheet", *named, str(path)], catch_exceptions=False)
+    with pytest.raises(CmudrnError, match="no pictures in nowhere"):
+        command = ["sheet", *named, str(path), "--photos", "nowhere"]
+        RUNNER.invoke(app, command, catch_exceptions=False)
 
 
 def test_the_file_has_a_row_for_each_picture(

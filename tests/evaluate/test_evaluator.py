@@ -1,9 +1,11 @@
 """Methods of every origin are scored on the same pairs."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage.metrics import peak_signal_noise_ratio
 from trees import save, scene, snowy
 
 from cmudrn.datasets import open_dataset
@@ -45,7 +47,8 @@ def test_a_model_is_scored_on_what_it_returns(pairs, darkening_model: Path) -> N
         assert rows[name].values["psnr_rgb"] == pytest.approx(
             score(darker, pairs[0].clean)["psnr_rgb"], abs=0.01
         )
-    assert rows["dark"].seconds > 0
+    assert rows["dark"].seconds > 0 and rows["dark (rain branch)"].seconds == 0
+    assert rows["dark"].pixels == pairs[0].clean[..., 0].size
 
 
 def test_the_same_predictions_score_the_same_from_a_folder(
@@ -61,6 +64,40 @@ def test_the_same_predictions_score_the_same_from_a_folder(
         for protocol in ("psnr_rgb8", "psnr_y", "ssim_y"):
             assert live.values[protocol] == saved.values[protocol]
         assert saved.values["psnr_rgb"] == pytest.approx(saved.values["psnr_rgb8"], abs=1e-4)
+
+
+def test_predictions_score_as_scikit_image_and_matlab_score_them(pairs, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    predictions = {}
+    for index, name in enumerate(pairs.names):
+        noisy = pairs[index].clean + rng.normal(0, 0.03, pairs[index].clean.shape)
+        predictions[name] = np.rint(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
+        save(predictions[name], tmp_path / "results" / f"{name}.png")
+    rows = evaluate("set", pairs, [folder_method(tmp_path / "results", "theirs")])
+    for index, row in enumerate(row for row in rows if row.method == "theirs"):
+        clean = np.rint(pairs[index].clean * 255).astype(np.uint8)
+        for name, planes in (
+            ("rgb", (predictions[row.picture], clean)),
+            ("y", (matlab_y(predictions[row.picture]),
+                   matlab_y(clean))),
+        ):  # fmt: skip
+            protocol = "psnr_rgb8" if name == "rgb" else "psnr_y"
+            by_scikit = peak_signal_noise_ratio(*planes, data_range=255)
+            squares = [
+                (int(a) - int(b)) ** 2 for a, b in zip(*(p.flat for p in planes), strict=True)
+            ]
+            by_hand = 10 * math.log10(255**2 * len(squares) / sum(squares))
+            assert row.values[protocol] == pytest.approx(by_scikit, abs=0.001)
+            assert row.values[protocol] == pytest.approx(by_hand, abs=0.001)
+
+
+def matlab_y(picture: np.ndarray) -> np.ndarray:
+    """Y as rgb2ycbcr makes it of uint8, pixel by pixel: matrix, plus 16, halves rounded up."""
+    luma = np.empty(picture.shape[:2], np.uint8)
+    for place in np.ndindex(*luma.shape):
+        red, green, blue = (int(v) for v in picture[place])
+        luma[place] = math.floor((65.481 * red + 128.553 * green + 24.966 * blue) / 255 + 16.5)
+    return luma
 
 
 def test_a_python_function_is_called_with_a_picture(pairs, tmp_path, monkeypatch) -> None:

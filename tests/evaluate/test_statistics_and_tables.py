@@ -7,15 +7,18 @@ import re
 import numpy as np
 import pytest
 
+from cmudrn.evaluate.costs import Cost
 from cmudrn.evaluate.evaluator import Scores
 from cmudrn.evaluate.metrics import PROTOCOLS
 from cmudrn.evaluate.statistics import bootstrap, paired_difference
 from cmudrn.evaluate.table import differences, per_picture, summary, to_csv, to_latex, to_markdown
 
+COST = Cost(10_595, 86_832)
+
 
 def scores(method: str, values: list[float], dataset: str = "set_1") -> list[Scores]:
     return [
-        Scores(dataset, method, str(n), dict.fromkeys(PROTOCOLS, value), 0.5)
+        Scores(dataset, method, str(n), dict.fromkeys(PROTOCOLS, value), 0.5, 2_000_000, COST)
         for n, value in enumerate(values)
     ]
 
@@ -58,6 +61,14 @@ def test_a_summary_has_a_row_for_each_set_and_method() -> None:
     assert rows[2][2:4] == ["ours", "31.00"] and rows[2][-1] == "31.0000"
     with_intervals = summary(scores("ours", [30, 32]))
     assert with_intervals[1][3] == "31.00 (30.00 to 32.00)"
+
+
+def test_a_summary_shows_chosen_protocols_and_costs() -> None:
+    rows = summary(scores("ours", [30, 32]), False, ["ssim_rgb", "psnr_y"], costs=True)
+    assert rows[0][3:] == [
+        "SSIM RGB", "PSNR Y dB", "parameters", "MAC a pixel", "ms a megapixel"
+    ]  # fmt: skip
+    assert rows[1][3:] == ["31.0000", "31.00", "10,595", "86,832", "250"]
 
 
 def test_differences_are_to_the_first_model_and_leave_the_input_out() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,8 +34,9 @@ def evaluate(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
-            help="Shipped name, .onnx file, checkpoint or run folder, or Python module:function.",
+            metavar="[[NAME=]MODEL]...",
+            help="Shipped name, .onnx file, checkpoint, run folder, .pth file of the DRN authors, "
+            "or Python module:function.",
         ),
     ] = None,
     data: Annotated[
@@ -47,7 +50,8 @@ def evaluate(
         ),
     ] = "",
     pred: Annotated[
-        list[Path] | None, typer.Option(help="Folder of somebody's results; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="[NAME=]DIR", help="Folder of somebody's results; repeatable."),
     ] = None,
     stages: Annotated[int | None, typer.Option(help="Outer loop of the models.")] = None,
     recursions: Annotated[int | None, typer.Option(help="Inner loop of the models.")] = None,
@@ -56,10 +60,18 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
     format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
     intervals: Annotated[bool, typer.Option(help="Print 95 % bootstrap intervals.")] = True,
+    protocols: Annotated[
+        str, typer.Option(help="Columns, with commas, e.g. psnr_rgb8,psnr_y,ssim_rgb.")
+    ] = "",
+    costs: Annotated[
+        bool, typer.Option(help="Print parameters, multiply-adds and time, too.")
+    ] = False,
     pictures: Annotated[
         Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
+    engine: Annotated[str, typer.Option(help="auto, native, onnx or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
 ) -> None:
     """Score models on pairs of pictures, beside the degraded pictures themselves.
 
@@ -70,20 +82,22 @@ def evaluate(
     from cmudrn.evaluate.evaluator import evaluate as score
     from cmudrn.image import atomic_file
 
+    columns = _columns(protocols)
     sets = open_sets(data or [], weather, seed)
+    opened = partial(open_model, threads=threads, engine=engine, precision=precision)
     methods = [
         method
         for text in models or []
-        for method in _methods(text, stages, recursions, branches, threads)
+        for method in _methods(text, opened, stages, recursions, branches)
     ]
     methods += _folders(pred or [])
     scores = []
     for name, dataset in sets.items():
         scores += score(name, dataset, methods, limit=limit, on_pair=_teller(name))
     rendered = table.FORMATS[format.value]
-    typer.echo(rendered(table.summary(scores, intervals)), nl=False)
+    typer.echo(rendered(table.summary(scores, intervals, columns, costs)), nl=False)
     if len(methods) > 1:
-        typer.echo("\n" + rendered(table.differences(scores)), nl=False)
+        typer.echo("\n" + rendered(table.differences(scores, columns)), nl=False)
     if pictures:
         with atomic_file(pictures) as file:
             file.write(table.to_csv(table.per_picture(scores)).encode())
@@ -129,8 +143,17 @@ def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
     return sets
 
 
-def open_model(text: str, threads: int | None) -> Engine:
-    """Return a shipped model, an ONNX file, a checkpoint or the checkpoint of a run folder.
+def open_model(
+    text: str, threads: int | None, engine: str = "auto", precision: str = "fp32"
+) -> Engine:
+    """Return a model ready to run; checkpoints are exported first, so that all run alike.
+
+    Args:
+        text: a shipped name, an ONNX file, a checkpoint, a run folder (its best checkpoint), or one
+            of the DRN authors' `.pth` files.
+        threads: processor threads; None is all.
+        engine: as for `open_engine`.
+        precision: likewise.
 
     Raises:
         CmudrnError: it is none of them.
@@ -143,24 +166,39 @@ def open_model(text: str, threads: int | None) -> Engine:
             path = path / name
             break
     if path.suffix not in (".safetensors", ".pth"):
-        return open_engine(path, threads=threads)
+        return open_engine(path, engine, threads, precision)
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError as error:
         raise CmudrnError("Checkpoints need torch: pip install 'cmudrn[train]'.") from error
-    from cmudrn.nn.engine import open_checkpoint
+    from cmudrn.train.ship import open_exported
 
-    if threads:
-        torch.set_num_threads(threads)
-    return open_checkpoint(path)
+    opened: Engine = open_exported(path, threads, engine, precision)
+    return opened
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """Return (name, what it names) of `NAME=WHAT`; a text without a name is its own."""
+    name, equals, what = text.partition("=")
+    return (name, what) if equals and name and not Path(text).exists() else (text, text)
+
+
+def _columns(text: str) -> list[str]:
+    from cmudrn.evaluate.metrics import PROTOCOLS
+
+    chosen = [name.strip() for name in text.split(",")] if text else list(PROTOCOLS)
+    unknown = [name for name in chosen if name not in PROTOCOLS]
+    if unknown:
+        raise CmudrnError(f"There is no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+    return chosen
 
 
 def _methods(
     text: str,
+    opened: Callable[[str], Engine],
     stages: int | None,
     recursions: int | None,
     branches: bool,
-    threads: int | None,
 ) -> list[Method]:
     from cmudrn.evaluate.methods import (
         branch_methods,
@@ -169,17 +207,19 @@ def _methods(
         python_method,
     )
 
-    if is_python(text) and not Path(text).exists():
-        return [python_method(text)]
-    engine = open_model(text, threads)
-    methods = [engine_method(text, engine, stages, recursions)]
-    return methods + (branch_methods(text, engine) if branches else [])
+    name, model = split_name(text)
+    if is_python(model) and not Path(model).exists():
+        return [python_method(model, name)]
+    engine = opened(model)
+    methods = [engine_method(name, engine, stages, recursions)]
+    return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
 
 
-def _folders(folders: list[Path]) -> list[Method]:
+def _folders(texts: list[str]) -> list[Method]:
     from cmudrn.evaluate.methods import folder_method
 
-    return [folder_method(folder) for folder in folders]
+    named = [split_name(text) for text in texts]
+    return [folder_method(Path(what), "" if name == what else name) for name, what in named]
 
 
 def _teller(name: str) -> OnPair | None:

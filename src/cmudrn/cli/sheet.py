@@ -9,23 +9,36 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.evaluate import need_metrics, open_model, open_sets
+from cmudrn.cli.evaluate import need_metrics, open_model, open_sets, split_name
 from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset, Pair
+    from cmudrn.image import Image
 
 KINDS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
 
 @app.command()
 def sheet(
-    model: Annotated[str, typer.Argument(help="Shipped name, .onnx file, checkpoint or run.")],
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[NAME=]MODEL...",
+            help="Shipped name, .onnx file, checkpoint, run folder or .pth.",
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="The .png, .pdf or .svg file to write.")],
-    data: Annotated[list[str], typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")],
+    data: Annotated[
+        list[str] | None, typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")
+    ] = None,
     weather: Annotated[
         str, typer.Option(help="For folders of clean pictures: lay this over them.")
     ] = "",
+    photos: Annotated[
+        list[Path] | None,
+        typer.Option(help="Photograph, or folder of them, without a clean one; repeatable."),
+    ] = None,
     pictures: Annotated[
         str, typer.Option(help="Names of the pairs, with commas; by default the first three.")
     ] = "",
@@ -33,26 +46,53 @@ def sheet(
     seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
     threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
 ) -> None:
-    """Lay degraded, restored, clean, removed and each branch side by side, with their scores."""
+    """Lay degraded, clean, restored and removed side by side, with their scores.
+
+    One model's branches follow; several models stand beside one another.
+    """
     need_metrics()
     from cmudrn.evaluate.sheet import draw_sheet, make_row
-    from cmudrn.image import atomic_file
+    from cmudrn.image import atomic_file, read_image
     from cmudrn.restore import Restorer
 
     if output.suffix.lower() not in KINDS:
         raise CmudrnError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")
     window = _window(crop)
-    sets = open_sets(data, weather, seed)
+    if not data and not photos:
+        raise CmudrnError("Say what to show: --data KIND:PATH, or --photos FOLDER.")
+    sets = open_sets(data, weather, seed) if data else {}
     names = [name.strip() for name in pictures.split(",") if name.strip()]
-    restorer = Restorer(open_model(model, threads))
+    paths = [path for place in photos or [] for path in _photos(place)]
+    named = dict(map(split_name, models))
+    restorers = {name: Restorer(open_model(text, threads)) for name, text in named.items()}
     rows = [
-        (f"{title}\n{pair.name}", make_row(pair, restorer, window))
+        (f"{title}\n{pair.name}", make_row(pair.degraded, restorers, pair.clean, window))
         for title, dataset in sets.items()
         for pair in _chosen(title, dataset, names, window)
     ]
+    for path in paths:
+        photo = read_image(path)
+        _check_window(window, photo, path.name)
+        rows.append((path.name, make_row(photo, restorers, None, window)))
     drawn = draw_sheet(rows, KINDS[output.suffix.lower()])
     with atomic_file(output) as file:
         file.write(drawn)
+
+
+def _photos(place: Path) -> list[Path]:
+    """Return a photograph, or those in a folder and its subfolders, sorted by path.
+
+    Raises:
+        CmudrnError: there are none.
+    """
+    from cmudrn.image import SUFFIXES
+
+    if place.is_file():
+        return [place]
+    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise CmudrnError(f"There are no pictures in {place}.")
+    return found
 
 
 def _window(text: str) -> tuple[slice, slice] | None:
@@ -81,7 +121,11 @@ def _chosen(
     numbers = [known.index(name) for name in names] or range(min(3, len(known)))
     pairs = [dataset[number] for number in numbers]
     for pair in pairs:
-        height, width = pair.clean.shape[:2]
-        if window and (window[0].stop > height or window[1].stop > width):
-            raise CmudrnError(f"The crop lies outside {pair.name}: {width} x {height} pixels.")
+        _check_window(window, pair.clean, pair.name)
     return pairs
+
+
+def _check_window(window: tuple[slice, slice] | None, image: Image, name: str) -> None:
+    height, width = image.shape[:2]
+    if window and (window[0].stop > height or window[1].stop > width):
+        raise CmudrnError(f"The crop lies outside {name}: {width} x {height} pixels.")

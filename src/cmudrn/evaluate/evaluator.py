@@ -10,6 +10,7 @@ import numpy as np
 
 from cmudrn.datasets import Dataset, Pair
 from cmudrn.errors import CmudrnError
+from cmudrn.evaluate.costs import Cost
 from cmudrn.evaluate.methods import INPUT, Method, input_method
 from cmudrn.evaluate.metrics import score
 from cmudrn.image import Image
@@ -27,7 +28,9 @@ class Scores:
         method: the method's name.
         picture: the pair's name.
         values: protocol -> score.
-        seconds: the method took; 0 for the input.
+        seconds: the method took; 0 where that says nothing about it.
+        pixels: of the picture.
+        cost: what is known of the method.
     """
 
     dataset: str
@@ -35,6 +38,8 @@ class Scores:
     picture: str
     values: dict[str, float]
     seconds: float
+    pixels: int
+    cost: Cost = Cost()
 
 
 def evaluate(
@@ -75,9 +80,10 @@ def evaluate(
 def _score(name: str, method: Method, pair: Pair) -> Scores:
     start = time.perf_counter()
     restored = method.restore(pair)
-    seconds = 0.0 if method.name == INPUT else time.perf_counter() - start
+    seconds = time.perf_counter() - start if method.timed else 0.0
     _check(restored, method, pair)
-    return Scores(name, method.name, pair.name, score(restored, pair.clean), seconds)
+    values, pixels = score(restored, pair.clean), pair.clean.shape[0] * pair.clean.shape[1]
+    return Scores(name, method.name, pair.name, values, seconds, pixels, method.cost)
 
 
 def _check(restored: Image, method: Method, pair: Pair) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from cmudrn.datasets import Pair
 from cmudrn.engines import Engine
 from cmudrn.errors import CmudrnError
+from cmudrn.evaluate.costs import Cost, model_cost
 from cmudrn.image import SUFFIXES, Image, read_image
 from cmudrn.restore import Restorer
 
@@ -30,15 +31,19 @@ class Method:
         name: its row in a table.
         restore: pair -> (H, W, 3) float32 RGB in [0, 1], of the pair's shape; it must not look
             at the pair's clean picture.
+        cost: what is known of it.
+        timed: whether the time that `restore` takes says anything.
     """
 
     name: str
     restore: Callable[[Pair], Image]
+    cost: Cost = Cost()
+    timed: bool = True
 
 
 def input_method() -> Method:
     """Return the method that does nothing."""
-    return Method(INPUT, lambda pair: pair.degraded)
+    return Method(INPUT, lambda pair: pair.degraded, timed=False)
 
 
 def engine_method(
@@ -46,23 +51,30 @@ def engine_method(
 ) -> Method:
     """Return a model as a method, at a depth of its own or a chosen one."""
     restorer = Restorer(engine)
-    return Method(name, lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions))
+    return Method(
+        name,
+        lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions),
+        model_cost(engine.info, stages, recursions),
+    )
 
 
-def branch_methods(name: str, engine: Engine) -> list[Method]:
+def branch_methods(
+    name: str, engine: Engine, stages: int | None = None, recursions: int | None = None
+) -> list[Method]:
     """Return each branch's own estimate as a method: what a perfect choice of branch would give."""
     restorer = Restorer(engine)
 
     def of_task(task: str) -> Method:
         def restore(pair: Pair) -> Image:
-            return np.clip(restorer.layers(pair.degraded).branches[task], 0, 1)
+            layers = restorer.layers(pair.degraded, stages=stages, recursions=recursions)
+            return np.clip(layers.branches[task], 0, 1)
 
-        return Method(f"{name} ({task} branch)", restore)
+        return Method(f"{name} ({task} branch)", restore, timed=False)
 
     return [of_task(task) for task in engine.info.tasks]
 
 
-def folder_method(folder: Path) -> Method:
+def folder_method(folder: Path, name: str = "") -> Method:
     """Return the results in a folder as a method; a result has its pair's name.
 
     `Train/7` is looked for at that path, then as `7`, under any picture suffix.
@@ -76,10 +88,10 @@ def folder_method(folder: Path) -> Method:
     def restore(pair: Pair) -> Image:
         return read_image(_result(folder, pair.name))
 
-    return Method(folder.name or str(folder), restore)
+    return Method(name or folder.name or str(folder), restore, timed=False)
 
 
-def python_method(text: str) -> Method:
+def python_method(text: str, name: str = "") -> Method:
     """Return a Python function, "module:function", as a method.
 
     It is called with the degraded picture, (H, W, 3) float32 RGB in [0, 1], and returns the
@@ -102,7 +114,7 @@ def python_method(text: str) -> Method:
         except Exception as error:
             raise CmudrnError(f"{text} failed on {pair.name}: {error}.") from error
 
-    return Method(text, restore)
+    return Method(name or text, restore)
 
 
 def is_python(text: str) -> bool:

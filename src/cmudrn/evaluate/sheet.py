@@ -1,15 +1,14 @@
-"""A figure that lays degraded, restored and clean pictures side by side, with their scores."""
+"""A figure that lays degraded, clean and restored pictures side by side, with their scores."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cmudrn.datasets import Pair
 from cmudrn.evaluate.metrics import psnr_rgb, ssim_rgb
 from cmudrn.image import Image
 from cmudrn.restore import Restorer
@@ -33,28 +32,41 @@ class Cell:
     image: Image
 
 
-def make_row(pair: Pair, restorer: Restorer, crop: tuple[slice, slice] | None = None) -> list[Cell]:
-    """Return a pair's pictures: degraded, restored, clean, removed, and each branch's estimate.
+def make_row(
+    degraded: Image,
+    restorers: Mapping[str, Restorer],
+    clean: Image | None = None,
+    crop: tuple[slice, slice] | None = None,
+) -> list[Cell]:
+    """Return a picture's cells: degraded, clean, and for each model restored and removed.
 
     "Removed" is the degraded picture minus the restored one, on mid grey: brighter where light
-    was taken away. Scores are of the whole picture, RGB, also where only a crop is shown.
+    was taken away. A single model's branches follow. Scores are of the whole picture, RGB, also
+    where only a crop is shown; without a clean picture there are none.
 
     Args:
-        pair: a degraded and a clean picture.
-        restorer: runs the model.
+        degraded: (H, W, 3) float32 RGB in [0, 1].
+        restorers: models by name.
+        clean: of the same shape, or None.
         crop: window that is shown; None is the whole picture.
     """
-    layers = restorer.layers(pair.degraded)
-    removed = np.clip(0.5 + (pair.degraded - layers.restored), 0, 1)
-    cells = [
-        Cell(_scored("degraded", pair.degraded, pair.clean), pair.degraded),
-        Cell(_scored("restored", layers.restored, pair.clean), layers.restored),
-        Cell("clean", pair.clean),
-        Cell("removed", removed),
-    ]
-    for task, estimate in layers.branches.items():
-        branch = np.clip(estimate, 0, 1)
-        cells.append(Cell(_scored(f"{task} branch", branch, pair.clean), branch))
+
+    def scored(name: str, image: Image) -> Cell:
+        return Cell(name if clean is None else _scored(name, image, clean), image)
+
+    cells = [scored("degraded", degraded)]
+    cells += [] if clean is None else [Cell("clean", clean)]
+    for name, restorer in restorers.items():
+        layers = restorer.layers(degraded)
+        of_model = "" if len(restorers) == 1 else f"{name}: "
+        cells.append(scored(f"{of_model}restored", layers.restored))
+        removed = np.clip(0.5 + (degraded - layers.restored), 0, 1)
+        cells.append(Cell(f"{of_model}removed", removed))
+        if len(restorers) == 1:
+            cells += [
+                scored(f"{task} branch", np.clip(estimate, 0, 1))
+                for task, estimate in layers.branches.items()
+            ]
     if crop is None:
         return cells
     return [Cell(cell.title, cell.image[crop]) for cell in cells]
@@ -64,17 +76,19 @@ def draw_sheet(rows: Sequence[tuple[str, Sequence[Cell]]], kind: str = "png") ->
     """Return a figure file with one named row of pictures for each pair.
 
     Args:
-        rows: (name, cells); every row has as many cells.
+        rows: (name, cells); a short row ends in empty places.
         kind: "png", "pdf" or "svg".
     """
     from matplotlib.figure import Figure  # noqa: PLC0415 (heavy)
 
-    columns = len(rows[0][1])
+    columns = max(len(cells) for _, cells in rows)
     heights = [WIDTH_INCHES * _ratio(cells) + 0.45 for _, cells in rows]
     figure = Figure((WIDTH_INCHES * columns, sum(heights)), dpi=DOTS_PER_INCH, layout="constrained")
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes, (name, cells) in zip(grid, rows, strict=True):
-        for place, cell in zip(axes, cells, strict=True):
+        for place in axes[len(cells) :]:
+            place.axis("off")
+        for place, cell in zip(axes, cells, strict=False):
             _draw(place, cell)
         axes[0].set_ylabel(name, fontsize=8)
     stream = io.BytesIO()

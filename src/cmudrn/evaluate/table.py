@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 
 from cmudrn.evaluate.evaluator import Scores
 from cmudrn.evaluate.methods import INPUT
@@ -14,23 +15,44 @@ from cmudrn.evaluate.statistics import Estimate, bootstrap, paired_difference
 Cells = list[str]
 
 
-def summary(scores: Iterable[Scores], intervals: bool = True) -> list[Cells]:
-    """Return a heading and one row for each set and method: means, with their intervals."""
-    heading = ["set", "pictures", "model", *(_title(protocol) for protocol in PROTOCOLS.values())]
-    rows = [heading]
+COSTS = ["parameters", "MAC a pixel", "ms a megapixel"]
+"""Headings of what a model costs."""
+
+
+def summary(
+    scores: Iterable[Scores],
+    intervals: bool = True,
+    protocols: Sequence[str] = tuple(PROTOCOLS),
+    costs: bool = False,
+) -> list[Cells]:
+    """Return a heading and one row for each set and method.
+
+    Args:
+        scores: of every picture.
+        intervals: give each mean its interval.
+        protocols: names of those that are shown.
+        costs: show parameters, multiply-adds, and the median time of a megapixel, too.
+    """
+    shown = {name: PROTOCOLS[name] for name in protocols}
+    heading = ["set", "pictures", "model", *(_title(protocol) for protocol in shown.values())]
+    rows = [heading + (COSTS if costs else [])]
     for (dataset, method), group in _grouped(scores).items():
         cells = [
             _mean(bootstrap([s.values[name] for s in group]), protocol, intervals)
-            for name, protocol in PROTOCOLS.items()
+            for name, protocol in shown.items()
         ]
+        cells += _costs(group) if costs else []
         rows.append([dataset, str(len(group)), method, *cells])
     return rows
 
 
-def differences(scores: Iterable[Scores]) -> list[Cells]:
+def differences(
+    scores: Iterable[Scores], protocols: Sequence[str] = tuple(PROTOCOLS)
+) -> list[Cells]:
     """Return a heading and rows of each model minus the first, paired by picture."""
     groups = _grouped(scores)
-    heading = ["set", "pictures", "difference", *(_title(p) for p in PROTOCOLS.values())]
+    shown = {name: PROTOCOLS[name] for name in protocols}
+    heading = ["set", "pictures", "difference", *(_title(p) for p in shown.values())]
     rows = [heading]
     for dataset in dict.fromkeys(dataset for dataset, _ in groups):
         models = [method for where, method in groups if where == dataset and method != INPUT]
@@ -38,7 +60,7 @@ def differences(scores: Iterable[Scores]) -> list[Cells]:
             first, second = groups[dataset, models[0]], groups[dataset, model]
             cells = [
                 _difference([[s.values[name] for s in g] for g in (first, second)], protocol)
-                for name, protocol in PROTOCOLS.items()
+                for name, protocol in shown.items()
             ]
             rows.append([dataset, str(len(first)), f"{model} - {models[0]}", *cells])
     return rows
@@ -86,6 +108,14 @@ def _grouped(scores: Iterable[Scores]) -> dict[tuple[str, str], list[Scores]]:
     for s in scores:
         groups.setdefault((s.dataset, s.method), []).append(s)
     return groups
+
+
+def _costs(group: Sequence[Scores]) -> Cells:
+    cost = group[0].cost
+    pace = median(1e9 * s.seconds / s.pixels for s in group)
+    known = "" if cost.parameters is None else f"{cost.parameters:,}"
+    macs = "" if cost.macs is None else f"{cost.macs:,}"
+    return [known, macs, f"{pace:,.0f}" if pace else ""]
 
 
 def _title(protocol: Protocol) -> str:

@@ -75,10 +75,6 @@ def open_checkpoint(path: Path | str) -> TorchEngine:
         CmudrnError: the file is neither.
     """
     path = Path(path)
-    if path.suffix == ".pth":
-        config = NetworkConfig(kind="drn", tasks=("rain",), stages=7, recursions=7)
-        network: nn.Module = load_official_drn(path)
-        return TorchEngine(network, config, describe(config, path.stem), _hash(path))
     config, weights, record = read_averaged(path)
     network = make_network(config)
     network.load_state_dict(weights)
@@ -86,13 +82,18 @@ def open_checkpoint(path: Path | str) -> TorchEngine:
 
 
 def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
-    """Return (structure, averaged weights, record) of a checkpoint.
+    """Return (structure, averaged weights, record) of a checkpoint, or of the DRN authors' file.
 
     Raises:
-        CmudrnError: the file is missing, damaged, or no checkpoint of this program.
+        CmudrnError: the file is missing, damaged, or neither.
     """
     if not path.is_file():
         raise CmudrnError(f"There is no checkpoint {path}.")
+    if path.suffix == ".pth":
+        weights = load_official_drn(path).state_dict()
+        drn = NetworkConfig(kind="drn", tasks=("rain",), stages=7, recursions=7)
+        about = {"elastic": False, "licence": "none stated", "training": {"by": "the DRN authors"}}
+        return drn, weights, describe(drn, path.stem, **about)
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["cmudrn"])

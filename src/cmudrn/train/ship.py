@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from cmudrn.engines import Engine, open_engine
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
 from cmudrn.nn.engine import open_checkpoint, read_averaged
@@ -28,7 +30,7 @@ def export_checkpoint(
     than 1e-4 is not written.
 
     Args:
-        checkpoint: of a run.
+        checkpoint: of a run, or one of the DRN authors' `.pth` files.
         output: the model file.
         name: of the model; None is the preset's.
         toward: checkpoint of a run that began with this one's weights: the model lies between.
@@ -54,6 +56,26 @@ def export_checkpoint(
     finally:
         partial.unlink(missing_ok=True)
     return difference
+
+
+def open_exported(
+    checkpoint: Path, threads: int | None = None, engine: str = "auto", precision: str = "fp32"
+) -> Engine:
+    """Return a checkpoint's averaged weights ready to run as a shipped model would.
+
+    Args:
+        checkpoint: of a run, or one of the DRN authors' `.pth` files.
+        threads: as for `open_engine`.
+        engine: likewise.
+        precision: likewise.
+
+    Raises:
+        CmudrnError: the file is wrong, or model file and torch differ.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        export_checkpoint(checkpoint, model)
+        return open_engine(model, engine, threads, precision)
 
 
 def blend(weights: dict[str, Tensor], others: dict[str, Tensor], share: float) -> dict[str, Tensor]:

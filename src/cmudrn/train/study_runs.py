@@ -31,7 +31,7 @@ from cmudrn.restore import Restorer
 from cmudrn.train.batches import PatchSource, StepBatches
 from cmudrn.train.checkpoint import load_checkpoint
 from cmudrn.train.loop import Progress, computes_bf16
-from cmudrn.train.ship import export_checkpoint
+from cmudrn.train.ship import open_exported
 from cmudrn.train.sources import make_sources
 from cmudrn.train.start import SCREENS_SEED, start_run
 from cmudrn.train.study import TRAINED_FROM, TestConfig, Trial, expected, stale_part
@@ -195,15 +195,10 @@ def _sources(data: str) -> dict[str, PatchSource]:
 
 
 def _score(checkpoint: Path, test: TestConfig) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        export_checkpoint(checkpoint, model)
-        engine = open_engine(model, threads=1, precision="fp32")
-        depths = {f"T={t} S={s}": (t, s) for t, s in test.depths()}
-        methods = [engine_method(name, engine, *depth) for name, depth in depths.items()]
-        return [
-            cell for weather in test.weathers for cell in _cells(methods, depths, test, weather)
-        ]
+    engine = open_exported(checkpoint, threads=1)
+    depths = {f"T={t} S={s}": (t, s) for t, s in test.depths()}
+    methods = [engine_method(name, engine, *depth) for name, depth in depths.items()]
+    return [cell for weather in test.weathers for cell in _cells(methods, depths, test, weather)]
 
 
 def _cells(
