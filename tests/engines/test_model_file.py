@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmudrn.engines.model_file import make_info, read_model_file
+from cmudrn.engines.model_file import ModelFile, make_info, read_model_file
 from cmudrn.errors import CmudrnError
 
 
@@ -96,4 +96,4 @@ def test_damage_is_told_or_harmless(
 )
 def test_a_bad_record_is_refused(record: str, message: str) -> None:
     with pytest.raises(CmudrnError, match=message):
-        make_info(record, "m.onnx", "", adjustable=True)
+        make_info(ModelFile("m.onnx", {}, frozenset(), {"cmudrn": record}, ""))

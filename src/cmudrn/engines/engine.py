@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.engines.context import Context
 from cmudrn.errors import CmudrnError
 
 Batch = NDArray[np.float32]
@@ -31,6 +32,8 @@ class EngineInfo:
         parameters: how many numbers were learned.
         sha256: hexadecimal hash of the model file.
         metadata: the whole JSON record in the file (training data, licence, scores, structure).
+        context: the branch that judges the veil over a whole picture, or None. Engines do not run
+            it, for they see windows; `cmudrn.restore.Restorer` does.
     """
 
     name: str
@@ -43,6 +46,7 @@ class EngineInfo:
     parameters: int
     sha256: str
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    context: Context | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.engines.context import Context
 from cmudrn.engines.engine import EngineInfo
 from cmudrn.errors import CmudrnError
 
@@ -60,6 +61,15 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
         data = Path(path).read_bytes()
     except OSError as error:
         raise CmudrnError(f"Cannot read the model {path}: {error.strerror}.") from error
+    return parse_model(data, str(path))
+
+
+def parse_model(data: bytes, path: str) -> ModelFile:
+    """Return the tensors, inputs and metadata of an ONNX file's bytes.
+
+    Raises:
+        CmudrnError: they are damaged.
+    """
     tensors: dict[str, NDArray[np.float32]] = {}
     inputs: set[str] = set()
     metadata: dict[str, str] = {}
@@ -72,25 +82,18 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
                 metadata[_text(entry.get(1, b""))] = _text(entry.get(2, b""))
     except ValueError as error:  # _Damaged, or text that is not UTF-8
         raise CmudrnError(f"{path} is not a usable ONNX model: {error}.") from error
-    return ModelFile(
-        str(path), tensors, frozenset(inputs), metadata, hashlib.sha256(data).hexdigest()
-    )
+    return ModelFile(path, tensors, frozenset(inputs), metadata, hashlib.sha256(data).hexdigest())
 
 
-def make_info(recorded: str, path: str, sha256: str, *, adjustable: bool) -> EngineInfo:
-    """Return what a model says about itself.
-
-    Args:
-        recorded: the file's metadata_props["cmudrn"].
-        path: where the model lies, for messages.
-        sha256: hexadecimal hash of the file.
-        adjustable: whether the graph takes stages and recursions.
+def make_info(model: ModelFile) -> EngineInfo:
+    """Return what a model of this project says about itself.
 
     Raises:
         CmudrnError: the record is damaged, or of another format.
     """
+    path = model.path
     try:
-        record = json.loads(recorded)
+        record = json.loads(model.metadata["cmudrn"])
         if record["format"] != FORMAT:
             raise CmudrnError(
                 f"The model {path} has format {record['format']}; "
@@ -103,10 +106,11 @@ def make_info(recorded: str, path: str, sha256: str, *, adjustable: bool) -> Eng
             stages=int(record["stages"]),
             recursions=int(record["recursions"]),
             elastic=bool(record["elastic"]),
-            adjustable=adjustable,
+            adjustable={"stages", "recursions"} <= model.inputs,
             parameters=int(record["parameters"]),
-            sha256=sha256,
+            sha256=model.sha256,
             metadata=record,
+            context=Context.of(model.tensors),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise CmudrnError(f"The record inside the model {path} is damaged.") from error

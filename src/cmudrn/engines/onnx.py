@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 
 from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
-from cmudrn.engines.model_file import make_info
+from cmudrn.engines.model_file import make_info, parse_model
 from cmudrn.errors import CmudrnError
 
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
@@ -39,7 +39,7 @@ class OnnxEngine:
             raise CmudrnError(f"Cannot read the model {self._path}: {error.strerror}.") from error
         self._session = _make_session(data, self._path, threads)
         self._input = self._image_input()
-        self._info = self._read_info(hashlib.sha256(data).hexdigest())
+        self._info = self._read_info(data)
 
     @property
     def info(self) -> EngineInfo:
@@ -99,14 +99,11 @@ class OnnxEngine:
             )
         return str(images[0])
 
-    def _read_info(self, sha256: str) -> EngineInfo:
-        recorded = self._session.get_modelmeta().custom_metadata_map.get("cmudrn")
-        if recorded is None:
-            name = Path(self._path).stem
-            return EngineInfo(name, "other", (), 0, 0, False, False, 0, sha256)
-        inputs = {entry.name for entry in self._session.get_inputs()}
-        adjustable = {"stages", "recursions"} <= inputs
-        return make_info(recorded, self._path, sha256, adjustable=adjustable)
+    def _read_info(self, data: bytes) -> EngineInfo:
+        if "cmudrn" in self._session.get_modelmeta().custom_metadata_map:
+            return make_info(parse_model(data, self._path))
+        name, sha256 = Path(self._path).stem, hashlib.sha256(data).hexdigest()
+        return EngineInfo(name, "other", (), 0, 0, False, False, 0, sha256)
 
 
 def _make_session(data: bytes, path: str, threads: int | None) -> Any:

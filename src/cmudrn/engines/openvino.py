@@ -42,11 +42,8 @@ class OpenVinoEngine:
         model = read_model_file(path)
         if "cmudrn" not in model.metadata:
             raise CmudrnError(f"The engine openvino runs this project's models, and {path} is not.")
-        adjustable = {"stages", "recursions"} <= model.inputs
         self._model, self.precision = model, precision
-        self._info = make_info(
-            model.metadata["cmudrn"], str(path), model.sha256, adjustable=adjustable
-        )
+        self._info = make_info(model)
         self._settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "INFERENCE_NUM_THREADS": threads or available_cores(),

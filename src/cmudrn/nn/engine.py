@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from cmudrn.config import NetworkConfig, TrainingConfig, make_config
+from cmudrn.config import NetworkConfig, TrainingConfig
+from cmudrn.engines.context import Context
 from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs
 from cmudrn.errors import CmudrnError
+from cmudrn.nn.averaged import open_context, read_weights
 from cmudrn.nn.export import describe
 from cmudrn.nn.networks import make_network
 from cmudrn.nn.official import load_official_drn
@@ -27,10 +27,16 @@ class TorchEngine:
         config: its structure.
         record: what a model file would say about itself (`describe`).
         sha256: hash of the file it came from, "" where there is none.
+        context: the branch that sees whole pictures before the network, or None.
     """
 
     def __init__(
-        self, network: nn.Module, config: NetworkConfig, record: dict[str, Any], sha256: str = ""
+        self,
+        network: nn.Module,
+        config: NetworkConfig,
+        record: dict[str, Any],
+        sha256: str = "",
+        context: Context | None = None,
     ) -> None:
         self.network = network.eval()
         self.tasks = config.tasks if config.kind != "drn" else ()
@@ -45,6 +51,7 @@ class TorchEngine:
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,
+            context=context,
         )
 
     @torch.inference_mode()
@@ -72,13 +79,37 @@ def open_checkpoint(path: Path | str) -> TorchEngine:
     The running mean of a checkpoint's weights is used, as it is for export.
 
     Raises:
-        CmudrnError: the file is neither.
+        CmudrnError: the file is neither, or holds a context branch alone.
     """
     path = Path(path)
     config, weights, record = read_averaged(path)
+    if config.kind == "context":
+        raise CmudrnError(
+            f"{path} holds a context branch, which restores no pictures; "
+            "it goes into the model of a run that learned behind it."
+        )
     network = make_network(config)
     network.load_state_dict(weights)
-    return TorchEngine(network, config, record, _hash(path))
+    return TorchEngine(network, config, record, _hash(path), context_behind(record))
+
+
+def context_behind(record: dict[str, Any]) -> Context | None:
+    """Return the context branch behind which a checkpoint was trained, or None.
+
+    Args:
+        record: what `read_averaged` returned for the checkpoint.
+
+    Raises:
+        CmudrnError: the branch's file is missing or has changed since.
+    """
+    trained = record["training"]
+    name = trained.get("config", {}).get("data", {}).get("context")
+    if name is None:
+        return None
+    context = open_context(Path(name))
+    if trained.get("context") != _hash(Path(name)):
+        raise CmudrnError(f"The context branch {name} is not the one this run was trained behind.")
+    return context
 
 
 def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
@@ -87,24 +118,12 @@ def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[st
     Raises:
         CmudrnError: the file is missing, damaged, or neither.
     """
-    if not path.is_file():
-        raise CmudrnError(f"There is no checkpoint {path}.")
     if path.suffix == ".pth":
         weights = load_official_drn(path).state_dict()
         drn = NetworkConfig(kind="drn", tasks=("rain",), stages=7, recursions=7)
-        about = {"elastic": False, "licence": "none stated", "training": {"by": "the DRN authors"}}
-        return drn, weights, describe(drn, path.stem, **about)
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["cmudrn"])
-            weights = {
-                key.removeprefix("ema/"): file.get_tensor(key)
-                for key in file.keys()
-                if key.startswith("ema/")
-            }
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CmudrnError(f"{path} is not a checkpoint of this program.") from error
-    config = make_config(about["config"])
+        theirs = {"elastic": False, "licence": "none stated", "training": {"by": "the DRN authors"}}
+        return drn, weights, describe(drn, path.stem, **theirs)
+    config, weights, about = read_weights(path)
     record = describe(
         config.network,
         config.name,

@@ -288,7 +288,8 @@ def export_onnx(
 
     Args:
         config: the network's structure.
-        weights: its state dict.
+        weights: its state dict; of a context branch too, under names that begin with "context.".
+            No node reads those: the restorer runs the branch, for nodes see windows.
         path: the .onnx file.
         name: the model's name.
         about: more for the record: elastic, training, licence.

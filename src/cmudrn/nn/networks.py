@@ -7,7 +7,9 @@ from collections.abc import Callable
 from torch import nn
 
 from cmudrn.config import NetworkConfig
+from cmudrn.engines.context import SIDE
 from cmudrn.nn.cmudrn import CMUDRN, SharedTrunk
+from cmudrn.nn.context import ContextBranch, context_macs
 from cmudrn.nn.drn import DRN
 
 
@@ -25,6 +27,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cmudrn": CMUDRN,
     "drn": _drn,
     "shared-trunk": SharedTrunk,
+    "context": ContextBranch,
 }
 
 
@@ -43,11 +46,15 @@ def macs_per_pixel(
 ) -> int:
     """Return multiply-adds for one pixel; biases, additions and stitches are not counted.
 
+    A context branch's are those of a thumbnail, for each pixel of it.
+
     DRN with 16 features: T (1296 + 9216 S). CMUDRN: twice that plus 3600 for a 3x3 fusion head.
     """
     c, branches = config.features, len(config.tasks)
     t, s = stages or config.stages, recursions or config.recursions
     enter, blocks, leave = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
+    if config.kind == "context":
+        return context_macs(c) // SIDE**2
     if config.kind == "drn":
         return t * (enter + s * blocks + leave)
     k2 = config.fusion.kernel**2

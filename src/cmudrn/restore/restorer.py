@@ -117,11 +117,14 @@ class Restorer:
         on_tile: OnTile | None,
     ) -> Iterator[_Piece]:
         radius = _radius(self.info, *check_depth(self.info, stages, recursions))
-        tiles = make_tiles(array.shape[0], array.shape[1], radius, self.tile_pixels)
+        height, width = array.shape[:2]
+        tiles = make_tiles(height, width, radius, self.tile_pixels)
+        lift = self.info.context(array) if self.info.context else None
         for done, tile in enumerate(tiles, 1):
             window = to_rgb(to_float(array[tile.window]))
+            seen = lift(window, tile.window, (height, width)) if lift else window
             outputs = self.engine(
-                to_batch(window), branches=branches, stages=stages, recursions=recursions
+                to_batch(seen), branches=branches, stages=stages, recursions=recursions
             )
             if not np.isfinite(outputs.restored).all():
                 raise CmudrnError(

@@ -12,7 +12,7 @@ import cmudrn
 from cmudrn.config import DataConfig
 from cmudrn.datasets import FileDataset, PairFiles, RenderedDataset, open_dataset
 from cmudrn.datasets.doctor import fingerprint
-from cmudrn.train.sources import list_pictures
+from cmudrn.train.pictures import list_pictures
 
 TRAINING = ("train.loop", "train.sources")
 """Modules that decide the weights that a run ends with, with all that they import from `ROOMS`."""
@@ -31,14 +31,15 @@ def fingerprint_data(config: DataConfig) -> str:
     """
     texts = sorted({s.dataset for s in config.sources.values() if s.dataset is not None})
     clean = config.clean if any(s.weather for s in config.sources.values()) else None
-    return _fingerprint_data(clean, tuple(texts))
+    return _fingerprint_data(clean, tuple(texts), config.context)
 
 
 @lru_cache(maxsize=8)
-def _fingerprint_data(clean: str | None, texts: tuple[str, ...]) -> str:
+def _fingerprint_data(clean: str | None, texts: tuple[str, ...], context: str | None) -> str:
     files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(Path(clean))]
     for text in texts:
         files += dataset_files(text)
+    files += [] if context is None else [pair_with_itself(Path(context))]
     return fingerprint(files)
 
 

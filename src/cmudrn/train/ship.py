@@ -6,12 +6,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from cmudrn.engines import Engine, open_engine
+from cmudrn.engines.context import PREFIX
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
-from cmudrn.nn.engine import open_checkpoint, read_averaged
+from cmudrn.nn.engine import context_behind, open_checkpoint, read_averaged
 from cmudrn.nn.export import export_onnx
 
 TOLERANCE = 1e-4
@@ -46,9 +48,16 @@ def export_checkpoint(
     if toward is not None:
         weights = blend(weights, read_averaged(toward)[1], share)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
+    tensors, context = weights, context_behind(record)
+    if context is not None:
+        about["context"] = {"parameters": context.parameters}
+        about["parameters"] = record["parameters"] + context.parameters
+        tensors = weights | {
+            f"{PREFIX}{k}": torch.from_numpy(v) for k, v in context.weights.items()
+        }
     partial = output.with_name(f".{output.name}.unchecked")
     try:
-        export_onnx(config, weights, partial, name or record["name"], **about)
+        export_onnx(config, tensors, partial, name or record["name"], **about)
         difference = compare(checkpoint, weights, partial)
         if not difference <= TOLERANCE:
             raise CmudrnError(f"The exported model differs from torch by {difference:.1e}.")

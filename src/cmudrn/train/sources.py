@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,113 +9,13 @@ from numpy.typing import NDArray
 
 from cmudrn.config import DataConfig
 from cmudrn.datasets import Dataset, open_dataset
+from cmudrn.engines.context import Context, Lift
 from cmudrn.errors import CmudrnError
-from cmudrn.image import read_image
+from cmudrn.nn.averaged import open_context
 from cmudrn.train.batches import PatchSource
+from cmudrn.train.pictures import CleanPictures, Patch, crop_window, turn
+from cmudrn.train.scenes import ScenePatches, Scenes, Thumbnails
 from cmudrn.weather.patches import PatchWeather
-
-PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
-Patch = NDArray[np.float32]
-
-BLURRED = np.float32(70 / 256)
-"""Standard deviation of white noise of deviation 1 after `blur`."""
-
-
-def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files below a folder, sorted by path.
-
-    Raises:
-        CmudrnError: there are none.
-    """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
-    if not paths:
-        raise CmudrnError(f"There are no pictures in {folder}.")
-    return paths
-
-
-def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
-    height, width = (side // factor * factor for side in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
-    reduced: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
-    return reduced
-
-
-def crop_window(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Return a random size x size window of a picture."""
-    top = int(rng.integers(shape[0] - size + 1))
-    left = int(rng.integers(shape[1] - size + 1))
-    return slice(top, top + size), slice(left, left + size)
-
-
-def turn(patch: NDArray[np.float32], symmetry: int) -> NDArray[np.float32]:
-    """Return one of the eight turned and mirrored versions of a square patch."""
-    turned = np.rot90(patch, symmetry % 4)
-    return turned[:, ::-1] if symmetry >= 4 else turned
-
-
-def blur(patch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return an (H, W, 3) patch under a binomial filter of 5 x 5, its edges repeated."""
-    for axis in (0, 1):
-        padded = np.pad(patch, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
-        last = patch.shape[axis]
-        parts = [np.take(padded, range(i, i + last), axis) for i in range(5)]
-        patch = (parts[0] + parts[4] + 4 * (parts[1] + parts[3]) + 6 * parts[2]) / np.float32(16)
-    return patch
-
-
-class CleanPictures:
-    """Random patches of clean pictures, all kept decoded in memory.
-
-    Photographs differ in sharpness and grain more than a few hundred of them show, and a network
-    that has seen neither takes both for weather: patches are sharpened and grained at random.
-
-    Args:
-        folder: searched with its subfolders.
-        reductions: integer factors at which each picture is used.
-        size: pictures with a side shorter than this are left out.
-        sharpen: greatest strength of the unsharp mask.
-        grain: greatest standard deviation of the noise.
-
-    Raises:
-        CmudrnError: no picture is big enough, or one cannot be read.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        reductions: Sequence[int],
-        size: int,
-        *,
-        sharpen: float = 0.0,
-        grain: float = 0.0,
-    ) -> None:
-        self.sharpen, self.grain = sharpen, grain
-        self.pictures: list[NDArray[np.uint8]] = []
-        for path in list_pictures(folder):
-            picture = np.rint(read_image(path) * 255).astype(np.uint8)
-            for factor in reductions:
-                reduced = picture if factor == 1 else reduce_picture(picture, factor)
-                if min(reduced.shape[:2]) >= size:
-                    self.pictures.append(reduced)
-        if not self.pictures:
-            raise CmudrnError(f"No picture in {folder} has {size} x {size} pixels.")
-
-    def draw(self, size: int, rng: np.random.Generator) -> Patch:
-        """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""
-        picture = self.pictures[int(rng.integers(len(self.pictures)))]
-        patch = picture[crop_window(picture.shape, size, rng)].astype(np.float32) / np.float32(255)
-        return self._vary(turn(patch, int(rng.integers(8))), rng)
-
-    def _vary(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        if self.sharpen:
-            patch = patch + np.float32(rng.uniform(0, self.sharpen)) * (patch - blur(patch))
-        if self.grain:
-            noise = rng.standard_normal(patch.shape, np.float32)
-            if rng.random() < 0.5:  # film grain is coarser than a pixel
-                noise = blur(noise) / BLURRED
-            patch = patch + np.float32(rng.uniform(0, self.grain)) * noise
-        return np.clip(patch, 0, 1)
 
 
 class WeatherPatches:
@@ -134,11 +33,17 @@ class WeatherPatches:
 
 
 class PairPatches:
-    """Aligned patches of a dataset's pairs; decoded pairs are kept in memory as 8 bit."""
+    """Aligned patches of a dataset's pairs; decoded pairs are kept in memory as 8 bit.
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    Args:
+        dataset: the pairs.
+        context: takes the veil off the degraded pictures; None leaves them.
+    """
+
+    def __init__(self, dataset: Dataset, context: Context | None = None) -> None:
+        self.dataset, self.context = dataset, context
         self.decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self.lifts: dict[int, Lift] = {}
 
     def _pair(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if index not in self.decoded:
@@ -151,13 +56,16 @@ class PairPatches:
 
     def __call__(self, size: int, rng: np.random.Generator) -> tuple[Patch, Patch]:
         """Return (degraded, clean)."""
-        degraded, clean = self._pair(int(rng.integers(len(self.dataset))))
-        window = crop_window(clean.shape, size, rng)
+        index = int(rng.integers(len(self.dataset)))
+        pair = self._pair(index)
+        window = crop_window(pair[1].shape, size, rng)
         symmetry = int(rng.integers(8))
-        first, second = (
-            np.ascontiguousarray(turn(p[window].astype(np.float32) / np.float32(255), symmetry))
-            for p in (degraded, clean)
-        )
+        degraded, clean = (p[window].astype(np.float32) / np.float32(255) for p in pair)
+        if self.context is not None:
+            if index not in self.lifts:
+                self.lifts[index] = self.context(pair[0])
+            degraded = self.lifts[index](degraded, window, pair[1].shape[:2])
+        first, second = (np.ascontiguousarray(turn(p, symmetry)) for p in (degraded, clean))
         return first, second
 
 
@@ -165,26 +73,36 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
     """Return the sources of a run's mixture, by their names in the preset.
 
     Raises:
-        CmudrnError: a folder or dataset is missing or wrong.
+        CmudrnError: a folder, dataset or context branch is missing or wrong.
     """
+    if not config.sources:
+        raise CmudrnError("The preset names no training data: data.sources is empty.")
+    context = open_context(Path(config.context)) if config.context else None
     sources: dict[str, PatchSource] = {}
-    kept: tuple[CleanPictures, PatchWeather] | None = None
+    clean: CleanPictures | None = None
     for name, source in config.sources.items():
         if source.dataset is not None:
-            sources[name] = PairPatches(open_dataset(source.dataset))
+            sources[name] = PairPatches(open_dataset(source.dataset), context)
             continue
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
-        if kept is None:
-            clean = CleanPictures(
-                Path(config.clean),
-                config.reductions,
-                config.patch,
-                sharpen=config.sharpen,
-                grain=config.grain,
-            )
-            kept = clean, PatchWeather(seed)
-        sources[name] = WeatherPatches(*kept, str(source.weather))
-    if not sources:
-        raise CmudrnError("The preset names no training data: data.sources is empty.")
+        clean = clean or CleanPictures(
+            Path(config.clean),
+            config.reductions,
+            config.patch,
+            sharpen=config.sharpen,
+            grain=config.grain,
+        )
+        sources[name] = _lay(clean, str(source.weather), config, context, seed)
     return sources
+
+
+def _lay(
+    clean: CleanPictures, family: str, config: DataConfig, context: Context | None, seed: int
+) -> PatchSource:
+    """Return the source of a weather over clean pictures."""
+    if config.view == "thumbnails":
+        return Thumbnails(Scenes(clean, family, seed))
+    if context is not None:
+        return ScenePatches(Scenes(clean, family, seed), context)
+    return WeatherPatches(clean, PatchWeather(seed), family)

@@ -6,21 +6,24 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from cmudrn import __version__
-from cmudrn.config import Config
+from cmudrn.config import Config, DataConfig
 from cmudrn.errors import CmudrnError
+from cmudrn.nn.averaged import open_context
 from cmudrn.nn.engine import read_averaged
 from cmudrn.train.batches import PatchSource
 from cmudrn.train.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.train.loop import Progress, Run
 from cmudrn.train.processes import join_processes
+from cmudrn.train.scenes import show_thumbnails, show_without_veil
 from cmudrn.train.sources import make_sources
-from cmudrn.train.validation import Validation
+from cmudrn.train.validation import Show, Validation, show_middle
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0
@@ -63,16 +66,31 @@ def start_run(
         run.begin_with(start[1], str(start[2]["training"]["step"]))
     validate = None
     if config.data.validation and processes.first:
-        weather = PatchWeather(SCREENS_SEED + 1)
-        validate = Validation(Path(config.data.validation), FAMILIES, weather)
+        validate = Validation(Path(config.data.validation), FAMILIES, choose_view(config.data))
     run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
     processes.leave()
     return run
 
 
+def choose_view(config: DataConfig) -> Show:
+    """Return what a network is validated on: the same view that it is trained on.
+
+    Raises:
+        CmudrnError: the context branch is missing or wrong.
+    """
+    seed = SCREENS_SEED + 1
+    if config.view == "thumbnails":
+        return show_thumbnails(seed)
+    if config.context is not None:
+        return show_without_veil(open_context(Path(config.context)), seed)
+    return show_middle(PatchWeather(seed))
+
+
 def provenance(config: Config) -> dict[str, Any]:
     """Return what a run folder says about the data, program and machine that made it."""
+    context = config.data.context
     return {
+        **({"context": sha256(Path(context).read_bytes()).hexdigest()} if context else {}),
         "data": fingerprint_data(config.data),
         "code": fingerprint_code(),
         "version": __version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cmudrn.image import Image, read_image
-from cmudrn.train.sources import list_pictures
+from cmudrn.train.pictures import list_pictures
 from cmudrn.weather.patches import PatchWeather
 
 SIZE = 128
@@ -17,46 +18,61 @@ SEED = 1_000_003
 """Another seed than any training patch has; the same for every model, so that runs compare."""
 
 
+Show = Callable[[Image, str, np.random.Generator], tuple[Image, Image]]
+"""(clean picture, weather family, random numbers) -> (what the network sees, what it should be)."""
+
+
 class Validation:
-    """Mean PSNR on the middle of each validation picture, for each weather family.
+    """Mean PSNR on a view of each validation picture, for each weather family.
 
     Args:
         folder: clean pictures.
         families: weather families; "clear" leaves the pictures clean.
-        weather: renders them.
+        show: returns the view, of one size for all pictures.
 
     Raises:
         CmudrnError: the folder has no pictures.
     """
 
-    def __init__(self, folder: Path, families: list[str], weather: PatchWeather) -> None:
-        clean = [_middle(read_image(path)) for path in list_pictures(folder)]
-        self.clean = _batch(clean)
-        self.degraded: dict[str, Tensor] = {}
+    def __init__(self, folder: Path, families: Sequence[str], show: Show) -> None:
+        pictures = [read_image(path) for path in list_pictures(folder)]
+        self.pairs: dict[str, tuple[Tensor, Tensor]] = {}
         for family in families:
-            pictures = clean
-            if family != "clear":
-                pictures = [
-                    weather.degrade(c, np.random.default_rng([SEED, i]), family)
-                    for i, c in enumerate(clean)
-                ]
-            self.degraded[family] = _batch(pictures)
+            shown = [
+                show(picture, family, np.random.default_rng([SEED, i]))
+                for i, picture in enumerate(pictures)
+            ]
+            degraded, clean = (_batch([pair[k] for pair in shown]) for k in (0, 1))
+            self.pairs[family] = degraded, clean
 
     @torch.no_grad()
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """Return {family: mean PSNR in dB of the clipped RGB output, peak 1}."""
         device = next(network.parameters()).device
         scores = {}
-        for family, degraded in self.degraded.items():
+        for family, (degraded, clean) in self.pairs.items():
             fused = torch.cat([network(d.to(device)).fused.cpu() for d in torch.split(degraded, 4)])
-            error = (fused.clamp(0, 1) - self.clean).square().mean((1, 2, 3))
+            error = (fused.clamp(0, 1) - clean).square().mean((1, 2, 3))
             scores[family] = float((-10 * error.clamp_min(1e-10).log10()).mean())
         return scores
 
 
-def _middle(image: Image) -> Image:
-    top, left = ((side - SIZE) // 2 for side in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + SIZE, left : left + SIZE])
+def show_middle(weather: PatchWeather) -> Show:
+    """Return the view of a picture's middle in weather."""
+
+    def show(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
+        clean = np.ascontiguousarray(picture[middle(picture.shape)])
+        if family == "clear":
+            return clean, clean
+        return weather.degrade(clean, rng, family), clean
+
+    return show
+
+
+def middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Return the SIZE x SIZE window in the middle of a picture."""
+    top, left = ((side - SIZE) // 2 for side in shape[:2])
+    return slice(top, top + SIZE), slice(left, left + SIZE)
 
 
 def _batch(images: list[Image]) -> Tensor:

@@ -54,10 +54,7 @@ class NativeEngine:
         model = read_model_file(path)
         if "cmudrn" not in model.metadata:
             raise CannotRunNatively(f"The model {path} is not one of this project.")
-        adjustable = {"stages", "recursions"} <= model.inputs
-        self._info = make_info(
-            model.metadata["cmudrn"], str(path), model.sha256, adjustable=adjustable
-        )
+        self._info = make_info(model)
         weights = native_weights(model, self._info.metadata)
         self._network = self._library.cmudrn_network_new(
             self.isa.encode(),
