@@ -11,28 +11,38 @@ namespace cmudrn {
 constexpr int kChannels = 16;
 constexpr int kTileRows = 2;
 constexpr int kTileColumns = 4;
-constexpr int kFrequencies = 24;  // 4 down x 6 across
-constexpr int kMostTiles = 12;    // in a block of any instruction set
+constexpr int kDown = 4;
+constexpr int kAcross = 6;
+constexpr int kFrequencies = kDown * kAcross;  // frequency = kDown * across + down
+constexpr int kBlockTiles = 12;                // the longest block
 constexpr int kMostBranches = 4;
 
-// A block is a run of horizontally adjacent tiles. Transformed blocks are laid out
-// [frequency][tile][channel], transformed weights [frequency][input channel][output channel];
+// A block is a run of horizontally adjacent tiles. Frequencies are in the order of the tables in
+// network.cpp. Transformed blocks are laid out [across / 2][down][tile][across % 2][channel], sums
+// [across][row][tile][channel], transformed weights [frequency][input channel][output channel];
 // in bfloat16 the weights of two input channels alternate, as the dot product of pairs reads them.
+
+// One convolution of a block: its transformed weights, its bias, and where its sums go.
+struct Product {
+  const void* weights;
+  const float* bias;
+  float* sums;
+};
+
 struct Kernels {
   const char* name;
-  int block_tiles;  // the longest block, so that its sums fill the registers
-
-  bool bf16;              // blocks and weights are bfloat16, sums are not
+  bool bf16;  // blocks and weights are bfloat16, sums are not
 
   // Input rows -> transformed block. rows[i] points at the first tile's first pixel.
   void (*transform)(const float* const rows[4], int tiles, int channels, void* block);
 
-  // For every frequency and tile: products = block x weights.
-  void (*multiply)(const void* block, const void* weights, int tiles, int inputs, int outputs,
-                   float* products);
+  // Transformed block x weights -> sums, already turned back from frequencies to rows downwards;
+  // `count` convolutions that read the same block.
+  void (*multiply)(const void* block, const Product* products, int count, int tiles, int inputs,
+                   int outputs);
 
-  // Products -> two output rows: bias, then ReLU if rectify, then + residual rows if not null.
-  void (*finish)(const float* products, int tiles, int outputs, const float* bias, bool rectify,
+  // Sums -> two output rows: ReLU if rectify, then + residual rows if not null.
+  void (*finish)(const float* sums, int tiles, int outputs, bool rectify,
                  const float* const residual[2], float* const out[2]);
 
   // maps[i] <- sum over j of matrix[i][j][channel] * maps[j], for i < kept; in place.

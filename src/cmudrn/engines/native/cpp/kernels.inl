@@ -1,54 +1,72 @@
 // The body of every kernels_*.cpp. The including file sets CMUDRN_LANES (floats in a vector) and
-// CMUDRN_TILES (tiles in a block) and switches the compiler to its instruction set.
+// CMUDRN_TILES (four times as many sums fit the registers, beside some weights) and switches the
+// compiler to its instruction set.
 
 typedef float Vec __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
 
 constexpr int kLanes = CMUDRN_LANES;
-
-#if defined(CMUDRN_BF16)
-typedef std::uint16_t Stored;  // what transformed blocks and weights are kept in
-#else
-typedef float Stored;
-#endif
+constexpr int kTiles = CMUDRN_TILES;
+constexpr int kEverywhere = 2;  // the frequency across whose product is in every output of a tile
 
 inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
 
 inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
 
+// What transformed blocks and weights are kept in, and the three things that are done with it:
+// storing two vectors side by side; one tile's next inputs, spread to every lane; weights x inputs.
 #if defined(CMUDRN_BF16)
-typedef std::int32_t Pairs __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
+typedef std::uint16_t Stored;
+typedef std::int32_t Weights __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
+
+inline Weights spread(const Stored* pair) {
+  std::int32_t bits;
+  __builtin_memcpy(&bits, pair, sizeof bits);
+  return Weights{} + bits;
+}
 
 #if defined(CMUDRN_ANY_CPU)  // the same in plain vectors; for tests
-inline void store(Stored* to, Vec value) {
-  const auto bits = reinterpret_cast<const std::uint32_t*>(&value);
-  for (int lane = 0; lane < kLanes; ++lane)
-    to[lane] = static_cast<Stored>((bits[lane] + 0x7fff + ((bits[lane] >> 16) & 1)) >> 16);
+inline void store_two(Stored* to, Vec first, Vec second) {
+  for (const Vec& value : {first, second}) {
+    const auto bits = reinterpret_cast<const std::uint32_t*>(&value);
+    for (int lane = 0; lane < kLanes; ++lane)
+      *to++ = static_cast<Stored>((bits[lane] + 0x7fff + ((bits[lane] >> 16) & 1)) >> 16);
+  }
 }
 
-inline Vec dot_pairs(Vec sum, Pairs weights, Pairs values) {
-  const Pairs high = {-65536, -65536, -65536, -65536, -65536, -65536, -65536, -65536,
-                      -65536, -65536, -65536, -65536, -65536, -65536, -65536, -65536};
-  const auto float_of = [](Pairs bits) { return reinterpret_cast<Vec>(bits); };
-  sum += float_of(weights & high) * float_of(values & high);
-  const auto low = [](Pairs bits) {
-    for (int lane = 0; lane < kLanes; ++lane)
-      bits[lane] = static_cast<std::int32_t>(static_cast<std::uint32_t>(bits[lane]) << 16);
-    return bits;
+inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) {
+  const auto half = [](Weights pairs, int shift) {
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const auto bits = static_cast<std::uint32_t>(pairs[lane]);
+      pairs[lane] = static_cast<std::int32_t>(bits >> shift << 16);
+    }
+    return reinterpret_cast<Vec>(pairs);
   };
-  return sum + float_of(low(weights)) * float_of(low(values));
+  return sum + half(weights, 16) * half(inputs, 16) + half(weights, 0) * half(inputs, 0);
 }
 #else
-inline void store(Stored* to, Vec value) {
-  _mm256_store_si256(reinterpret_cast<__m256i*>(to),
-                     reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(value))));
+inline void store_two(Stored* to, Vec first, Vec second) {
+  _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(
+                             reinterpret_cast<__m512>(second), reinterpret_cast<__m512>(first))));
 }
 
-inline Vec dot_pairs(Vec sum, Pairs weights, Pairs values) {
+inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) {
   return reinterpret_cast<Vec>(_mm512_dpbf16_ps(reinterpret_cast<__m512>(sum),
                                                 reinterpret_cast<__m512bh>(weights),
-                                                reinterpret_cast<__m512bh>(values)));
+                                                reinterpret_cast<__m512bh>(inputs)));
 }
 #endif
+#else
+typedef float Stored;
+typedef Vec Weights;
+
+inline Weights spread(const Stored* input) { return *input - Weights{}; }
+
+inline void store_two(Stored* to, Vec first, Vec second) {
+  store(to, first);
+  store(to + kChannels, second);
+}
+
+inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) { return sum + weights * inputs; }
 #endif
 
 inline Vec rectified(Vec value) {
@@ -56,118 +74,149 @@ inline Vec rectified(Vec value) {
   return value > zero ? value : zero;
 }
 
-// One of the four combinations of input rows that F(2,3) needs, for a column of a tile.
-template <int Down>
-inline Vec down(const float* const rows[4], long at) {
-  if constexpr (Down == 0) return load(rows[0] + at) - load(rows[2] + at);
-  if constexpr (Down == 1) return load(rows[1] + at) + load(rows[2] + at);
-  if constexpr (Down == 2) return load(rows[2] + at) - load(rows[1] + at);
-  if constexpr (Down == 3) return load(rows[1] + at) - load(rows[3] + at);
-}
-
-template <int Down>
-inline void transform_across(const float* const rows[4], long at, Stored* to, long step) {
-  Vec d[6];
-#pragma GCC unroll 6
-  for (int column = 0; column < 6; ++column) d[column] = down<Down>(rows, at + (column - 1) * kChannels);
+// Six columns -> six frequencies across; `step` is from one pair of frequencies to the next.
+inline void transform_across(const Vec d[6], Stored* to, long step) {
   const Vec even = d[4] - 4.f * d[2], odd = d[3] - 4.f * d[1];
-  const Vec even2 = d[4] - d[2], odd2 = 2.f * (d[3] - d[1]);
-  store(to, 4.f * d[0] + (d[4] - 5.f * d[2]));
-  store(to + step, even + odd);
-  store(to + 2 * step, even - odd);
-  store(to + 3 * step, even2 + odd2);
-  store(to + 4 * step, even2 - odd2);
-  store(to + 5 * step, 4.f * d[1] + (d[5] - 5.f * d[3]));
+  const Vec even2 = d[4] - d[2], odd2 = d[3] - d[1];
+  store_two(to, 4.f * (d[0] - d[2]) + even2, (d[5] - d[3]) - 4.f * odd2);
+  store_two(to + step, even + odd, even - odd);
+  store_two(to + 2 * step, even2 + 2.f * odd2, even2 - 2.f * odd2);
 }
 
 void transform(const float* const rows[4], int tiles, int channels, void* block) {
-  const long step = static_cast<long>(tiles) * kChannels;
+  const long step = 2L * tiles * kChannels;
   for (int tile = 0; tile < tiles; ++tile) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       const long at = static_cast<long>(tile) * kTileColumns * kChannels + channel;
-      Stored* to = static_cast<Stored*>(block) + static_cast<long>(tile) * kChannels + channel;
-      transform_across<0>(rows, at, to, step);
-      transform_across<1>(rows, at, to + 6 * step, step);
-      transform_across<2>(rows, at, to + 12 * step, step);
-      transform_across<3>(rows, at, to + 18 * step, step);
+      Vec d[kDown][6];
+#pragma GCC unroll 6
+      for (int column = 0; column < 6; ++column) {
+        const long from = at + (column - 1) * kChannels;
+        const Vec row1 = load(rows[1] + from), row2 = load(rows[2] + from);
+        d[0][column] = row1 + row2;
+        d[1][column] = row2 - row1;
+        d[2][column] = load(rows[0] + from) - row2;
+        d[3][column] = load(rows[3] + from) - row1;
+      }
+      Stored* to = static_cast<Stored*>(block) + 2L * tile * kChannels + channel;
+#pragma GCC unroll 4
+      for (int down = 0; down < kDown; ++down)
+        transform_across(d[down], to + down * step, kDown * step);
     }
   }
 }
 
-#if defined(CMUDRN_BF16)
-// The heart: a sum for each tile stays in its register over all pairs of input channels.
+// Some output channels of a convolution: as many as a vector holds.
+struct Column {
+  const Stored* weights;
+  const float* bias;
+  float* sums;
+};
+
+// Adds weights x inputs to the sums of two frequencies. The heart: all sums stay in registers, and
+// there are enough of them that no multiply-add waits for the one before it.
 template <int Tiles, int Vectors>
-void multiply_block(const Stored* block, const Stored* weights, int inputs, float* products) {
-  static_assert(Vectors == 1, "a vector holds all channels");
-  const int pairs = (inputs + 1) / 2;
-  for (int frequency = 0; frequency < kFrequencies; ++frequency) {
-    Vec sums[Tiles] = {};
-    for (int pair = 0; pair < pairs; ++pair) {
-      const Pairs weight = *reinterpret_cast<const Pairs*>(weights + 2 * pair * kChannels);
-#pragma GCC unroll 16
+inline void add_products(Vec (&sums)[2][Tiles][Vectors], const Stored* block, long step,
+                         const Column* columns, long weight, int inputs) {
+  constexpr int together = sizeof(float) / sizeof(Stored);  // bfloat16 numbers go in pairs
+  for (int input = 0; input < inputs; input += together) {
+#pragma GCC unroll 2
+    for (int f = 0; f < 2; ++f) {
+      const Stored* from = block + f * step + input;
+      const long at = weight + (f * kChannels + input) * kChannels;
+      Weights weights[Vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v)
+        weights[v] = *reinterpret_cast<const Weights*>(columns[v].weights + at);
+#pragma GCC unroll 12
       for (int tile = 0; tile < Tiles; ++tile) {
-        std::int32_t value;
-        __builtin_memcpy(&value, block + tile * kChannels + 2 * pair, sizeof value);
-        sums[tile] = dot_pairs(sums[tile], weight, Pairs{} + value);
+        const Weights value = spread(from + 2 * tile * kChannels);
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v)
+          sums[f][tile][v] = multiply_add(sums[f][tile][v], weights[v], value);
       }
     }
-#pragma GCC unroll 16
-    for (int tile = 0; tile < Tiles; ++tile) store(products + tile * kChannels, sums[tile]);
-    block += Tiles * kChannels;
-    products += Tiles * kChannels;
-    weights += kChannels * kChannels;
   }
 }
-#else
-// The heart: Tiles x Vectors sums stay in registers over all input channels.
+
+// Some tiles of a block, beginning at `block` and at offset `to` of the sums; the block has
+// `tiles` tiles. F(2,3) makes two rows of four products: m0 + m1 + m2 and m0 - m1 + m3. The last
+// two products are added to sums that already are those rows.
 template <int Tiles, int Vectors>
-void multiply_block(const Stored* block, const Stored* weights, int inputs, float* products) {
-  for (int frequency = 0; frequency < kFrequencies; ++frequency) {
-    Vec sums[Tiles][Vectors] = {};
-    for (int input = 0; input < inputs; ++input) {
-      Vec weight[Vectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) weight[v] = load(weights + input * kChannels + v * kLanes);
-#pragma GCC unroll 16
-      for (int tile = 0; tile < Tiles; ++tile) {
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) sums[tile][v] += weight[v] * block[tile * kChannels + input];
-      }
-    }
-#pragma GCC unroll 16
+void multiply_tiles(const Stored* block, const Column* columns, int tiles, int inputs, long to) {
+  const long row = static_cast<long>(tiles) * kChannels, step = 2 * row;
+  constexpr long frequency = kChannels * kChannels;
+  for (int across = 0; across < kAcross; ++across) {
+    Vec sums[2][Tiles][Vectors] = {};
+    if (across == kEverywhere)
+#pragma GCC unroll 12
+      for (int tile = 0; tile < Tiles; ++tile)
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) sums[0][tile][v] = load(columns[v].bias);
+    const Stored* from = block + across / 2 * kDown * step + across % 2 * kChannels;
+    const long weight = across * kDown * frequency;
+    add_products(sums, from, step, columns, weight, inputs);
+#pragma GCC unroll 12
     for (int tile = 0; tile < Tiles; ++tile) {
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) store(products + tile * kChannels + v * kLanes, sums[tile][v]);
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec m0 = sums[0][tile][v], m1 = sums[1][tile][v];
+        sums[0][tile][v] = m0 + m1;
+        sums[1][tile][v] = m0 - m1;
+      }
     }
-    block += Tiles * kChannels;
-    products += Tiles * kChannels;
-    weights += kChannels * kChannels;
+    add_products(sums, from + 2 * step, step, columns, weight + 2 * frequency, inputs);
+#pragma GCC unroll 12
+    for (int tile = 0; tile < Tiles; ++tile) {
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) {
+        float* sum = columns[v].sums + to + 2 * across * row + tile * kChannels;
+        store(sum, sums[0][tile][v]);
+        store(sum + row, sums[1][tile][v]);
+      }
+    }
   }
 }
-#endif
 
-using Multiply = void (*)(const Stored*, const Stored*, int, float*);
+using MultiplyTiles = void (*)(const Stored*, const Column*, int, int, long);
 
-template <int Vectors, int... Tiles>
-constexpr Multiply pick(int tiles, std::integer_sequence<int, Tiles...>) {
-  constexpr Multiply table[] = {multiply_block<Tiles + 1, Vectors>...};
-  return table[tiles - 1];
+// Runs through a block in groups of at most as many tiles as the registers hold.
+template <int Vectors, int... Less>
+void multiply_columns(const Stored* block, const Column* columns, int tiles, int inputs,
+                      std::integer_sequence<int, Less...>) {
+  constexpr MultiplyTiles table[] = {multiply_tiles<Less + 1, Vectors>...};
+  constexpr int most = sizeof...(Less);
+  for (int tile = 0; tile < tiles; tile += most) {
+    const MultiplyTiles chosen = table[(tiles - tile < most ? tiles - tile : most) - 1];
+    chosen(block + 2 * tile * kChannels, columns, tiles, inputs, tile * kChannels);
+  }
 }
 
-void multiply(const void* block, const void* weights, int tiles, int inputs, int outputs,
-              float* products) {
-  constexpr int whole = kChannels / kLanes, half = (whole + 1) / 2;
-  constexpr auto every = std::make_integer_sequence<int, CMUDRN_TILES>{};
-  const bool narrow = outputs <= half * kLanes;
-  const Multiply chosen = narrow ? pick<half>(tiles, every) : pick<whole>(tiles, every);
-  chosen(static_cast<const Stored*>(block), static_cast<const Stored*>(weights), inputs, products);
+void multiply(const void* block, const Product* products, int count, int tiles, int inputs,
+              int outputs) {
+  Column columns[kMostBranches * kChannels / kLanes];
+  int left = 0;
+  for (int i = 0; i < count; ++i)
+    for (int output = 0; output < outputs; output += kLanes)
+      columns[left++] = {static_cast<const Stored*>(products[i].weights) + output,
+                         products[i].bias + output, products[i].sums + output};
+  const Column* column = columns;
+  const Stored* from = static_cast<const Stored*>(block);
+  for (; left >= 2; left -= 2, column += 2)
+    multiply_columns<2>(from, column, tiles, inputs, std::make_integer_sequence<int, kTiles>{});
+  if (left == 1)
+    multiply_columns<1>(from, column, tiles, inputs,
+                        std::make_integer_sequence<int, 2 * kTiles>{});
 }
 
-// Six sums across -> the four outputs of one row of a tile.
-inline void finish_row(const Vec s[6], Vec bias, bool rectify, const float* residual, float* out) {
-  const Vec add1 = s[1] + s[2], sub1 = s[1] - s[2], add2 = s[3] + s[4], sub2 = s[3] - s[4];
-  Vec y[4] = {bias + s[0] + add1 + add2, bias + sub1 + 2.f * sub2, bias + add1 + 4.f * add2,
-              bias + s[5] + sub1 + 8.f * sub2};
+// Six sums across -> the four outputs of one row of a tile; `step` is from one sum to the next.
+inline void finish_row(const float* sums, long step, bool rectify, const float* residual,
+                       float* out) {
+  const Vec s2 = load(sums + 2 * step), s3 = load(sums + 3 * step);
+  const Vec s4 = load(sums + 4 * step), s5 = load(sums + 5 * step);
+  const Vec add1 = s2 + s3, sub1 = s2 - s3, add2 = s4 + s5, sub2 = s4 - s5;
+  Vec y[4] = {load(sums) + add1 + add2, sub1 + 2.f * sub2, add1 + 4.f * add2,
+              load(sums + step) + sub1 + 8.f * sub2};
 #pragma GCC unroll 4
   for (int column = 0; column < 4; ++column) {
     if (rectify) y[column] = rectified(y[column]);
@@ -176,25 +225,27 @@ inline void finish_row(const Vec s[6], Vec bias, bool rectify, const float* resi
   }
 }
 
-void finish(const float* products, int tiles, int outputs, const float* bias, bool rectify,
-            const float* const residual[2], float* const out[2]) {
-  const long step = static_cast<long>(tiles) * kChannels;
+template <bool Rectify, bool Residual>
+void finish_block(const float* sums, int tiles, int outputs, const float* const residual[2],
+                  float* const out[2]) {
+  const long row = static_cast<long>(tiles) * kChannels;
   for (int tile = 0; tile < tiles; ++tile) {
     for (int channel = 0; channel < outputs; channel += kLanes) {
-      const float* m = products + static_cast<long>(tile) * kChannels + channel;
-      Vec top[6], bottom[6];
-#pragma GCC unroll 6
-      for (int across = 0; across < 6; ++across, m += step) {
-        const Vec m1 = load(m + 6 * step), m2 = load(m + 12 * step);
-        top[across] = load(m) + m1 + m2;
-        bottom[across] = m1 - m2 - load(m + 18 * step);
-      }
-      const long at = static_cast<long>(tile) * kTileColumns * kChannels + channel;
-      const Vec b = load(bias + channel);
-      finish_row(top, b, rectify, residual ? residual[0] + at : nullptr, out[0] + at);
-      finish_row(bottom, b, rectify, residual ? residual[1] + at : nullptr, out[1] + at);
+      const long from = static_cast<long>(tile) * kChannels + channel;
+      const long to = static_cast<long>(tile) * kTileColumns * kChannels + channel;
+      for (int i = 0; i < kTileRows; ++i)
+        finish_row(sums + i * row + from, 2 * row, Rectify, Residual ? residual[i] + to : nullptr,
+                   out[i] + to);
     }
   }
+}
+
+void finish(const float* sums, int tiles, int outputs, bool rectify,
+            const float* const residual[2], float* const out[2]) {
+  if (rectify && residual) return finish_block<true, true>(sums, tiles, outputs, residual, out);
+  if (rectify) return finish_block<true, false>(sums, tiles, outputs, residual, out);
+  if (residual) return finish_block<false, true>(sums, tiles, outputs, residual, out);
+  return finish_block<false, false>(sums, tiles, outputs, residual, out);
 }
 
 void stitch(float* const* maps, int count, int kept, const float* matrix, int pixels) {
@@ -216,16 +267,12 @@ void stitch(float* const* maps, int count, int kept, const float* matrix, int pi
 double peak(long rounds) {
   constexpr int chains = 12;
   Vec sums[chains] = {};
-  const Vec one = Vec{} + 1.f;
+  auto one = reinterpret_cast<Weights>(Vec{} + 1.f);
+  asm volatile("" : CMUDRN_IN_REGISTER(one));  // hides the value from the optimiser
   for (long round = 0; round < rounds; ++round) {
 #pragma GCC unroll 12
     for (int chain = 0; chain < chains; ++chain) {
-#if defined(CMUDRN_BF16)
-      sums[chain] = dot_pairs(sums[chain], reinterpret_cast<Pairs>(one), reinterpret_cast<Pairs>(one));
-#else
-      sums[chain] = sums[chain] * one + one;
-#endif
-      // Hides the value from the optimiser, and keeps it in its register.
+      sums[chain] = multiply_add(sums[chain], one, one);
       asm volatile("" : CMUDRN_IN_REGISTER(sums[chain]));
     }
   }

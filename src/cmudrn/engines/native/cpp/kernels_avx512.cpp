@@ -5,7 +5,7 @@
 #include "kernels.h"
 
 #define CMUDRN_LANES 16
-#define CMUDRN_TILES 12
+#define CMUDRN_TILES 6
 #define CMUDRN_IN_REGISTER "+v"
 
 // CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
@@ -24,7 +24,7 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kAvx512 = {"avx512", CMUDRN_TILES, false, transform, multiply, finish, stitch, peak};
+const Kernels kAvx512 = {"avx512", false, transform, multiply, finish, stitch, peak};
 
 }  // namespace cmudrn
 

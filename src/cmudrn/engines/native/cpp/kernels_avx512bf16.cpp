@@ -12,7 +12,7 @@
 
 #define CMUDRN_BF16
 #define CMUDRN_LANES 16
-#define CMUDRN_TILES 12
+#define CMUDRN_TILES 6
 #define CMUDRN_IN_REGISTER "+v"
 
 // CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
@@ -31,7 +31,7 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kAvx512Bf16 = {"avx512bf16", CMUDRN_TILES, true, transform, multiply, finish, stitch, peak};
+const Kernels kAvx512Bf16 = {"avx512bf16", true, transform, multiply, finish, stitch, peak};
 
 }  // namespace cmudrn
 

@@ -7,19 +7,21 @@
 namespace cmudrn {
 namespace {
 
-// Filter transforms of F(2,3) and F(4,3), with the sign conventions of transform() and finish().
-constexpr double kDown[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
-constexpr double kAcross[6][3] = {{1. / 4, 0, 0},
-                                  {-1. / 6, -1. / 6, -1. / 6},
-                                  {-1. / 6, 1. / 6, -1. / 6},
-                                  {1. / 24, 1. / 12, 1. / 6},
-                                  {1. / 24, -1. / 12, 1. / 6},
-                                  {0, 0, 1}};
+// Filter transforms of F(2,3) and F(4,3), in the order and with the signs of transform(),
+// multiply() and finish().
+constexpr double kDownFilter[kDown][3] = {{.5, .5, .5}, {.5, -.5, .5}, {1, 0, 0}, {0, 0, 1}};
+constexpr double kAcrossFilter[kAcross][3] = {{1. / 4, 0, 0},
+                                              {0, 0, 1},
+                                              {-1. / 6, -1. / 6, -1. / 6},
+                                              {-1. / 6, 1. / 6, -1. / 6},
+                                              {1. / 24, 1. / 12, 1. / 6},
+                                              {1. / 24, -1. / 12, 1. / 6}};
 
 double frequency_weight(const float taps[9], int down, int across) {
   double sum = 0;
   for (int y = 0; y < 3; ++y)
-    for (int x = 0; x < 3; ++x) sum += kDown[down][y] * kAcross[across][x] * taps[3 * y + x];
+    for (int x = 0; x < 3; ++x)
+      sum += kDownFilter[down][y] * kAcrossFilter[across][x] * taps[3 * y + x];
   return sum;
 }
 
@@ -34,7 +36,7 @@ void place(Convolution& to, const float* weights, const float* bias, int inputs,
       const float* taps = weights + 9 * (out * inputs + in);
       for (int f = 0; f < kFrequencies; ++f)
         to.weights[(f * kChannels + in) * kChannels + first_output + out] =
-            static_cast<float>(frequency_weight(taps, f / 6, f % 6));
+            static_cast<float>(frequency_weight(taps, f % kDown, f / kDown));
     }
   }
 }

@@ -150,7 +150,7 @@ void Strip::run(int layer, int pair) const {
   const int margin = pipeline_->depth() - 1 - layer;  // columns that later layers still need
   const int first = floor_to_tile(std::max(0, begin_ - margin)) / kTileColumns;
   const int last = ceil_to_tile(std::min(width_, end_ + margin)) / kTileColumns;
-  const int blocks = (last - first + kernels_->block_tiles - 1) / kernels_->block_tiles;
+  const int blocks = (last - first + kBlockTiles - 1) / kBlockTiles;
   for (int block = 0, tile = first; block < blocks; ++block) {
     const int tiles = (last - tile + blocks - block - 1) / (blocks - block);
     run_block(chosen, pair, tile, tiles);
@@ -160,40 +160,54 @@ void Strip::run(int layer, int pair) const {
 }
 
 void Strip::run_block(const Layer& layer, int pair, int first_tile, int tiles) const {
-  alignas(64) float block[kFrequencies * kMostTiles * kChannels];
-  alignas(64) float products[kFrequencies * kMostTiles * kChannels];
+  alignas(64) float block[kFrequencies * kBlockTiles * kChannels];
+  alignas(64) float sums[kMostBranches][kTileRows * kAcross * kBlockTiles * kChannels];
   const int row = kTileRows * pair, column = kTileColumns * first_tile;
-  float* outputs[kTileRows][kMostBranches];
-  int transformed = -1, count = 0;
-  for (const Lane& lane : layer.lanes) {
-    const Convolution& convolution = *lane.convolution;
-    if (lane.input != transformed) {
-      const float* rows[4];
-      for (int i = 0; i < 4; ++i) {
-        const int from = row - 1 + i;
-        rows[i] = from < 0 || from >= height_
-                      ? memory_.data() + (column - left_ + kGuard) * kChannels
-                      : at(lane.input, from, column);
-      }
-      kernels_->transform(rows, tiles, convolution.inputs, block);
-      transformed = lane.input;
+  const std::vector<Lane>& lanes = layer.lanes;
+  for (size_t first = 0, end; first < lanes.size(); first = end) {
+    const Convolution& convolution = *lanes[first].convolution;
+    const float* rows[4];
+    for (int i = 0; i < 4; ++i) {
+      const int from = row - 1 + i;
+      rows[i] = from < 0 || from >= height_
+                    ? memory_.data() + (column - left_ + kGuard) * kChannels
+                    : at(lanes[first].input, from, column);
     }
-    const void* weights = convolution.weights;
-    if (kernels_->bf16) weights = convolution.bf16;
-    kernels_->multiply(block, weights, tiles, convolution.inputs, convolution.outputs, products);
-    float* const out[2] = {at(lane.output, row, column), at(lane.output, row + 1, column)};
-    const bool adds = lane.residual >= 0;
-    const float* const residual[2] = {adds ? at(lane.residual, row, column) : nullptr,
-                                      adds ? at(lane.residual, row + 1, column) : nullptr};
-    kernels_->finish(products, tiles, convolution.outputs, convolution.bias, layer.rectify,
-                     adds ? residual : nullptr, out);
-    for (int i = 0; i < kTileRows; ++i) outputs[i][count] = out[i];
-    ++count;
+    kernels_->transform(rows, tiles, convolution.inputs, block);
+    Product products[kMostBranches];  // of the lanes that read this block
+    for (end = first; end < lanes.size() && lanes[end].input == lanes[first].input; ++end) {
+      const Convolution& each = *lanes[end].convolution;
+      const void* weights = each.weights;
+      if (kernels_->bf16) weights = each.bf16;
+      products[end - first] = {weights, each.bias, sums[end]};
+    }
+    kernels_->multiply(block, products, static_cast<int>(end - first), tiles, convolution.inputs,
+                       convolution.outputs);
+    for (size_t i = first; i < end; ++i) finish(layer, lanes[i], row, column, tiles, sums[i]);
   }
-  if (!layer.stitch) return;
-  const int kept = layer.stitch->merges ? 1 : count;
-  for (int i = 0; i < kTileRows; ++i)
-    kernels_->stitch(outputs[i], count, kept, layer.stitch->matrix, tiles * kTileColumns);
+  if (layer.stitch) stitch(layer, row, column, tiles);
+}
+
+void Strip::finish(const Layer& layer, const Lane& lane, int row, int column, int tiles,
+                   const float* sums) const {
+  float* const out[2] = {at(lane.output, row, column), at(lane.output, row + 1, column)};
+  const int outputs = lane.convolution->outputs;
+  if (lane.residual < 0)
+    return kernels_->finish(sums, tiles, outputs, layer.rectify, nullptr, out);
+  const float* const residual[2] = {at(lane.residual, row, column),
+                                    at(lane.residual, row + 1, column)};
+  kernels_->finish(sums, tiles, outputs, layer.rectify, residual, out);
+}
+
+void Strip::stitch(const Layer& layer, int row, int column, int tiles) const {
+  const int count = static_cast<int>(layer.lanes.size());
+  for (int i = 0; i < kTileRows; ++i) {
+    float* maps[kMostBranches];
+    for (int lane = 0; lane < count; ++lane)
+      maps[lane] = at(layer.lanes[static_cast<size_t>(lane)].output, row + i, column);
+    kernels_->stitch(maps, count, layer.stitch->merges ? 1 : count, layer.stitch->matrix,
+                     tiles * kTileColumns);
+  }
 }
 
 // The last tile may reach beyond the picture, where the next layer must find zeros.

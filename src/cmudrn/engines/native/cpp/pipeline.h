@@ -98,6 +98,9 @@ class Strip {
 
   void run(int layer, int pair) const;
   void run_block(const Layer& layer, int pair, int first_tile, int tiles) const;
+  void finish(const Layer& layer, const Lane& lane, int row, int column, int tiles,
+              const float* sums) const;
+  void stitch(const Layer& layer, int row, int column, int tiles) const;
   void clear_beyond_edge(const Layer& layer, int pair, int end_tile) const;
 
   const Kernels* kernels_;
