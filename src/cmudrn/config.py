@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cmudrn.errors import CmudrnError
 
@@ -131,7 +131,8 @@ class SourceConfig(Table):
 
     Attributes:
         weather: name of a weather family laid over clean patches; "clear" leaves them clean.
-        dataset: specification of a dataset of pairs, e.g. "csd:PATH@train".
+        dataset: specification of a dataset of pairs, e.g. "csd:PATH@train"; "" is none, as for
+            weather, so that a setting can put the one in the other's place.
         task: branch that these pictures supervise; "all" supervises every branch.
         weight: relative share of the patches.
     """
@@ -140,6 +141,11 @@ class SourceConfig(Table):
     dataset: str | None = None
     task: str
     weight: float = Field(gt=0)
+
+    @field_validator("weather", "dataset")
+    @classmethod
+    def _empty_is_none(cls, value: str | None) -> str | None:
+        return value or None
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceConfig:
@@ -195,6 +201,13 @@ class ElasticConfig(Table):
     stages: tuple[int, int] | None = None
     recursions: tuple[int, int] | None = None
     full: float = Field(default=0.0, ge=0, le=1)
+
+    @field_validator("stages", "recursions")
+    @classmethod
+    def _from_one_up(cls, span: tuple[int, int] | None) -> tuple[int, int] | None:
+        if span is not None and not 1 <= span[0] <= span[1]:
+            raise ValueError("give the smallest, at least 1, and then the largest")
+        return span
 
 
 class TrainingConfig(Table):

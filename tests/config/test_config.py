@@ -45,6 +45,8 @@ def test_a_preset_file_extends_another(tmp_path) -> None:
         (["network.stages=0"], "network.stages"),
         (["network.kind=drm"], "network.kind"),
         (["stages"], "KEY=VALUE"),
+        (["training.elastic.stages=[3, 1]"], "training.elastic.stages"),
+        (["training.elastic.recursions=[0, 1]"], "the smallest, at least 1"),
         (["data.sources.rain.dataset='csd:x'"], "exactly one"),
     ],
 )
@@ -52,6 +54,12 @@ def test_a_wrong_setting_is_one_clear_sentence(settings: list[str], sentence: st
     with pytest.raises(CmudrnError, match=sentence) as caught:
         load_config("cmudrn", settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_puts_a_dataset_in_the_place_of_a_weather() -> None:
+    settings = ["data.sources.snow.weather=", "data.sources.snow.dataset=csd:CSD@train"]
+    source = load_config("cmudrn-paper", settings).data.sources["snow"]
+    assert source.weather is None and source.dataset == "csd:CSD@train"
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:

@@ -75,6 +75,8 @@ def test_differences_are_to_the_first_model_and_leave_the_input_out() -> None:
     rows = differences([*scores("input", [1, 2]), *scores("a", [10, 20]), *scores("b", [11, 21])])
     assert len(rows) == 2
     assert rows[1][:4] == ["set_1", "2", "b - a", "+1.00 (+1.00 to +1.00)"]
+    plain = differences([*scores("a", [10]), *scores("b", [9])], False, ["psnr_y"])
+    assert plain[1] == ["set_1", "1", "b - a", "-1.00"]
 
 
 def test_csv_comes_back_as_it_was() -> None:

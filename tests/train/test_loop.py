@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from cmudrn.config import Config, make_config, merge
 from cmudrn.errors import CmudrnError
@@ -149,7 +150,11 @@ def test_a_folder_of_another_configuration_is_refused(tmp_path: Path) -> None:
 def test_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path: Path) -> None:
     with pytest.raises(CmudrnError, match="not a number"):
         make_run(tmp_path, config(), Poisoned).train()
-    assert len(list(tmp_path.glob("not-a-number-0-*.safetensors"))) == 1
+    (path,) = tmp_path.glob("not-a-number-0-*.safetensors")
+    with safe_open(path, "pt") as kept:
+        assert kept.get_tensor("degraded").isnan().all()
+        assert kept.get_tensor("clean").shape == (4, 3, 16, 16)
+        assert set(kept.metadata()) == {"stages", "recursions"}
 
 
 def test_a_checkpoint_says_all_about_itself(tmp_path: Path) -> None:
@@ -189,6 +194,11 @@ def test_the_same_step_gives_the_same_batch_anywhere() -> None:
     joined = torch.stack([half.clean for half in halves], 1).flatten(0, 1)
     assert torch.equal(joined, first.clean)
     assert torch.equal(halves[0].whole, first.belongs)
+
+
+def test_a_batch_that_is_too_small_for_its_processes_is_refused() -> None:
+    with pytest.raises(CmudrnError, match="A batch of 4 cannot be shared by 5 processes"):
+        StepBatches(config(), {}, 0, 5)
 
 
 def test_alternate_passes_hold_one_task_each() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,20 @@ import pytest
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
+import cmudrn
 from cmudrn.cli import app
 from cmudrn.config import load_config
 from cmudrn.errors import CmudrnError
-from cmudrn.train.fingerprints import fingerprint_code, fingerprint_data
-from cmudrn.train.study import STUDIES, list_trials, read_cells, read_study
-from cmudrn.train.study_table import insert
+from cmudrn.train.checkpoint import load_checkpoint, save_checkpoint
+from cmudrn.train.fingerprints import (
+    SCORING,
+    TRAINING,
+    _reached,
+    fingerprint_code,
+    fingerprint_data,
+)
+from cmudrn.train.study import STUDIES, expected, list_trials, read_cells, read_study
+from cmudrn.train.study_table import insert, make_table
 
 ROWS = """
 title = "Tiny"
@@ -139,6 +148,91 @@ def test_scores_are_stale_when_configuration_or_test_pictures_change(
 
     fingerprints._fingerprint_data.cache_clear()
     assert "older than its data" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_what_only_the_scores_depend_on_leaves_the_run_where_it_is(
+    study: Path, folder: Path
+) -> None:
+    run(study, folder, "--row", "cmudrn")
+    trained = scores(study, "cmudrn").with_name("last.safetensors")
+    before = trained.stat().st_mtime_ns
+    study.write_text(study.read_text().replace("pictures = 1", "pictures = 2"))
+    assert "older than its test" in run(study, folder, "--table-only", "--row", "cmudrn")
+    output = run(study, folder, "--again", "--row", "cmudrn")
+    assert "1 of 1 runs to do" in output and "older" not in output
+    assert trained.stat().st_mtime_ns == before
+    assert {c["pictures"] for c in json.loads(scores(study, "cmudrn").read_text())["cells"]} == {2}
+
+
+def test_a_study_is_scored_on_pairs_that_somebody_else_made(study: Path, folder: Path) -> None:
+    rng = np.random.default_rng(3)
+    for side in ("input", "target"):
+        (study.parent / "pairs" / side).mkdir(parents=True)
+        for n in (1, 2, 3):
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            Pillow.fromarray(picture).save(study.parent / "pairs" / side / f"{n}.png")
+    test = f"--test=theirs=folder:{study.parent}/pairs"
+    output = run(study, folder, "--row", "cmudrn", test)
+    assert "theirs PSNR dB" in output and "all pictures of pairs" in output
+    cells = json.loads(scores(study, "cmudrn").read_text())["cells"]
+    assert {(cell["weather"], cell["pictures"]) for cell in cells} == {("theirs", 3)}
+    assert "older than its test" in run(study, folder, "--row", "cmudrn", "--table-only")
+    with pytest.raises(CmudrnError, match="NAME=KIND:PATH"):
+        run(study, folder, "--test", "theirs")
+
+
+def test_an_unfinished_run_of_other_code_does_not_go_on(study: Path, folder: Path) -> None:
+    run(study, folder, "--row", "cmudrn")
+    scores(study, "cmudrn").unlink()
+    path = scores(study, "cmudrn").with_name("last.safetensors")
+    checkpoint = load_checkpoint(path)
+    save_checkpoint(replace(checkpoint, record={**checkpoint.record, "code": "other"}), path)
+    output = run(study, folder, "--row", "cmudrn")
+    assert "older than its code" in output and "1 of 1 runs are stale" in output
+    assert not scores(study, "cmudrn").exists()
+    assert "older" not in run(study, folder, "--row", "cmudrn", "--again")
+
+
+def test_settings_that_came_later_do_not_make_a_run_stale(study: Path, folder: Path) -> None:
+    run(study, folder, "--row", "cmudrn")
+    kept = json.loads(scores(study, "cmudrn").read_text())
+    del kept["made from"]["configuration"]["training"]["clip"]  # its default is what ran
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    assert "older" not in run(study, folder, "--table-only", "--row", "cmudrn")
+    kept["made from"]["configuration"]["training"]["clip"] = 5.0
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    assert "older than its configuration" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_path: Path) -> None:
+    study = read_study("baselines")
+    trials = list_trials("baselines", study, tmp_path, {}, ["cmudrn", "drn-rain"])
+    for trial in trials:
+        cells = [
+            {"weather": weather, "method": method, "psnr_rgb": 20.0 + trial.seed, "ssim_rgb": 0.5}
+            for weather in study.test.weathers
+            for method in ("input", "model")
+        ]
+        trial.folder.mkdir()
+        about = {"made from": expected(trial, study.test), "cells": cells}
+        trial.scores.write_text(json.dumps(about))
+    rows = {row[0]: row for row in make_table(study, trials)[1:]}
+    assert rows["CMUDRN"][2] == "21.00 (20.00 to 22.00)"
+    assert rows["DRN, rain only"][2] == "20.00"
+    assert rows["DRN, rain only"][5] == "20.00 (not trained on it)"
+    assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
+
+
+def test_the_code_that_counts_is_what_trains_and_what_scores() -> None:
+    rooms = Path(cmudrn.__file__).parent
+    trains, judges = (
+        {path.relative_to(rooms).as_posix() for path in _reached(list(roots))}
+        for roots in (TRAINING, SCORING)
+    )
+    assert {"train/loop.py", "train/batches.py", "nn/losses.py", "nn/cmudrn.py"} <= trains
+    assert {"weather/rain.py", "weather/snow.py"} <= trains & judges
+    assert "evaluate/metrics.py" in judges and "datasets/dataset.py" in judges
+    assert not {p for p in trains if p.startswith(("evaluate/", "restore/", "cli/", "server/"))}
 
 
 def test_fingerprints_tell_data_and_stay_the_same(folder: Path) -> None:

@@ -97,7 +97,7 @@ def evaluate(
     rendered = table.FORMATS[format.value]
     typer.echo(rendered(table.summary(scores, intervals, columns, costs)), nl=False)
     if len(methods) > 1:
-        typer.echo("\n" + rendered(table.differences(scores, columns)), nl=False)
+        typer.echo("\n" + rendered(table.differences(scores, intervals, columns)), nl=False)
     if pictures:
         with atomic_file(pictures) as file:
             file.write(table.to_csv(table.per_picture(scores)).encode())

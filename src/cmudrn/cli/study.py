@@ -10,6 +10,7 @@ import typer
 from cmudrn.cli.app import app
 from cmudrn.cli.evaluate import Format, need_metrics
 from cmudrn.cli.train import need_torch
+from cmudrn.errors import CmudrnError
 
 
 @app.command()
@@ -22,6 +23,10 @@ def study(
         list[str], typer.Option("--set", help="Lay KEY=VALUE over every row; repeatable.")
     ] = [],  # noqa: B006
     budget: Annotated[str, typer.Option(help="two-cores, full, or a .toml file.")] = "",
+    test: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=DATASET", help="Score on these pairs instead; repeatable."),
+    ] = [],  # noqa: B006
     row: Annotated[list[str], typer.Option(help="Only this row; repeatable.")] = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Runs at once, one thread each.")] = 1,
     table_only: Annotated[bool, typer.Option(help="Train nothing; print the table.")] = False,
@@ -45,6 +50,10 @@ def study(
     read = studies.read_study(name)
     if budget:
         read = read.model_copy(update={"budget": budget})
+    if test:
+        sets = dict(map(_set, test))
+        changed = {"sets": sets, "weathers": (), "data": "", "pictures": None}
+        read = read.model_copy(update={"test": read.test.model_copy(update=changed)})
     trials = studies.list_trials(name, read, run, parse_settings(settings), row)
     if again:
         forget_stale(trials, read.test)
@@ -63,3 +72,10 @@ def study(
     if into is not None:
         insert(text, into, Path(name).stem)
     typer.echo(text, nl=False)
+
+
+def _set(text: str) -> tuple[str, str]:
+    name, equals, dataset = text.partition("=")
+    if not (name and equals and dataset):
+        raise CmudrnError(f"A test is written NAME=KIND:PATH, not {text!r}.")
+    return name, dataset

@@ -47,9 +47,12 @@ def summary(
 
 
 def differences(
-    scores: Iterable[Scores], protocols: Sequence[str] = tuple(PROTOCOLS)
+    scores: Iterable[Scores], intervals: bool = True, protocols: Sequence[str] = tuple(PROTOCOLS)
 ) -> list[Cells]:
-    """Return a heading and rows of each model minus the first, paired by picture."""
+    """Return a heading and rows of each model minus the first, paired by picture.
+
+    Arguments are those of `summary`.
+    """
     groups = _grouped(scores)
     shown = {name: PROTOCOLS[name] for name in protocols}
     heading = ["set", "pictures", "difference", *(_title(p) for p in shown.values())]
@@ -59,7 +62,9 @@ def differences(
         for model in models[1:]:
             first, second = groups[dataset, models[0]], groups[dataset, model]
             cells = [
-                _difference([[s.values[name] for s in g] for g in (first, second)], protocol)
+                _difference(
+                    [[s.values[name] for s in g] for g in (first, second)], protocol, intervals
+                )
                 for name, protocol in shown.items()
             ]
             rows.append([dataset, str(len(first)), f"{model} - {models[0]}", *cells])
@@ -129,12 +134,12 @@ def _mean(estimate: Estimate, protocol: Protocol, interval: bool) -> str:
     return f"{mean} ({low} to {high})" if interval else mean
 
 
-def _difference(values: list[list[float]], protocol: Protocol) -> str:
+def _difference(values: list[list[float]], protocol: Protocol, interval: bool) -> str:
     estimate = paired_difference(*values)
     mean, low, high = (
         f"{value:+.{protocol.decimals}f}" for value in (estimate.mean, estimate.low, estimate.high)
     )
-    return f"{mean} ({low} to {high})"
+    return f"{mean} ({low} to {high})" if interval else mean
 
 
 def _escape_latex(cell: str) -> str:

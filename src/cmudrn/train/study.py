@@ -6,16 +6,18 @@ name with one configuration is trained once.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from cmudrn.config import PRESETS, Config, Table, make_config, merge, read_preset, read_toml
+from cmudrn.datasets import Dataset, open_dataset
+from cmudrn.datasets.doctor import fingerprint
 from cmudrn.errors import CmudrnError
 from cmudrn.train.checkpoint import load_checkpoint
 from cmudrn.train.fingerprints import (
@@ -38,18 +40,35 @@ class TestConfig(Table):
     Attributes:
         data: description of a dataset of clean pictures.
         weathers: laid over them.
-        pictures: the first so many; None is all.
+        sets: name -> description of a dataset that has degraded pictures of its own.
+        pictures: the first so many of each; None is all.
         stages: T to score at; empty is each network's own.
         recursions: S to score at, with every T; empty is each network's own.
         seed: of the weather.
     """
 
-    data: str
-    weathers: tuple[str, ...]
+    data: str = ""
+    weathers: tuple[str, ...] = ()
+    sets: dict[str, str] = {}
     pictures: int | None = None
     stages: tuple[int, ...] = ()
     recursions: tuple[int, ...] = ()
     seed: int = 24
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What it is scored on, by the names of weathers and sets."""
+        return (*self.weathers, *self.sets)
+
+    def open(self, name: str) -> Dataset:
+        """Return the pairs of one of `names`.
+
+        Raises:
+            CmudrnError: there are no such data.
+        """
+        if name in self.sets:
+            return open_dataset(self.sets[name])
+        return open_dataset(self.data, weather=name, seed=self.seed)
 
     def depths(self) -> list[tuple[int | None, int | None]]:
         """Return every (T, S) to score at."""
@@ -64,7 +83,7 @@ class RowConfig(Table):
         preset: what the row trains; None is the study's.
         settings: laid over preset and budget.
         seeds: None is the study's.
-        paper: weather -> PSNR in dB and SSIM that the paper prints.
+        paper: weather or set -> PSNR in dB and SSIM that the paper prints.
     """
 
     title: str
@@ -175,8 +194,8 @@ def expected(trial: Trial, test: TestConfig) -> dict[str, Any]:
         "configuration": trial.config.model_dump(mode="json", by_alias=True),
         "data": fingerprint_data(trial.config.data),
         "code": fingerprint_code(),
-        "test": test.model_dump(mode="json"),
-        "test data": _fingerprint_test(test),
+        "test": test.model_dump(mode="json", exclude_defaults=True),
+        "test data": _fingerprint_test(test.model_dump_json()),
         "code that scores": fingerprint_code(SCORING),
     }
 
@@ -231,8 +250,8 @@ def _read_scores(path: Path) -> dict[str, Any]:
         raise CmudrnError(f"{path} is damaged; remove it.") from error
 
 
-def _fingerprint_test(test: TestConfig) -> str:
-    total = hashlib.sha256()
-    for pair in dataset_files(test.data)[: test.pictures]:
-        total.update(pair.clean.read_bytes())
-    return total.hexdigest()
+@lru_cache(maxsize=8)
+def _fingerprint_test(test: str) -> str:
+    read = TestConfig.model_validate_json(test)
+    texts = [*read.sets.values(), *([read.data] if read.weathers else [])]
+    return fingerprint([pair for text in texts for pair in dataset_files(text)[: read.pictures]])

@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from cmudrn.config import Config, DataConfig, make_config
-from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluate.evaluator import evaluate
@@ -103,7 +102,7 @@ def estimate_seconds(trials: Sequence[Trial], test: TestConfig, workers: int) ->
         training += paces[kind] * (config.training.steps - _steps_done(trial))
         macs += sum(macs_per_pixel(config.network, *depth) for depth in test.depths())
     fixed, for_a_mac = _seconds_of_scoring(trials[0], test)
-    pictures = len(test.weathers) * (test.pictures or len(open_dataset(test.data)))
+    pictures = sum(test.pictures or len(test.open(name)) for name in test.names)
     scoring = pictures * (fixed * len(trials) * len(test.depths()) + for_a_mac * macs)
     torch.set_num_threads(threads)
     return (training + scoring) / workers
@@ -147,7 +146,7 @@ def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
     config = trial.config
     weights = make_network(config.network).state_dict()
     start = time.perf_counter()
-    pair = open_dataset(test.data, weather=test.weathers[0], seed=test.seed)[0]
+    pair = test.open(test.names[0])[0]
     score(pair.degraded, pair.clean)
     fixed = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
@@ -198,14 +197,13 @@ def _score(checkpoint: Path, test: TestConfig) -> list[dict[str, Any]]:
     engine = open_exported(checkpoint, threads=1)
     depths = {f"T={t} S={s}": (t, s) for t, s in test.depths()}
     methods = [engine_method(name, engine, *depth) for name, depth in depths.items()]
-    return [cell for weather in test.weathers for cell in _cells(methods, depths, test, weather)]
+    return [cell for name in test.names for cell in _cells(methods, depths, test, name)]
 
 
 def _cells(
     methods: Sequence[Method], depths: Mapping[str, Depth], test: TestConfig, weather: str
 ) -> list[dict[str, Any]]:
-    dataset = open_dataset(test.data, weather=weather, seed=test.seed)
-    rows = evaluate(weather, dataset, methods, limit=test.pictures)
+    rows = evaluate(weather, test.open(weather), methods, limit=test.pictures)
     cells = []
     for method in (INPUT, *depths):
         mine = [row for row in rows if row.method == method]

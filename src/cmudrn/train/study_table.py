@@ -20,11 +20,14 @@ def describe(study: Study, trials: Sequence[Trial]) -> str:
         f"{c.training.steps} steps of {c.data.batch} patches of {c.data.patch} x {c.data.patch}"
         for c in (trial.config for trial in trials)
     }
-    pictures = study.test.pictures or "all"
+    test = study.test
+    texts = [*test.sets.values(), *([test.data] if test.weathers else [])]
+    places = " and ".join(Path(text.partition(":")[2]).name for text in texts)
+    share = f"the first {test.pictures}" if test.pictures else "all"
     return (
-        f"{study.title}: {' or '.join(sorted(trained))} pixels a run; PSNR and SSIM of RGB values, "
-        f"mean of {pictures} pictures of {Path(study.test.data.partition(':')[2]).name}. Where a "
-        "row has several runs: the mean, and the lowest and highest PSNR."
+        f"{study.title}: {' or '.join(sorted(trained))} pixels a run. PSNR and SSIM of RGB values, "
+        f"mean over {share} pictures of {places}. "
+        "Where a row has several runs: their mean, and the lowest and highest PSNR."
     )
 
 
@@ -42,14 +45,14 @@ def make_table(study: Study, trials: Sequence[Trial]) -> list[Cells]:
         return _depth_table(study, trials, read)
     paper = any(row.paper for row in study.rows.values())
     heading = ["row", "runs"]
-    for weather in study.test.weathers:
+    for weather in study.test.names:
         heading += [f"{weather} PSNR dB", "SSIM", *(["paper"] if paper else [])]
     rows = [heading, *_input_row(study, read, paper)]
     for name in dict.fromkeys(trial.row for trial in trials):
         mine = [trial for trial in trials if trial.row == name]
         row = study.rows[name]
         cells = [row.title, " ".join(f"`{trial.folder.name}`" for trial in mine)]
-        for weather in study.test.weathers:
+        for weather in study.test.names:
             cells += _scores(mine, [read[trial.folder.name] for trial in mine], weather)
             cells += [_of_paper(row, weather)] if paper else []
         rows.append(cells)
@@ -76,7 +79,7 @@ def _input_row(study: Study, read: dict[str, Any], paper: bool) -> list[Cells]:
     if shown is None:
         return []
     cells = ["input", ""]
-    for weather in study.test.weathers:
+    for weather in study.test.names:
         found = [c for c in shown if c["weather"] == weather and c["method"] == INPUT][0]
         cells += [f"{found['psnr_rgb']:.2f}", f"{found['ssim_rgb']:.3f}", *([""] if paper else [])]
     return [cells]
@@ -120,7 +123,7 @@ def _depth_table(study: Study, trials: Sequence[Trial], read: dict[str, Any]) ->
     rows = [["row", "run", "weather", "T", *(f"S = {s}, dB (s)" for s in recursions)]]
     for trial in trials:
         run = read[trial.folder.name]
-        for weather in study.test.weathers:
+        for weather in study.test.names:
             for stages in study.test.stages:
                 cells = [
                     study.rows[trial.row].title,
