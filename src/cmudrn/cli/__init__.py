@@ -18,6 +18,7 @@ import cmudrn.cli.serve  # noqa: F401
 import cmudrn.cli.sheet  # noqa: F401
 import cmudrn.cli.study  # noqa: F401
 import cmudrn.cli.train  # noqa: F401
+import cmudrn.cli.watch  # noqa: F401
 import cmudrn.cli.weather  # noqa: F401  (registers its commands)
 from cmudrn.cli.app import app
 from cmudrn.errors import CmudrnError

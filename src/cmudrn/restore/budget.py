@@ -19,14 +19,14 @@ class BudgetRestorer(Restorer):
     """
 
     def __init__(self, open_with: OpenWith, profile: Profile, budget_ms: float) -> None:
-        self._open_with, self._profile, self._budget_ms = open_with, profile, budget_ms
+        self._open_with, self._profile, self.budget_ms = open_with, profile, budget_ms
         self._engines = {max(profile.costs): open_with(max(profile.costs))}
         super().__init__(self._engines[max(profile.costs)])
 
     def choose(self, array: Pixels) -> Choice:
         """Return the depth and threads for a picture (H, W, 3) or (H, W)."""
         pixels = array.shape[0] * array.shape[1]
-        return pick_depth(self._profile, self.info, pixels, self._budget_ms)
+        return pick_depth(self._profile, self.info, pixels, self.budget_ms)
 
     def __call__(self, array: Pixels, **settings: Any) -> Pixels:
         """Return the restored picture; see `Restorer`. Stages and recursions are chosen here."""

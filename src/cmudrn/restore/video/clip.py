@@ -68,6 +68,10 @@ class Frame:
     duration: int
 
 
+_PROBE = {"probesize": str(20 << 20), "analyzeduration": "20000000"}
+"""Bytes and microseconds to look for streams in, four times the usual: sound may begin late."""
+
+
 @contextmanager
 def open_clip(path: Path) -> Iterator[Any]:
     """Yield FFmpeg's container of a file; its errors become sentences.
@@ -77,7 +81,7 @@ def open_clip(path: Path) -> Iterator[Any]:
     """
     try:
         # Names are paths here, never addresses: FFmpeg would fetch "http:..." from the net.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        with av.open(f"file:{path}", metadata_errors="replace", options=_PROBE) as container:
             yield container
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,12 +12,20 @@ from typing import Any
 
 import av
 
+from cmudrn.engines.native import instruction_sets
 from cmudrn.errors import CmudrnError
 from cmudrn.restore.video.clip import Clip
 from cmudrn.restore.video.colours import Colours
 
 PART_FRAMES = 48
 """Frames of a part; each begins with a key frame and needs no other part."""
+
+
+_ONLY = {"mpegts": ("h264", "hevc")}
+"""Containers that would take more than players, FFmpeg's own among them, find again in them."""
+
+ENCODER_THREADS = 4
+"""The same on every machine: encoders give other bytes with other numbers of threads."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,8 @@ CODECS: dict[str, Codec] = {
 """Codecs by the name of `--codec`. Qualities are near what the eye can tell from the original."""
 
 FLAG_GLOBAL_HEADER = 1 << 22
+
+os.environ.setdefault("SVT_LOG", "1")  # errors only: the AV1 encoder talks by itself
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,9 @@ class Encoding:
         """The encoder's own options."""
         codec = CODECS[self.codec]
         chosen = {} if self.quality is None else {"crf": str(self.quality)}
+        # With AVX-512, x264 reads memory that it never wrote: the same frames give other bytes.
+        if codec.encoder == "libx264" and "avx512" in instruction_sets():
+            chosen["x264-params"] = "asm=AVX2"
         return {**codec.options, **chosen}
 
     def configure(self, context: Any) -> None:
@@ -105,6 +119,7 @@ class Encoding:
         context.pix_fmt = self.pixel_format
         context.time_base, context.framerate = self.time_base, self.rate
         context.gop_size = PART_FRAMES
+        context.thread_count = ENCODER_THREADS
         if not self.reorders:
             context.max_b_frames = 0
         context.sample_aspect_ratio = self.aspect
@@ -162,25 +177,31 @@ def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, boo
     candidates = [asked] if asked else [clip.codec, "h264", "vp9", "ffv1"]
     try:
         for name in candidates:
-            if name in CODECS and (global_header := _taken(target, CODECS[name])) is not None:
+            if name not in CODECS or name not in _ONLY.get(container_format(target), CODECS):
+                continue
+            if (global_header := _taken(target, CODECS[name])) is not None:
                 return name, global_header
     except (ValueError, av.FFmpegError) as error:
         raise CmudrnError(f"{target.suffix or target} is not a kind of video file.") from error
     raise CmudrnError(
         f"A {target.suffix} file does not take {asked}."
         if asked
-        else f"A {target.suffix} file takes none of {', '.join(CODECS)}."
+        else f"A {target.suffix} file takes none of {', '.join(CODECS)}; name another kind with -o."
     )
 
 
 def _taken(target: Path, codec: Codec) -> bool | None:
     """Return whether a container wants global headers, or None where it refuses the codec."""
-    container = av.open(BytesIO(), "w", format=container_format(target))
-    try:
-        stream = container.add_stream(codec.encoder, rate=25)
-    except ValueError:
-        return None
-    return bool(stream.codec_context.flags & FLAG_GLOBAL_HEADER)
+    with av.open(BytesIO(), "w", format=container_format(target)) as container:
+        try:
+            stream = container.add_stream(codec.encoder, rate=25)
+            stream.width, stream.height = 64, 64
+            stream.pix_fmt = _stored_by(codec)[0]
+            stream.codec_context.options = dict(codec.options)
+            container.start_encoding()  # some containers say only now what they refuse
+        except (ValueError, av.error.ArgumentError):
+            return None
+        return bool(stream.codec_context.flags & FLAG_GLOBAL_HEADER)
 
 
 def container_format(target: Path) -> str:
@@ -193,10 +214,13 @@ def container_format(target: Path) -> str:
     return names.get(suffix, suffix)
 
 
+def _stored_by(codec: Codec) -> list[str]:
+    """Return FFmpeg's names of the pixel formats that an encoder takes."""
+    return [form.name for form in av.Codec(codec.encoder, "w").video_formats or ()]
+
+
 def _choose_pixels(clip: Clip, codec: str, asked: str | None, width: int) -> str:
-    taken: list[str] = [
-        form.name for form in av.Codec(CODECS[codec].encoder, "w").video_formats or ()
-    ]
+    taken = _stored_by(CODECS[codec])
     if asked is not None:
         if asked not in taken:
             raise CmudrnError(

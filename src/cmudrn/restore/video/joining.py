@@ -75,14 +75,12 @@ def join_parts(
     """
     # Made where a killed run leaves no half file in the user's way.
     temporary = parts.path / f"joined.{name}{target.suffix}"
-    try:
-        with open_clip(clip.path) as source:
+    with open_clip(clip.path) as source:
+        try:
             notes = _write(source, clip, parts, count, name, encoding, temporary, alone=alone)
-        os.replace(temporary, target)
-    except av.FFmpegError as error:
-        raise CmudrnError(f"Cannot write {target}: {error.strerror}.") from error
-    except OSError as error:
-        raise CmudrnError(f"Cannot write {target}: {error.strerror}.") from error
+            os.replace(temporary, target)
+        except (av.FFmpegError, OSError) as error:
+            raise CmudrnError(f"Cannot write {target}: {error.strerror}.") from error
     return notes
 
 
@@ -151,14 +149,16 @@ def _plain(metadata: dict[str, str]) -> dict[str, str]:
 
 def _container_options(source: Any, path: Path) -> dict[str, str]:
     form = container_format(path)
+    # Else Matroska and Ogg number themselves at random, and no two runs give the same bytes.
+    same = {"fflags": "+bitexact"}
     if form not in _QUICKTIME:
-        return {"avoid_negative_ts": "disabled"} if form in ("matroska", "webm") else {}
+        return same | ({"avoid_negative_ts": "disabled"} if form in ("matroska", "webm") else {})
     usual = {
         "title", "artist", "album", "album_artist", "comment", "date", "genre", "copyright",
         "description", "synopsis", "creation_time", "composer", "track", "lyrics", "location",
     }  # fmt: skip
     special = set(_plain(source.metadata)) - usual
-    return {"movflags": "+faststart" + ("+use_metadata_tags" if special else "")}
+    return same | {"movflags": "+faststart" + ("+use_metadata_tags" if special else "")}
 
 
 def _carried(source: Any, clip: Clip, path: Path) -> tuple[list[Any], list[str]]:
@@ -184,6 +184,9 @@ def _is_chapter_track(source: Any, stream: Any) -> bool:
 
 
 def _is_taken(stream: Any, path: Path) -> bool:
+    if container_format(path) == "mpegts" and stream.type == "subtitle":
+        # It would take others too, as data that nobody reads.
+        return stream.codec_context.name in ("dvbsub", "dvb_teletext", "libzvbi_teletextdec")
     try:
         with av.open(BytesIO(), "w", format=container_format(path)) as trial:
             _add_copy(trial, stream)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
@@ -112,7 +112,7 @@ def restore_video(
     clip = look_at(source)
     encodings = _encodings(clip, targets, options)
     make_folder(target.parent)
-    parts = PartsFolder(target, _plan(clip, encodings, options))
+    parts = PartsFolder(target, make_plan(clip, encodings, options))
     count, frames, resumed = _make_parts(clip, parts, encodings, options, on_frame)
     notes: list[str] = []
     for name, path in targets.items():
@@ -160,8 +160,10 @@ def _encodings(clip: Clip, targets: dict[str, Path], options: VideoOptions) -> d
     }
 
 
-def _plan(clip: Clip, encodings: dict[str, Encoding], options: VideoOptions) -> dict[str, Any]:
-    """Return everything that decides what the parts hold."""
+def make_plan(
+    clip: Clip, encodings: Mapping[str, Encoding], options: VideoOptions
+) -> dict[str, Any]:
+    """Return everything that decides what the parts hold, ready for JSON."""
     info = options.restorer.info
     settings = {
         name: getattr(options, name)
@@ -171,12 +173,22 @@ def _plan(clip: Clip, encodings: dict[str, Encoding], options: VideoOptions) -> 
         "source": stamp(clip.path),
         "program": cmudrn.__version__,
         "model": info.sha256 or info.name,
-        "engine": type(options.restorer.engine).__name__,
+        "engine": _engine(options.restorer),
         "depth": check_depth(info, options.stages, options.recursions),
+        "budget_ms": getattr(options.restorer, "budget_ms", None),
         "part_frames": PART_FRAMES,
         "settings": settings,
         "encodings": {name: asdict(encoding) for name, encoding in encodings.items()},
     }
+
+
+def _engine(restorer: Restorer) -> list[Any]:
+    """Return what of an engine decides its last bits."""
+    engine = restorer.engine
+    precision = getattr(engine, "precision", "fp32")
+    # bfloat16 rounds differently with other threads.
+    threads = getattr(engine, "threads", None) if precision == "bf16" else None
+    return [type(engine).__name__, getattr(engine, "isa", None), precision, threads]
 
 
 def _make_parts(
