@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 import httpx
@@ -65,6 +66,13 @@ def test_what_was_removed_is_the_third_view(page: Page, photos: dict[str, Path])
     shown = brightness(page.locator(".frame"), 0.75, 0.75)
     assert shown == pytest.approx(2.5 * 0.1 * 255, abs=6)  # brightened to be seen
     expect(page.locator("#after")).to_have_attribute("alt", "Rain removed: bright where it was")
+
+
+def test_the_weather_score_is_told(page: Page, photos: dict[str, Path]) -> None:
+    choose(page, photos["png"])
+    expect(page.locator("#status")).to_have_text(
+        re.compile(r"Weather: rain \d+ %, snow \d+ %, clear \d+ %\.")
+    )
 
 
 def test_the_strength_is_seen_and_saved(page: Page, photos: dict[str, Path]) -> None:

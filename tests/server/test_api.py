@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -104,6 +105,9 @@ def test_all_views_come_as_one_form(client: httpx.Client) -> None:
     assert names == [b"restored", b"rain", b"snow", b"removed", b"report"]
     first = answer.content.split(f"--{boundary}".encode())[1].partition(b"\r\n\r\n")[2][:-2]
     assert first == client.post("/restore", content=data).content
+    report = json.loads(answer.content.rpartition(b"\r\n\r\n")[2].partition(b"\r\n")[0])
+    assert set(report["weather"]) == {"rain", "snow", "clear"}
+    assert sum(report["weather"].values()) == pytest.approx(1)
 
 
 def test_models_and_limits_are_listed(client: httpx.Client) -> None:

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from cmudrn.engines import Engine, EngineInfo, open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, Picture, encode_picture, from_float, lost_in, read_picture
 from cmudrn.restore import Restoration, Restorer
+from cmudrn.restore.score import WeatherScore, score_weather
 from cmudrn.server.limits import Limits
 from cmudrn.server.problems import Problem
 from cmudrn.server.queue import Ticket
@@ -152,7 +153,9 @@ def _views(picture: Picture, order: Order, restorer: Restorer, ticket: Ticket) -
         picture.pixels, strength=order.strength, on_tile=ticket.check, **depth
     )
     if order.view == "all":
-        return _form(picture, restoration, order)
+        scorable = {"rain", "snow"} <= set(restorer.info.tasks)
+        weather = score_weather(picture.pixels, restoration.removed) if scorable else None
+        return _form(picture, restoration, weather, order)
     removed = restoration.removed["fused" if order.view == "removed" else order.view]
     return _encode(change_map(removed), "png")
 
@@ -167,14 +170,16 @@ def _encode(picture: Picture, format: str | None, quality: int | None = None) ->
     return encode_picture(picture, chosen, quality=quality), MEDIA_TYPES[chosen]
 
 
-def _form(picture: Picture, restoration: Restoration, order: Order) -> tuple[bytes, str]:
+def _form(
+    picture: Picture, restoration: Restoration, weather: WeatherScore | None, order: Order
+) -> tuple[bytes, str]:
     """Return everything as a form, which a browser takes apart with `response.formData()`."""
     restored = replace(picture, pixels=restoration.restored)
     parts = {"restored": _encode(restored, order.format)}
     for name, removed in restoration.removed.items():
         parts["removed" if name == "fused" else name] = _encode(change_map(removed), "jpeg", 90)
     notes = picture.notes + lost_in(picture, order.format or picture.format)
-    report = {"notes": notes}
+    report = {"notes": notes, "weather": asdict(weather) if weather else None}
     parts["report"] = json.dumps(report).encode(), "application/json"
     boundary = secrets.token_hex(16)
     body = b"".join(_part(boundary, name, *part) for name, part in parts.items())
