@@ -24,7 +24,7 @@ from cmudrn.train.fingerprints import (
     fingerprint_data,
 )
 from cmudrn.train.study import STUDIES, expected, list_trials, read_cells, read_study
-from cmudrn.train.study_table import insert, make_table
+from cmudrn.train.study_table import describe, insert, make_table
 
 ROWS = """
 title = "Tiny"
@@ -221,6 +221,27 @@ def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_
     assert rows["DRN, rain only"][2] == "20.00"
     assert rows["DRN, rain only"][5] == "20.00 (not trained on it)"
     assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
+
+
+def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -> None:
+    study = read_study("loops")
+    trials = list_trials("loops", study, tmp_path, {})
+    trial = trials[0]
+    cells = [
+        {"weather": w, "method": "model", "stages": t, "recursions": s, "seconds": 0.5,
+         "psnr_rgb": 10.0 * t + s}
+        for w in study.test.weathers for t, s in study.test.depths()
+    ]  # fmt: skip
+    trial.folder.mkdir()
+    about = {"made from": expected(trial, study.test), "cells": cells}
+    trial.scores.write_text(json.dumps(about))
+    heading, *rows = make_table(study, trials)
+    assert heading[4:] == [f"S = {s}, dB (s)" for s in study.test.recursions]
+    deepest = next(r for r in rows if r[1:4] == ["`cmudrn-seed0`", "csd-snow", "7"])
+    assert deepest[4] == "71.00 (0.50)" and deepest[-1] == "77.00 (0.50)"
+    other = next(r for r in rows if r[1] == "`elastic-seed0`")
+    assert set(other[4:]) == {"missing"}
+    assert "one thread" in describe(study, trials)
 
 
 def test_the_code_that_counts_is_what_trains_and_what_scores() -> None:

@@ -23,11 +23,15 @@ def describe(study: Study, trials: Sequence[Trial]) -> str:
     test = study.test
     texts = [*test.sets.values(), *([test.data] if test.weathers else [])]
     places = " and ".join(Path(text.partition(":")[2]).name for text in texts)
+    how = (
+        "In brackets: seconds for a picture on one thread, the median, other runs beside it."
+        if test.stages
+        else "Where a row has several runs: their mean, and the lowest and highest PSNR."
+    )
     share = f"the first {test.pictures}" if test.pictures else "all"
     return (
         f"{study.title}: {' or '.join(sorted(trained))} pixels a run. PSNR and SSIM of RGB values, "
-        f"mean over {share} pictures of {places}. "
-        "Where a row has several runs: their mean, and the lowest and highest PSNR."
+        f"mean over {share} pictures of {places}. {how}"
     )
 
 
