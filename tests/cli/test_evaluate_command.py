@@ -129,7 +129,7 @@ def test_latex(csd: Path) -> None:
         (["missing.safetensors", "--data", "csd:{csd}"], "no checkpoint missing.safetensors"),
         (["nothing:there", "--data", "csd:{csd}"], "no Python function nothing:there"),
         (["--data", "folder:{csd}/Test/Gt", "--weather", "hail"], "no weather 'hail'"),
-        (["missing.pth", "--data", "csd:{csd}"], "no checkpoint missing.pth"),
+        (["missing.pth", "--data", "csd:{csd}"], "no weight file missing.pth"),
         (["--protocols", "psnr", "--data", "csd:{csd}"], "no protocol 'psnr'; there are psnr_rgb"),
     ],
 )

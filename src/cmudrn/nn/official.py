@@ -27,11 +27,13 @@ def load_official_drn(path: Path | str) -> DRN:
     Nothing in the file is executed (`weights_only=True`).
 
     Raises:
-        CmudrnError: the file is not such a weight file.
+        CmudrnError: there is no such file, or it is no such weight file.
 
     References:
         Cai et al., Dual Recursive Network for Fast Image Deraining, ICIP 2019.
     """
+    if not Path(path).is_file():
+        raise CmudrnError(f"There is no weight file {path}.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         renamed = {
