@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.image import Image, Pixels, to_float, to_rgb
+from cmudrn.image import Image, Pixels, to_rgb
 
 Floats = NDArray[np.float32]
 Area = tuple[slice, slice]
@@ -57,10 +57,13 @@ class Lift:
         """
         if self.clear:
             return window
-        lifted: Image = window - self.airlight
-        lifted *= enlarge(self.gain, area, shape)[..., None]
-        lifted += self.airlight
-        return lifted
+        gain = enlarge(self.gain, area, shape)
+        planes = np.empty((3, *window.shape[:2]), np.float32)  # as batches want them
+        for channel, (plane, light) in enumerate(zip(planes, self.airlight, strict=True)):
+            np.subtract(window[..., channel], light, out=plane)
+            plane *= gain
+            plane += light
+        return planes.transpose(1, 2, 0)
 
 
 @dataclass(frozen=True)
@@ -121,16 +124,18 @@ class Context:
 def make_thumbnail(picture: Pixels) -> Image:
     """Return a picture of any shape and type as (SIDE, SIDE, 3) float32: means over cells.
 
-    A cell's rows and columns are those that it touches, at least one. The picture is gone through
-    in bands of a cell's height, so that even a very large one takes little memory.
+    A cell's rows and columns are those that it touches, at least one. Beside the picture this
+    takes memory for SIDE of its rows only.
     """
-    thumbnail = np.empty((SIDE, SIDE, 3), np.float32)
     rows, columns = (_cells(side) for side in picture.shape[:2])
-    widths = (columns[1] - columns[0])[:, None]
-    for i, (first, last) in enumerate(zip(*rows, strict=True)):
-        band = to_rgb(to_float(picture[first:last]).mean(0, dtype=np.float32)[None])[0]
-        sums = np.concatenate([np.zeros((1, 3)), np.cumsum(band, 0, np.float64)])
-        thumbnail[i] = (sums[columns[1]] - sums[columns[0]]) / widths
+    # One column more than the picture has: reduceat wants every end to be a place.
+    bands = np.zeros((SIDE, picture.shape[1] + 1, *picture.shape[2:]), np.float32)
+    for band, first, last in zip(bands, *rows, strict=True):
+        np.add.reduce(picture[first:last], 0, dtype=np.float32, out=band[:-1])
+    sums = np.add.reduceat(bands, columns.T.ravel(), 1)[:, ::2]
+    areas = np.outer(*(last - first for first, last in (rows, columns))).astype(np.float32)
+    white = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max
+    thumbnail: Image = to_rgb(sums) / (areas * np.float32(white))[..., None]
     return thumbnail
 
 
