@@ -1,0 +1,118 @@
+"""What a context branch gains, what it costs, and how near it comes to knowing the veil.
+
+    python benchmarks/context.py docs/runs/context --data folder:kodak24
+
+prints the tables of docs/context.md: PSNR of pictures in each weather as they are, under the
+branch alone, under a plain model, and under that model behind the branch; for veiled snow also
+behind an oracle that knows transmission and airlight. `--costs` times the branch instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cmudrn.datasets import open_dataset
+from cmudrn.engines import open_engine
+from cmudrn.engines.context import Context, make_thumbnail
+from cmudrn.evaluate.metrics import psnr_rgb
+from cmudrn.image import Image
+from cmudrn.nn.averaged import open_context
+from cmudrn.restore import Restorer
+from cmudrn.weather.presets import WEATHERS
+
+SEED = 24  # of `cmudrn evaluate`
+
+
+def whole(picture: Image) -> tuple[slice, slice]:
+    return slice(0, picture.shape[0]), slice(0, picture.shape[1])
+
+
+def lift(context: Context, picture: Image) -> Image:
+    lifted = context(picture)(picture, whole(picture), picture.shape[:2])
+    return np.ascontiguousarray(lifted).clip(-1, 2)
+
+
+def know(clean: Image, degraded: Image, weather: str, index: int) -> Image:
+    """Return the picture without a veil that is known."""
+    layers = WEATHERS[weather](clean, np.random.default_rng([SEED, index])).layers
+    t, airlight = layers["transmission"][..., None], layers["airlight"]
+    return (airlight + (degraded - airlight) / t).astype(np.float32).clip(-1, 2)
+
+
+def psnr(picture: Image, clean: Image) -> float:
+    return psnr_rgb(picture.clip(0, 1), clean)
+
+
+def compare(context: Context, model: str, data: str, weather: str, limit: int | None) -> str:
+    """Return a row of the table."""
+    restore = Restorer(open_engine(model))
+    pairs = open_dataset(data, weather=weather, seed=SEED)
+    rows = []
+    for index in range(min(len(pairs), limit or len(pairs))):
+        clean, degraded = pairs[index].clean, pairs[index].degraded
+        lifted = lift(context, degraded)
+        made = [degraded, lifted, restore(degraded), restore(lifted)]
+        if weather == "csd-snow":
+            known = know(clean, degraded, weather, index)
+            made += [known, restore(known)]
+        rows.append([psnr(picture, clean) for picture in made])
+    cells = [f"{value:.2f}" for value in np.mean(rows, 0)]
+    return " | ".join(["", weather, *cells, *["-"] * (6 - len(cells)), ""]).strip()
+
+
+def milliseconds(call: Callable[[], object]) -> float:
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+def print_costs(context: Context, model: str) -> None:
+    engine = open_engine(model)
+    print("| picture | thumbnail, ms | branch, ms | lift, ms | network, ms | share |")
+    print("|---|---|---|---|---|---|")
+    for side in (500, 1000):
+        picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
+        stored = (255 * picture).astype(np.uint8)
+        thumbnail, batch = make_thumbnail(stored), picture.transpose(2, 0, 1)[None]
+        lifted = context.judge(0.5 * thumbnail + 0.4)
+        assert not lifted.clear
+        steps = [
+            milliseconds(lambda s=stored: make_thumbnail(s)),
+            milliseconds(lambda t=thumbnail: context.judge(t)),
+            milliseconds(lambda p=picture, m=lifted: m(p, whole(p), p.shape[:2])),
+            milliseconds(lambda b=batch: engine(b)),
+        ]
+        share = sum(steps[:3]) / steps[3]
+        print(f"| {side}x{side} | {' | '.join(f'{s:.1f}' for s in steps)} | {share:.1%} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of the branch's run")
+    parser.add_argument("--data", help="clean pictures, as `cmudrn evaluate` takes them")
+    parser.add_argument("--model", default="cmudrn")
+    parser.add_argument("--weather", default="csd-snow,clear")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--costs", action="store_true")
+    options = parser.parse_args()
+    context = open_context(options.run / "last.safetensors")
+    if options.costs:
+        print_costs(context, options.model)
+        return
+    print("| weather | input | branch | model | branch, model | oracle | oracle, model |")
+    print("|---|---|---|---|---|---|---|")
+    for weather in options.weather.split(","):
+        row = compare(context, options.model, options.data, weather, options.limit)
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
