@@ -14,7 +14,7 @@ from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
 from cmudrn.restore.tiling import Area, make_tiles
 
 TILE_PIXELS = 640 * 640
-"""Largest window that goes through the network at once."""
+"""Largest window that goes through the network at once, where the engine does not name its own."""
 
 OnTile = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles; may raise to stop the work."""
@@ -41,12 +41,14 @@ class Restorer:
 
     Args:
         engine: runs the network.
-        tile_pixels: largest window that goes through the network at once; a bound on memory.
+        tile_pixels: largest window that goes through the network at once, a bound on memory; None
+            is what the engine asks for.
     """
 
-    def __init__(self, engine: Engine, *, tile_pixels: int = TILE_PIXELS) -> None:
+    def __init__(self, engine: Engine, *, tile_pixels: int | None = None) -> None:
         self.engine = engine
-        self.tile_pixels = tile_pixels
+        asked: int = getattr(engine, "tile_pixels", TILE_PIXELS)
+        self.tile_pixels = tile_pixels or asked
 
     @property
     def info(self) -> EngineInfo:

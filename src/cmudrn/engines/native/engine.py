@@ -21,6 +21,10 @@ LARGEST_SIDE = 1 << 20
 MOST_DEPTH = 64
 """Stages or recursions; keeps memory in bounds."""
 
+TILE_PIXELS = 2_100_000
+"""A frame of 1920x1088 goes through whole. Rows flow through the stages, so that large windows take
+little memory; small ones would compute what lies around their cores twice."""
+
 
 class NativeEngine:
     """Runs the project's own models with the compiled library.
@@ -29,7 +33,10 @@ class NativeEngine:
         isa: the instruction set it uses: "avx512", "avx2", "portable" or "avx512bf16".
         precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
+        tile_pixels: the largest window that it is worth giving to a call.
     """
+
+    tile_pixels = TILE_PIXELS
 
     def __init__(
         self, path: str | os.PathLike[str], threads: int | None = None, precision: str = "fp32"

@@ -248,20 +248,35 @@ void finish(const float* sums, int tiles, int outputs, bool rectify,
   return finish_block<false, false>(sums, tiles, outputs, residual, out);
 }
 
-void stitch(float* const* maps, int count, int kept, const float* matrix, int pixels) {
-  for (int pixel = 0; pixel < pixels; ++pixel) {
-    for (int channel = 0; channel < kChannels; channel += kLanes) {
+template <int Count>
+void stitch_maps(float* const* maps, int kept, const float* matrix, int pixels) {
+  for (int channel = 0; channel < kChannels; channel += kLanes) {
+    Vec weights[Count][Count];
+    for (int i = 0; i < Count; ++i)
+      for (int j = 0; j < Count; ++j)
+        weights[i][j] = load(matrix + static_cast<long>(i * Count + j) * kChannels + channel);
+    for (int pixel = 0; pixel < pixels; ++pixel) {
       const long at = static_cast<long>(pixel) * kChannels + channel;
-      Vec before[kMostBranches];
-      for (int j = 0; j < count; ++j) before[j] = load(maps[j] + at);
-      for (int i = 0; i < kept; ++i) {
-        const float* row = matrix + static_cast<long>(i) * count * kChannels + channel;
-        Vec sum = load(row) * before[0];
-        for (int j = 1; j < count; ++j) sum += load(row + j * kChannels) * before[j];
+      Vec before[Count];
+#pragma GCC unroll 4
+      for (int j = 0; j < Count; ++j) before[j] = load(maps[j] + at);
+#pragma GCC unroll 4
+      for (int i = 0; i < Count; ++i) {
+        if (i == kept) break;
+        Vec sum = weights[i][0] * before[0];
+#pragma GCC unroll 4
+        for (int j = 1; j < Count; ++j) sum += weights[i][j] * before[j];
         store(maps[i] + at, sum);
       }
     }
   }
+}
+
+void stitch(float* const* maps, int count, int kept, const float* matrix, int pixels) {
+  static_assert(kMostBranches == 4);
+  constexpr decltype(&stitch_maps<1>) table[] = {stitch_maps<1>, stitch_maps<2>, stitch_maps<3>,
+                                                 stitch_maps<4>};
+  table[count - 1](maps, kept, matrix, pixels);
 }
 
 double peak(long rounds) {
