@@ -43,6 +43,7 @@ def make_clip(  # noqa: PLR0913
     rotation: int | None = None,
     colours: tuple[int, int, int, int] = (1, 1, 1, 1),
     shape: tuple[int, int] = (HEIGHT, WIDTH),
+    gop: int | None = None,
 ) -> Path:
     """Write a clip and return its path.
 
@@ -57,6 +58,7 @@ def make_clip(  # noqa: PLR0913
         rotation: of the picture, degrees against the clock.
         colours: matrix, range, primaries and transfer by H.273.
         shape: height and width of a frame.
+        gop: frames from one key frame to the next, none in another order; None is the encoder's.
     """
     matrix, span, primaries, transfer = colours
     with av.open(str(path), "w") as output:
@@ -69,6 +71,8 @@ def make_clip(  # noqa: PLR0913
         context.color_primaries, context.color_trc = primaries, transfer
         if codec == "libx264":
             context.options = {"crf": "12", "preset": "veryfast"}
+        if gop is not None:
+            context.gop_size, context.max_b_frames = gop, 0
         if rotation is not None:
             video.set_display_rotation(rotation)
         end = times[-1] / unit

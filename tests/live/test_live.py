@@ -1,4 +1,4 @@
-"""A live source, made from a clip and sent over HTTP on this machine."""
+"""Live sources made from clips: over HTTP and RTSP on this machine, and folders."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ import pytest
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
 import clips  # noqa: E402
+from rtsp import RtspCamera  # noqa: E402
 
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import write_image  # noqa: E402
+from cmudrn.restore import live  # noqa: E402
 from cmudrn.restore.live import (  # noqa: E402
     Arrival,
     FolderSource,
@@ -79,6 +81,18 @@ def camera(tmp_path: Path) -> Iterator[Camera]:
     server = Camera(pictures)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    yield server
+    server.stalled.clear()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def rtsp(tmp_path: Path) -> Iterator[RtspCamera]:
+    clip = clips.make_clip(
+        tmp_path / "live.mp4", [512 * n for n in range(50)], extras=False, gop=10
+    )
+    server = RtspCamera(clip).start()
     yield server
     server.stalled.clear()
     server.shutdown()
@@ -170,6 +184,64 @@ def test_a_lost_source_is_opened_again(camera: Camera) -> None:
     )
     assert statistics.reconnects >= 2
     assert statistics.received > 5
+
+
+def nearest(frame: np.ndarray) -> float:
+    """Return how far a frame is from the nearest of the clip's own, mean grey levels."""
+    own = (clips.picture(n, False).astype(int) for n in range(50))
+    return min(float(np.abs(frame - picture).mean()) for picture in own)
+
+
+def test_an_rtsp_source_is_watched(rtsp: RtspCamera) -> None:
+    seen = Seen()
+    source = open_source(rtsp.address)
+    statistics = _watch_until(lambda: len(seen.frames) >= 20, source, seen.watching(waiting=50))
+    assert seen.words[0] == "LIVE"
+    assert statistics.received >= 20
+    assert max(nearest(frame) for _, frame in seen.frames) < 4
+
+
+def test_an_rtsp_source_that_stalls_and_hangs_up_comes_back(rtsp: RtspCamera) -> None:
+    seen = Seen()
+    rtsp.hang_up_after = 15
+
+    def stall() -> None:
+        _wait(lambda: len(seen.frames) > 2)
+        rtsp.stalled.set()
+        _wait(lambda: "STALE" in seen.words)
+        rtsp.stalled.clear()
+
+    helper = threading.Thread(target=stall)
+    helper.start()
+    statistics = _watch_until(
+        lambda: rtsp.calls >= 3 and len(seen.frames) > 30,
+        open_source(rtsp.address),
+        seen.watching(stale_s=1.0, waiting=50),
+    )
+    helper.join()
+    assert seen.words[:2] == ["LIVE", "STALE"]
+    assert "LOST" in seen.words
+    assert statistics.reconnects >= 2
+    assert max(nearest(frame) for _, frame in seen.frames) < 4
+
+
+def test_frames_after_a_loss_are_left_out_until_they_are_whole(rtsp: RtspCamera) -> None:
+    seen = Seen()
+    rtsp.lost = {13, 14, 15, 32}
+    _watch_until(
+        lambda: len(seen.frames) >= 30, open_source(rtsp.address), seen.watching(waiting=50)
+    )
+    assert max(nearest(frame) for _, frame in seen.frames) < 4
+
+
+def test_a_camera_of_this_machine_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
+    # FFmpeg's pattern generator takes the camera's place: the same path but for the driver.
+    monkeypatch.setattr(live, "_camera_format", lambda: "lavfi")
+    seen = Seen()
+    source = open_source("camera:testsrc=size=64x48:rate=25")
+    assert source == StreamSource("testsrc=size=64x48:rate=25", is_camera=True)
+    _watch_until(lambda: len(seen.frames) >= 3, source, seen.watching())
+    assert seen.frames[0][1].shape == (48, 64, 3)
 
 
 def test_a_source_that_never_answers_is_given_up(camera: Camera) -> None:

@@ -217,6 +217,8 @@ def open_source(text: str, timeout_s: float = 10.0) -> Source:
         CmudrnError: it is neither an address, nor a camera, file or folder that is there.
     """
     path = Path(text)
+    if text.startswith("camera:"):
+        return StreamSource(text.removeprefix("camera:"), timeout_s, is_camera=True)
     if path.is_dir():
         return FolderSource(path)
     if "://" in text:
