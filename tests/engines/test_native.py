@@ -22,6 +22,7 @@ from cmudrn.engines.native.promise import trial_picture
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.engines.registry import find_model
 from cmudrn.errors import CmudrnError
+from cmudrn.image import read_image, to_batch
 
 torch = pytest.importorskip("torch")
 
@@ -264,6 +265,16 @@ def test_bfloat16_keeps_its_promise_on_the_shipped_model() -> None:
     batch = trial_picture(200, 300)
     assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
     assert keeps_promise(exact, rounded)
+
+
+@needs_bf16
+@pytest.mark.parametrize("name", ["rain", "snow", "drizzle"])
+def test_bfloat16_keeps_its_promise_on_photographs(name: str) -> None:
+    picture = next(Path(__file__).parents[2].glob(f"samples/{name}.*"))
+    batch = to_batch(read_image(picture)[:300, :400])
+    exact = NativeEngine(find_model("cmudrn"))
+    rounded = NativeEngine(find_model("cmudrn"), precision="bf16")
+    assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
 
 
 def test_a_broken_promise_is_noticed(paper: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class BudgetRestorer(Restorer):
 
     def choose(self, array: Pixels) -> Choice:
         """Return the depth and threads for a picture (H, W, 3) or (H, W)."""
-        pixels = array.shape[0] * array.shape[1]
+        pixels = sum(tile.pixels for tile in self.tiles(*array.shape[:2]))
         return pick_depth(self._profile, self.info, pixels, self.budget_ms)
 
     def __call__(self, array: Pixels, **settings: Any) -> Pixels:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cmudrn.engines.engine import Batch, Engine, EngineInfo, check_depth, receptive_field
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
-from cmudrn.restore.tiling import Area, make_tiles
+from cmudrn.restore.tiling import Area, Tile, make_tiles
 
 TILE_PIXELS = 640 * 640
 """Largest window that goes through the network at once, where the engine does not name its own."""
@@ -110,6 +110,17 @@ class Restorer:
                 removed[task][piece.core] = piece.degraded - estimate
         return Restoration(restored if strength else array.copy(), branches, removed)
 
+    def tiles(
+        self, height: int, width: int, stages: int | None = None, recursions: int | None = None
+    ) -> list[Tile]:
+        """Return the pieces in which a picture of that size goes through the network.
+
+        Raises:
+            CmudrnError: the model does not take this depth.
+        """
+        radius = _radius(self.info, *check_depth(self.info, stages, recursions))
+        return make_tiles(height, width, radius, self.tile_pixels)
+
     def _pieces(
         self,
         array: Pixels,
@@ -118,9 +129,8 @@ class Restorer:
         recursions: int | None,
         on_tile: OnTile | None,
     ) -> Iterator[_Piece]:
-        radius = _radius(self.info, *check_depth(self.info, stages, recursions))
         height, width = array.shape[:2]
-        tiles = make_tiles(height, width, radius, self.tile_pixels)
+        tiles = self.tiles(height, width, stages, recursions)
         lift = self.info.context(array) if self.info.context else None
         for done, tile in enumerate(tiles, 1):
             window = to_rgb(to_float(array[tile.window]))

@@ -24,6 +24,12 @@ class Tile:
     core: Area
     inner: Area
 
+    @property
+    def pixels(self) -> int:
+        """How many the network sees."""
+        rows, columns = self.window
+        return int((rows.stop - rows.start) * (columns.stop - columns.start))
+
 
 def make_tiles(height: int, width: int, radius: int | None, max_pixels: int) -> list[Tile]:
     """Return tiles whose cores cover a picture once, at the least total work.

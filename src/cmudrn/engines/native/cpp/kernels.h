@@ -32,6 +32,7 @@ struct Product {
 struct Kernels {
   const char* name;
   bool bf16;  // blocks and weights are bfloat16, sums are not
+  const Kernels* exact;  // run the layers that bfloat16 would hurt most; nullptr: these do
 
   // Input rows -> transformed block. rows[i] points at the first tile's first pixel.
   void (*transform)(const float* const rows[4], int tiles, int channels, void* block);

@@ -24,7 +24,7 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kAvx2 = {"avx2", false, transform, multiply, finish, stitch, peak};
+const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
 
 }  // namespace cmudrn
 

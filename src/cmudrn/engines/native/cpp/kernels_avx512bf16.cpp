@@ -31,7 +31,8 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kAvx512Bf16 = {"avx512bf16", true, transform, multiply, finish, stitch, peak};
+const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
+                             multiply,     finish, stitch,   peak};
 
 }  // namespace cmudrn
 

@@ -20,6 +20,6 @@ namespace {
 #include "kernels.inl"
 }  // namespace
 
-const Kernels kPortable = {"portable", false, transform, multiply, finish, stitch, peak};
+const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
 
 }  // namespace cmudrn

@@ -98,6 +98,7 @@ Pipeline stage_pipeline(const Network& network, int recursions, bool first) {
   std::vector<int> maps(static_cast<size_t>(branches), 0);
   for (int b = 0; b < branches && !first; ++b) maps[static_cast<size_t>(b)] = b;
   builder.layer(maps, nullptr, network.in, [](const Branch& b) -> auto& { return b.enter; });
+  builder.built.layers[0].exact = true;  // it reads pictures: rounding them would cost the most
   for (int recursion = 1; recursion <= recursions; ++recursion) {
     for (int block = 0; block < 2; ++block) {
       const bool last = recursion == recursions && block == 1;
@@ -118,7 +119,7 @@ Pipeline fusion_pipeline(const Network& network) {
   pipeline.inputs = 1;
   pipeline.maps = 4;
   for (int i = 0; i < 3; ++i)
-    pipeline.layers.push_back({{{&network.fusion[i], i, -1, i + 1}}, i < 2, nullptr});
+    pipeline.layers.push_back({{{&network.fusion[i], i, -1, i + 1}}, i < 2, nullptr, true});
   pipeline.outputs = {3};
   return pipeline;
 }
@@ -162,6 +163,7 @@ void Strip::run(int layer, int pair) const {
 void Strip::run_block(const Layer& layer, int pair, int first_tile, int tiles) const {
   alignas(64) float block[kFrequencies * kBlockTiles * kChannels];
   alignas(64) float sums[kMostBranches][kTileRows * kAcross * kBlockTiles * kChannels];
+  const Kernels& kernels = layer.exact && kernels_->exact ? *kernels_->exact : *kernels_;
   const int row = kTileRows * pair, column = kTileColumns * first_tile;
   const std::vector<Lane>& lanes = layer.lanes;
   for (size_t first = 0, end; first < lanes.size(); first = end) {
@@ -173,16 +175,16 @@ void Strip::run_block(const Layer& layer, int pair, int first_tile, int tiles) c
                     ? memory_.data() + (column - left_ + kGuard) * kChannels
                     : at(lanes[first].input, from, column);
     }
-    kernels_->transform(rows, tiles, convolution.inputs, block);
+    kernels.transform(rows, tiles, convolution.inputs, block);
     Product products[kMostBranches];  // of the lanes that read this block
     for (end = first; end < lanes.size() && lanes[end].input == lanes[first].input; ++end) {
       const Convolution& each = *lanes[end].convolution;
       const void* weights = each.weights;
-      if (kernels_->bf16) weights = each.bf16;
+      if (kernels.bf16) weights = each.bf16;
       products[end - first] = {weights, each.bias, sums[end]};
     }
-    kernels_->multiply(block, products, static_cast<int>(end - first), tiles, convolution.inputs,
-                       convolution.outputs);
+    kernels.multiply(block, products, static_cast<int>(end - first), tiles, convolution.inputs,
+                     convolution.outputs);
     for (size_t i = first; i < end; ++i) finish(layer, lanes[i], row, column, tiles, sums[i]);
   }
   if (layer.stitch) stitch(layer, row, column, tiles);

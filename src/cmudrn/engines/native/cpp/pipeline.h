@@ -39,6 +39,7 @@ struct Layer {
   std::vector<Lane> lanes;
   bool rectify;
   const Stitch* stitch;  // nullptr: none
+  bool exact = false;    // computes in float even where the others are bfloat16
 };
 
 struct Pipeline {
