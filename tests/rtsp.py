@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import struct
 import threading
@@ -81,7 +82,7 @@ class _Connection(socketserver.StreamRequestHandler):
         )
         if method == "PLAY":
             self._play()
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _description(self) -> str:
         return (

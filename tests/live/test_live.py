@@ -203,7 +203,7 @@ def test_an_rtsp_source_is_watched(rtsp: RtspCamera) -> None:
 
 def test_an_rtsp_source_that_stalls_and_hangs_up_comes_back(rtsp: RtspCamera) -> None:
     seen = Seen()
-    rtsp.hang_up_after = 15
+    rtsp.hang_up_after = 80  # FFmpeg drops those that it looks at to find out what comes
 
     def stall() -> None:
         _wait(lambda: len(seen.frames) > 2)
@@ -223,6 +223,12 @@ def test_an_rtsp_source_that_stalls_and_hangs_up_comes_back(rtsp: RtspCamera) ->
     assert "LOST" in seen.words
     assert statistics.reconnects >= 2
     assert max(nearest(frame) for _, frame in seen.frames) < 4
+
+
+def test_a_silent_rtsp_source_is_lost_after_its_timeout(rtsp: RtspCamera) -> None:
+    rtsp.stalled.set()
+    with pytest.raises(CmudrnError, match="nothing came for 0.5 s"):
+        next(open_source(rtsp.address, timeout_s=0.5).frames())
 
 
 def test_frames_after_a_loss_are_left_out_until_they_are_whole(rtsp: RtspCamera) -> None:

@@ -128,6 +128,8 @@ class StreamSource:
                 yield from self._decode(container)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
+            if isinstance(error, av.error.ExitError):  # FFmpeg's word for a time-out
+                reason = f"nothing came for {self.timeout_s:g} s"
             raise CmudrnError(f"{_hide_password(self.address)}: {reason}.") from error
 
     def _decode(self, container: Any) -> Iterator[Arrival]:
