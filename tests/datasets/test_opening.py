@@ -205,22 +205,3 @@ def test_hidden_files_are_no_pictures(tmp_path: Path) -> None:
         save(scene(1), tmp_path / name)
     assert [path.name for path in list_pictures(tmp_path)] == ["2.png", "10.png"]
     assert sorted(["a10b2", "a9", "a10b10"], key=natural_order) == ["a9", "a10b2", "a10b10"]
-
-
-def test_training_learns_from_a_csd_tree(csd: Path, tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    from cmudrn.config import make_config
-    from cmudrn.train.start import start_run
-
-    source = {"dataset": f"csd:{csd}@train/fit", "task": "snow", "weight": 1}
-    config = make_config(
-        {
-            "name": "tiny",
-            "network": {"features": 4, "stages": 1, "recursions": 1},
-            "data": {"patch": 16, "batch": 2, "workers": 0, "sources": {"csd": source}},
-            "training": {"steps": 3, "precision": "fp32", "validate_every": 3},
-        }
-    )
-    run = start_run(config, tmp_path / "run", threads=1)
-    assert run.step == 3
-    assert (tmp_path / "run" / "last.safetensors").is_file()

@@ -30,13 +30,15 @@ def train(
     from cmudrn.config import load_config
     from cmudrn.train.start import start_run
 
-    start_run(
+    run = start_run(
         load_config(preset, settings),
         into,
         threads=threads,
         until=until or None,
         weights_of=weights_of,
     )
+    if run.processes.first:
+        typer.echo(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
 
 
 @app.command()
