@@ -3,9 +3,9 @@
     python benchmarks/server_load.py
 
 Starts `cmudrn serve` on a free port of 127.0.0.1, talks to nothing else, and ends by itself, at the
-latest after --minutes. Prints answers by status, percentiles of the answering time, and the server's
-memory along the way; fails if an answer is neither 200 nor 503, if a 503 says no Retry-After, or if
-memory grows.
+latest after --minutes. Prints answers by status, percentiles of the answering time, and the memory
+of the server along the way; fails if an answer is neither 200 nor 503, if a 503 has no Retry-After,
+or if memory grows.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ async def load(
     address: str, process: int, clients: int, seconds: float, requests: int, side: int
 ) -> Result:
     """Visit with so many clients at once until either the time or the number is reached."""
-    result, numbers, end = Result(), iter(range(requests)), time.monotonic() + seconds
-    pictures = make_pictures(side)
+    result, numbers, pictures = Result(), iter(range(requests)), make_pictures(side)
+    end = time.monotonic() + seconds
 
     async def work(client: httpx.AsyncClient) -> None:
         for number in numbers:
@@ -89,8 +89,10 @@ async def load(
             await asyncio.sleep(0.25)
 
     limits = httpx.Limits(max_connections=clients)
-    looking = asyncio.ensure_future(look())
     async with httpx.AsyncClient(base_url=address, timeout=60, limits=limits) as client:
+        for number in range(4 * len(pictures)):  # every worker opens its engine and its codecs
+            await visit(client, pictures, number, Result())
+        looking = asyncio.ensure_future(look())
         await asyncio.gather(*(work(client) for _ in range(clients)))
     looking.cancel()
     return result

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +277,86 @@ def test_evidence_and_verify(tmp_path: Path, tiny_model: Path) -> None:
     done = run("verify", "a.png", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"There is no record" in done.stderr
+
+
+@pytest.mark.parametrize("format", ["jpg", "png", "tif", "webp", "bmp"])
+def test_every_format_is_verified(tmp_path: Path, tiny_model: Path, format: str) -> None:
+    make_picture(tmp_path / f"a.{format}")
+    target = tmp_path / f"b.{format}"
+    done = run("restore", f"a.{format}", "-o", target, "--evidence", "--model", tiny_model,
+               cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0
+    assert (b"without XMP" in done.stderr) == (format == "bmp")  # which has no room for the mark
+    assert run("verify", target, cwd=tmp_path).returncode == 0
+
+
+def test_score_and_gate(tmp_path: Path, tiny_model: Path) -> None:
+    Pillow.new("RGB", (64, 48), (90, 120, 150)).save(tmp_path / "clear.png")
+    make_picture(tmp_path / "noise.png", size=(48, 64))
+    done = run("restore", "clear.png", "noise.png", "--score", "--gate", "--json",
+               "--model", tiny_model, cwd=tmp_path)  # fmt: skip
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        assert sum(record["weather"].values()) == pytest.approx(1, abs=1e-3)
+        assert record["passed"] == (record["weather"]["clear"] >= 0.8)
+        before, after = (
+            read_picture(tmp_path / record[name]).pixels for name in ("input", "output")
+        )
+        assert np.array_equal(before, after) == record["passed"]
+    said = run(
+        "restore", "noise.png", "-o", "c.png", "--score", "--model", tiny_model, cwd=tmp_path
+    )
+    assert re.search(rb"\(rain \d+%, snow \d+%, clear \d+%\)", said.stdout)
+
+
+def test_frames_go_through_pipes(darkening_model: Path) -> None:
+    data = np.full((3, 4, 5, 3), 200, np.uint8).tobytes()
+    command = ("restore", "--frames", "rgb24", "5x4", "-", "--model", darkening_model)
+    done = run(*command, stdin=data)
+    assert done.returncode == 0
+    found = np.frombuffer(done.stdout, np.uint8).reshape(3, 4, 5, 3)
+    assert np.abs(found.astype(int) - 149).max() <= 1  # the model darkens by 0.2
+    cut = run(*command, stdin=data[:70])
+    assert (cut.returncode, len(cut.stdout)) == (1, 60)
+    assert cut.stderr == b"cmudrn: The input ended inside a frame: 10 of 60 bytes came.\n"
+
+
+def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model: Path) -> None:
+    clips = pytest.importorskip("clips", reason="the extra video is not installed")
+    clips.make_clip(tmp_path / "a ü.mkv", [512 * n for n in range(6)], extras=False)
+    done = run("restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score",
+               "--model", darkening_model, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with clips.av.open(str(tmp_path / "b.mkv")) as clip:
+        frames = list(clip.decode(video=0))
+    assert (len(frames), frames[0].width) == (6, 2 * clips.WIDTH)
+    rows = (tmp_path / "b.weather.csv").read_text().splitlines()
+    assert rows[0] == "seconds,rain,snow,clear,passed"
+    assert [float(row.split(",")[0]) for row in rows[1:]] == [n / 25 for n in range(6)]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a signal")
+def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path) -> None:
+    clips = pytest.importorskip("clips", reason="the extra video is not installed")
+    source = clips.make_clip(
+        tmp_path / "a.mkv", [512 * n for n in range(400)], extras=False, shape=(96, 128)
+    )
+    target = tmp_path / "b.mkv"
+    command = ["restore", str(source), "-o", str(target), "--model", str(darkening_model)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cmudrn", *command], stderr=subprocess.PIPE
+    ) as process:
+        end = time.monotonic() + 60
+        while not list(tmp_path.glob(".b.mkv.parts/*.npz")) and time.monotonic() < end:
+            time.sleep(0.005)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said.endswith(b"the same command goes on from there.\ncmudrn: interrupted\n")
+    assert not target.exists()
+    done = run(*command, "--json")
+    record = json.loads(done.stdout)
+    assert record["resumed_at"] >= 48 and record["frames"] == 400
 
 
 def test_models_are_listed() -> None:

@@ -23,6 +23,9 @@ import cmudrn.cli.weather  # noqa: F401  (registers its commands)
 from cmudrn.cli.app import app
 from cmudrn.errors import CmudrnError
 
+INTERRUPTED = 130
+"""Exit code that Typer makes of Ctrl-C."""
+
 
 def main() -> None:
     """Run the command line; a `CmudrnError` becomes one sentence on stderr and exit code 1."""
@@ -31,9 +34,10 @@ def main() -> None:
     except CmudrnError as error:
         print(f"cmudrn: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("cmudrn: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("cmudrn: interrupted", file=sys.stderr)
+        raise
 
 
 __all__ = ["app", "main"]

@@ -449,7 +449,11 @@ def _restore_clip(
         side_by_side=clips.side_by_side,
         format=VideoFormat(clips.codec, clips.crf, clips.pixel_format),
     )
-    return restore_video(job.source, job.target, video, on_frame)
+    try:
+        return restore_video(job.source, job.target, video, on_frame)
+    except KeyboardInterrupt:
+        _complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
+        raise
 
 
 def _tell(record: dict[str, Any], as_json: bool) -> None:

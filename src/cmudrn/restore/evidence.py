@@ -20,7 +20,7 @@ from cmudrn.errors import CmudrnError
 from cmudrn.image import Picture, atomic_file
 
 FORMAT = 1
-"""Of the sidecar; docs/file-formats.md describes it."""
+"""Of the sidecar; docs/evidence.md describes it."""
 
 ENHANCED = b"http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a picture whose content a program improved without making it up."""

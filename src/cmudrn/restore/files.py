@@ -114,7 +114,7 @@ def restore_file(
         "seconds": round(time.perf_counter() - start, 3),
         "layers": {name: str(path) for name, path in layers.items()},
         **_tell_weather(weather, options),
-        "notes": [*picture.notes, *lost_in(picture, options.format or picture.format)],
+        "notes": [*picture.notes, *lost_in(restored, options.format or picture.format)],
     }
 
 

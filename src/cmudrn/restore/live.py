@@ -338,6 +338,8 @@ def watch(
             if now - last_report >= watching.report_s:
                 last_report = now
                 watching.tell("REPORT", _sentence(feed.count()))
+    except KeyboardInterrupt:  # the usual way to end it
+        pass
     finally:
         feed.stop()
     feed.count()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 import webbrowser
@@ -45,6 +46,8 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OverflowError as error:
+        raise CmudrnError(f"A port is a number from 0 to 65535, not {port}.") from error
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
         raise CmudrnError(f"Cannot listen on {host} port {port}: {reason}.") from error
