@@ -13,7 +13,7 @@ def test_every_preset_is_whole(name: str) -> None:
     config = load_config(name)
     assert config.name == name
     tasks = {source.task for source in config.data.sources.values()}
-    assert set(config.network.tasks) <= tasks
+    assert set(config.network.tasks) <= tasks or tasks == {"all"}
 
 
 def test_the_faithful_preset_is_the_paper() -> None:

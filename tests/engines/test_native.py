@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cmudrn.engines import open_engine
 from cmudrn.engines.native import (
     PROMISED_DB,
     CannotRunNatively,
@@ -258,23 +259,21 @@ def test_bfloat16_of_any_size(paper: Path, height: int, width: int) -> None:
 
 
 @needs_bf16
-def test_bfloat16_keeps_its_promise_on_the_shipped_model() -> None:
+def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
     path = find_model("cmudrn")
     exact, rounded = NativeEngine(path), NativeEngine(path, precision="bf16")
     assert rounded.precision == "bf16" and rounded.isa == "avx512bf16"
     batch = trial_picture(200, 300)
     assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
-    assert keeps_promise(exact, rounded)
 
 
 @needs_bf16
 @pytest.mark.parametrize("name", ["rain", "snow", "drizzle"])
-def test_bfloat16_keeps_its_promise_on_photographs(name: str) -> None:
+def test_what_auto_takes_keeps_the_promise_on_photographs(name: str) -> None:
     picture = next(Path(__file__).parents[2].glob(f"samples/{name}.*"))
     batch = to_batch(read_image(picture)[:300, :400])
-    exact = NativeEngine(find_model("cmudrn"))
-    rounded = NativeEngine(find_model("cmudrn"), precision="bf16")
-    assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
+    exact, taken = NativeEngine(find_model("cmudrn")), open_engine(find_model("cmudrn"))
+    assert decibels(exact(batch).restored, taken(batch).restored) > PROMISED_DB
 
 
 def test_a_broken_promise_is_noticed(paper: Path, tmp_path: Path) -> None:

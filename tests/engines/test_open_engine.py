@@ -22,7 +22,6 @@ needs_native = pytest.mark.skipif(not instruction_sets(), reason="no native engi
 def test_auto_takes_the_native_engine() -> None:
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine)
-    assert engine.precision == ("bf16" if instruction_sets("bf16") else "fp32")
     exact = open_engine("cmudrn", precision="fp32")
     assert isinstance(exact, NativeEngine) and exact.precision == "fp32"
 
@@ -41,10 +40,14 @@ def test_a_foreign_model_goes_to_onnxruntime(foreign_model: Path) -> None:
 
 
 @needs_native
-def test_a_broken_promise_means_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cmudrn.engines.native.keeps_promise", lambda exact, rounded: False)
+@pytest.mark.parametrize("kept", [True, False])
+def test_auto_rounds_only_where_the_promise_is_kept(
+    monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.keeps_promise", lambda exact, rounded: kept)
     engine = open_engine("cmudrn")
-    assert isinstance(engine, NativeEngine) and engine.precision == "fp32"
+    assert isinstance(engine, NativeEngine)
+    assert engine.precision == ("bf16" if kept and instruction_sets("bf16") else "fp32")
 
 
 @pytest.mark.parametrize("engine, precision", [("tpu", "auto"), ("auto", "fp8")])
