@@ -236,7 +236,8 @@ needs_bf16 = pytest.mark.skipif(
 
 
 def decibels(a: np.ndarray, b: np.ndarray) -> float:
-    return float(-10 * np.log10(np.mean(np.square(a.clip(0, 1) - b.clip(0, 1)))))
+    error = float(np.mean(np.square(a.clip(0, 1) - b.clip(0, 1))))
+    return float(-10 * np.log10(max(error, 1e-20)))
 
 
 @needs_bf16
