@@ -30,7 +30,7 @@ from cmudrn.weather.weather import Weather
 
 Floats = NDArray[np.float32]
 
-SEEDS = 1
+SEEDS = 3
 COVERED = 0.1
 """A pixel is covered where rain adds, or snow hides, this share of the range."""
 SCREENS = 30

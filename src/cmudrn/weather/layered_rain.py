@@ -47,10 +47,10 @@ class Layer:
 
 PAPER_LAYERS = {
     "dense": Layer(
-        8, 8, (0.25, 0.45), 1500, Exposure(1 / 360, 0.95, 1.0, spread=0.4, blur_px=0.4), 20
+        8, 8, (0.25, 0.45), 200, Exposure(1 / 100, 1.2, 0.94, spread=0.4, blur_px=0.4), 20
     ),
-    "middle": Layer(48, 8, (0.20, 0.35), 94, Exposure(1 / 200, 3.2, 1.0), 90),
-    "sparse": Layer(18, 3, (0.10, 0.20), 4.5, Exposure(1 / 140, 7.0, 1.0, blur_px=2), 250),
+    "middle": Layer(48, 8, (0.20, 0.35), 94, Exposure(1 / 200, 3.2, 1.03), 90),
+    "sparse": Layer(18, 3, (0.10, 0.20), 7, Exposure(1 / 140, 7.0, 1.0, blur_px=2), 250),
 }
 """Counts and weights are the generator's."""
 
