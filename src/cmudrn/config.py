@@ -166,6 +166,8 @@ class DataConfig(Table):
         sharpen: greatest strength of the unsharp mask given to a clean patch; drawn from 0 up.
         grain: greatest standard deviation of the noise given to a clean patch, in [0, 1] units;
             drawn from 0 up. The patch keeps it: grain is not to be taken for rain.
+        structures: share of the clean patches with something built drawn over them: bars, window
+            frames, bricks, letters, which are not to be taken for streaks and flakes.
         sources: the mixture.
         view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
             is not `patch` but that of a context branch.
@@ -182,6 +184,7 @@ class DataConfig(Table):
     reductions: tuple[int, ...] = (1, 2)
     sharpen: float = Field(default=0.0, ge=0)
     grain: float = Field(default=0.0, ge=0)
+    structures: float = Field(default=0.0, ge=0, le=1)
     sources: dict[str, SourceConfig] = {}
     view: Literal["patches", "thumbnails"] = "patches"
     context: str | None = None

@@ -57,3 +57,9 @@ def test_sharpening_makes_edges_steeper(tmp_path: Path) -> None:
 def test_without_settings_a_patch_is_cut_from_the_picture(grey: Path) -> None:
     patch = CleanPictures(grey, (1,), 64).draw(32, np.random.default_rng(0))
     assert np.ptp(patch) == 0
+
+
+def test_a_share_of_the_patches_is_built_upon(grey: Path) -> None:
+    pictures, rng = CleanPictures(grey, (1,), 64, structures=0.5), np.random.default_rng(5)
+    patches = [pictures.draw(64, rng) for _ in range(100)]
+    assert 25 < sum(float(np.ptp(p)) > 0.02 for p in patches) < 60

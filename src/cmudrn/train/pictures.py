@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import read_image
+from cmudrn.train.structures import lay_structure
 
 PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 Patch = NDArray[np.float32]
@@ -64,8 +65,9 @@ def blur(patch: NDArray[np.float32]) -> NDArray[np.float32]:
 class CleanPictures:
     """Random patches of clean pictures, all kept decoded in memory.
 
-    Photographs differ in sharpness and grain more than a few hundred of them show, and a network
-    that has seen neither takes both for weather: patches are sharpened and grained at random.
+    Photographs differ in sharpness, in grain and in what people have built more than a few hundred
+    of them show, and a network that has not seen these takes them for weather: patches are
+    built upon, sharpened and grained at random.
 
     Args:
         folder: searched with its subfolders.
@@ -73,6 +75,7 @@ class CleanPictures:
         size: pictures with a side shorter than this are left out.
         sharpen: greatest strength of the unsharp mask.
         grain: greatest standard deviation of the noise.
+        structures: share of the patches with a structure drawn over them.
 
     Raises:
         CmudrnError: no picture is big enough, or one cannot be read.
@@ -86,8 +89,9 @@ class CleanPictures:
         *,
         sharpen: float = 0.0,
         grain: float = 0.0,
+        structures: float = 0.0,
     ) -> None:
-        self.sharpen, self.grain = sharpen, grain
+        self.sharpen, self.grain, self.structures = sharpen, grain, structures
         self.pictures: list[NDArray[np.uint8]] = []
         for path in list_pictures(folder):
             picture = np.rint(read_image(path) * 255).astype(np.uint8)
@@ -105,7 +109,9 @@ class CleanPictures:
         return self.vary(turn(patch, int(rng.integers(8))), rng)
 
     def vary(self, patch: Patch, rng: np.random.Generator) -> Patch:
-        """Return a patch sharpened and grained at random."""
+        """Return a patch built upon, sharpened and grained at random."""
+        if self.structures and rng.random() < self.structures:
+            patch = lay_structure(patch, rng)
         if self.sharpen:
             patch = patch + np.float32(rng.uniform(0, self.sharpen)) * (patch - blur(patch))
         if self.grain:

@@ -92,6 +92,7 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
             config.patch,
             sharpen=config.sharpen,
             grain=config.grain,
+            structures=config.structures,
         )
         sources[name] = _lay(clean, str(source.weather), config, context, seed)
     return sources

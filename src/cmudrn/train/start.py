@@ -23,7 +23,7 @@ from cmudrn.train.loop import Progress, Run
 from cmudrn.train.processes import join_processes
 from cmudrn.train.scenes import show_thumbnails, show_without_veil
 from cmudrn.train.sources import make_sources
-from cmudrn.train.validation import Show, Validation, show_middle
+from cmudrn.train.validation import STRUCTURES, Show, Validation, show_middle
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0
@@ -66,7 +66,8 @@ def start_run(
         run.begin_with(start[1], str(start[2]["training"]["step"]))
     validate = None
     if config.data.validation and processes.first:
-        validate = Validation(Path(config.data.validation), FAMILIES, choose_view(config.data))
+        families = (*FAMILIES, STRUCTURES) if config.data.structures else FAMILIES
+        validate = Validation(Path(config.data.validation), families, choose_view(config.data))
     run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
     processes.leave()
     return run

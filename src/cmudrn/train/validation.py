@@ -11,12 +11,14 @@ from torch import Tensor, nn
 
 from cmudrn.image import Image, read_image
 from cmudrn.train.pictures import list_pictures
+from cmudrn.train.structures import lay_structure
 from cmudrn.weather.patches import PatchWeather
 
 SIZE = 128
 SEED = 1_000_003
 """Another seed than any training patch has; the same for every model, so that runs compare."""
-
+STRUCTURES = "structures"
+"""The family of views without weather on which something built is drawn."""
 
 Show = Callable[[Image, str, np.random.Generator], tuple[Image, Image]]
 """(clean picture, weather family, random numbers) -> (what the network sees, what it should be)."""
@@ -27,7 +29,8 @@ class Validation:
 
     Args:
         folder: clean pictures.
-        families: weather families; "clear" leaves the pictures clean.
+        families: weather families; "clear" leaves the pictures clean, "structures" too, but
+            draws fences, frames, letters and the like over them.
         show: returns the view, of one size for all pictures.
 
     Raises:
@@ -38,8 +41,9 @@ class Validation:
         pictures = [read_image(path) for path in list_pictures(folder)]
         self.pairs: dict[str, tuple[Tensor, Tensor]] = {}
         for family in families:
+            view = show_structure(show) if family == STRUCTURES else show
             shown = [
-                show(picture, family, np.random.default_rng([SEED, i]))
+                view(picture, family, np.random.default_rng([SEED, i]))
                 for i, picture in enumerate(pictures)
             ]
             degraded, clean = (_batch([pair[k] for pair in shown]) for k in (0, 1))
@@ -67,6 +71,16 @@ def show_middle(weather: PatchWeather) -> Show:
         return weather.degrade(clean, rng, family), clean
 
     return show
+
+
+def show_structure(show: Show) -> Show:
+    """Return the view of a clean picture with a structure over it, which is to be kept."""
+
+    def show_built(picture: Image, _: str, rng: np.random.Generator) -> tuple[Image, Image]:
+        built = lay_structure(show(picture, "clear", rng)[1], rng)
+        return built, built
+
+    return show_built
 
 
 def middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
