@@ -14,13 +14,16 @@ constexpr int kTileColumns = 4;
 constexpr int kDown = 4;
 constexpr int kAcross = 6;
 constexpr int kFrequencies = kDown * kAcross;  // frequency = kDown * across + down
+constexpr int kMean = kDown * 2;               // the only frequency in which an even picture is not 0
 constexpr int kBlockTiles = 12;                // the longest block
 constexpr int kMostBranches = 4;
 
 // A block is a run of horizontally adjacent tiles. Frequencies are in the order of the tables in
 // network.cpp. Transformed blocks are laid out [across / 2][down][tile][across % 2][channel], sums
 // [across][row][tile][channel], transformed weights [frequency][input channel][output channel];
-// in bfloat16 the weights of two input channels alternate, as the dot product of pairs reads them.
+// in bfloat16 the weights of two input channels alternate, as the dot product of pairs reads them,
+// and after the last frequency comes what rounding took from the weights of kMean: maps are even
+// almost everywhere, so that an error there is one of whole areas.
 
 // One convolution of a block: its transformed weights, its bias, and where its sums go.
 struct Product {

@@ -15,6 +15,7 @@ inline void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
 // What transformed blocks and weights are kept in, and the three things that are done with it:
 // storing two vectors side by side; one tile's next inputs, spread to every lane; weights x inputs.
 #if defined(CMUDRN_BF16)
+constexpr bool kRounds = true;
 typedef std::uint16_t Stored;
 typedef std::int32_t Weights __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
 
@@ -56,6 +57,7 @@ inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) {
 }
 #endif
 #else
+constexpr bool kRounds = false;
 typedef float Stored;
 typedef Vec Weights;
 
@@ -113,15 +115,15 @@ struct Column {
   float* sums;
 };
 
-// Adds weights x inputs to the sums of two frequencies. The heart: all sums stay in registers, and
+// Adds weights x inputs to the sums of some frequencies. The heart: all sums stay in registers, and
 // there are enough of them that no multiply-add waits for the one before it.
-template <int Tiles, int Vectors>
+template <int Frequencies, int Tiles, int Vectors>
 inline void add_products(Vec (&sums)[2][Tiles][Vectors], const Stored* block, long step,
                          const Column* columns, long weight, int inputs) {
   constexpr int together = sizeof(float) / sizeof(Stored);  // bfloat16 numbers go in pairs
   for (int input = 0; input < inputs; input += together) {
 #pragma GCC unroll 2
-    for (int f = 0; f < 2; ++f) {
+    for (int f = 0; f < Frequencies; ++f) {
       const Stored* from = block + f * step + input;
       const long at = weight + (f * kChannels + input) * kChannels;
       Weights weights[Vectors];
@@ -155,7 +157,9 @@ void multiply_tiles(const Stored* block, const Column* columns, int tiles, int i
         for (int v = 0; v < Vectors; ++v) sums[0][tile][v] = load(columns[v].bias);
     const Stored* from = block + across / 2 * kDown * step + across % 2 * kChannels;
     const long weight = across * kDown * frequency;
-    add_products(sums, from, step, columns, weight, inputs);
+    add_products<2>(sums, from, step, columns, weight, inputs);
+    if (kRounds && across == kMean / kDown)
+      add_products<1>(sums, from, step, columns, kFrequencies * frequency, inputs);
 #pragma GCC unroll 12
     for (int tile = 0; tile < Tiles; ++tile) {
 #pragma GCC unroll 2
@@ -165,7 +169,7 @@ void multiply_tiles(const Stored* block, const Column* columns, int tiles, int i
         sums[1][tile][v] = m0 - m1;
       }
     }
-    add_products(sums, from + 2 * step, step, columns, weight + 2 * frequency, inputs);
+    add_products<2>(sums, from + 2 * step, step, columns, weight + 2 * frequency, inputs);
 #pragma GCC unroll 12
     for (int tile = 0; tile < Tiles; ++tile) {
 #pragma GCC unroll 2

@@ -116,12 +116,26 @@ std::uint16_t rounded(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+float widened(std::uint16_t value) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
+  float wide;
+  std::memcpy(&wide, &bits, sizeof wide);
+  return wide;
+}
+
 void round_weights_of(Convolution& convolution) {
-  for (int f = 0; f < kFrequencies; ++f)
-    for (int in = 0; in < kChannels; ++in)
-      for (int out = 0; out < kChannels; ++out)
-        convolution.bf16[((f * kChannels + in / 2 * 2) * kChannels) + 2 * out + in % 2] =
-            rounded(convolution.weights[(f * kChannels + in) * kChannels + out]);
+  for (int in = 0; in < kChannels; ++in)
+    for (int out = 0; out < kChannels; ++out) {
+      const int to = in / 2 * 2 * kChannels + 2 * out + in % 2;
+      const auto weight = [&](int frequency) {
+        return convolution.weights[(frequency * kChannels + in) * kChannels + out];
+      };
+      for (int f = 0; f < kFrequencies; ++f)
+        convolution.bf16[f * kChannels * kChannels + to] = rounded(weight(f));
+      const std::uint16_t mean = convolution.bf16[kMean * kChannels * kChannels + to];
+      convolution.bf16[kFrequencies * kChannels * kChannels + to] =
+          rounded(weight(kMean) - widened(mean));
+    }
 }
 
 Stitch compose(const Stitch& first, const Stitch& second, int branches) {

@@ -12,7 +12,7 @@ namespace cmudrn {
 // A 3x3 convolution with its weights transformed to frequencies.
 struct Convolution {
   alignas(64) float weights[kFrequencies * kChannels * kChannels] = {};
-  alignas(64) std::uint16_t bf16[kFrequencies * kChannels * kChannels] = {};  // the same, rounded
+  alignas(64) std::uint16_t bf16[(kFrequencies + 1) * kChannels * kChannels] = {};  // see kernels.h
   alignas(64) float bias[kChannels] = {};
   int inputs = 0;
   int outputs = 0;
