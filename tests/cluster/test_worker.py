@@ -10,8 +10,9 @@ import pytest
 fsspec = pytest.importorskip("fsspec", reason="the cluster extra is not installed")
 
 import cmudrn  # noqa: E402
+from cmudrn.cluster.files import open_folder, write_whole  # noqa: E402
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task  # noqa: E402
-from cmudrn.cluster.work import Settings, Worker, open_folder, write_whole  # noqa: E402
+from cmudrn.cluster.work import Settings, Worker  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
 
@@ -115,3 +116,24 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 def test_unknown_kinds_of_address_get_one_sentence() -> None:
     with pytest.raises(CmudrnError, match="Cannot open nowhere://x: .*\\.$"):
         open_folder("nowhere://x")
+
+
+def test_a_start_is_recorded_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+    files, target = open_folder(str(tmp_path))
+    ledger, task = Ledger(files, target, SETTINGS.key), Task("a.png", "1")
+    assert ledger.begin(task) == 0
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", die)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.begin(task)
+    assert ledger.begin(task) == 1
+    for lost in tmp_path.rglob("*.json"):
+        lost.write_bytes(b"")
+    assert ledger.begin(task) == 1 and ledger.begin(task) == 2
+    ledger.forget(task)
+    ledger.forget(task)
+    assert ledger.begin(task) == 0

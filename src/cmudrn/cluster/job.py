@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cmudrn.cluster.files import open_folder
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task
-from cmudrn.cluster.work import Outcome, Settings, Worker, open_folder
+from cmudrn.cluster.work import Outcome, Settings, Worker
 from cmudrn.engines import find_model, open_engine
 from cmudrn.engines.engine import available_cores, check_depth
 from cmudrn.errors import CmudrnError

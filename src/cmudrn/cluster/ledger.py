@@ -1,8 +1,8 @@
 """What a batch job has done, kept beside its results so that a killed job can go on.
 
 A finished file is one small object whose name says everything: source, its size and age, and the
-settings. Nothing is ever appended or locked, so it works on a disk and on an object store, for
-any number of workers.
+settings. Each is written whole, and nothing is ever appended or locked, so it works on a disk and
+on an object store, for any number of workers, killed at any time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
+
+from cmudrn.cluster.files import write_whole
 
 FOLDER = ".cmudrn-batch"
 """Folder in the target that holds the ledger."""
@@ -43,7 +46,6 @@ class Ledger:
     files: Any
     target: str
     settings: str
-    _folders: set[str] = field(default_factory=set, repr=False)
 
     def done(self, tasks: Collection[Task]) -> set[Task]:
         """Return the tasks whose results exist and are recorded: two listings, no reading."""
@@ -65,9 +67,14 @@ class Ledger:
         A file that brings its worker down is found again this way, and not tried for ever.
         """
         path = self._path("begun", task)
-        before = json.loads(self.files.cat_file(path)) if self.files.exists(path) else 0
+        try:
+            before = int(json.loads(self.files.cat_file(path)))
+        except FileNotFoundError:
+            before = 0
+        except ValueError:  # begun, but the disk lost the number, as a power cut can make it
+            before = 1
         self._write(path, before + 1)
-        return int(before)
+        return before
 
     def finish(self, task: Task, record: dict[str, Any]) -> None:
         """Record that a task's result is complete."""
@@ -76,9 +83,8 @@ class Ledger:
 
     def forget(self, task: Task) -> None:
         """Forget the starts of a task, so that a later job tries it afresh."""
-        path = self._path("begun", task)
-        if self.files.exists(path):
-            self.files.rm_file(path)
+        with suppress(FileNotFoundError):
+            self.files.rm_file(self._path("begun", task))
 
     def write_bad(self, bad: dict[str, str]) -> None:
         """Leave the list of files that failed in this job, name -> sentence."""
@@ -90,11 +96,7 @@ class Ledger:
         return f"{self.target}/{FOLDER}/{what}/{digest[:2]}/{digest}.json"
 
     def _write(self, path: str, value: Any) -> None:
-        folder = path.rpartition("/")[0]
-        if folder not in self._folders:
-            self.files.makedirs(folder, exist_ok=True)
-            self._folders.add(folder)
-        self.files.pipe_file(path, json.dumps(value, ensure_ascii=True).encode())
+        write_whole(self.files, path, json.dumps(value, ensure_ascii=True).encode())
 
     def _listing(self, folder: str) -> set[str]:
         return set(self.files.find(folder)) if self.files.exists(folder) else set()

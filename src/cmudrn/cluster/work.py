@@ -9,13 +9,11 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-
+from cmudrn.cluster.files import open_folder, sentence, write_whole
 from cmudrn.cluster.ledger import Ledger, Task
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
-from cmudrn.image import MAX_PIXELS, atomic_file, encode_picture, read_picture
+from cmudrn.image import MAX_PIXELS, encode_picture, read_picture
 from cmudrn.restore import Restorer
 
 
@@ -62,19 +60,6 @@ class Outcome:
     pixels: int = 0
     seconds: float = 0.0
     worker: str = ""
-
-
-def open_folder(address: str) -> tuple[Any, str]:
-    """Return the file system and path that an fsspec address stands for.
-
-    Raises:
-        CmudrnError: no plugin for this kind of address is installed, or it has no folder.
-    """
-    try:
-        files, path = fsspec.core.url_to_fs(address)
-    except (ImportError, ValueError, OSError) as error:
-        raise CmudrnError(f"Cannot open {address}: {_sentence(error)}.") from error
-    return files, str(path).rstrip("/")
 
 
 class Worker:
@@ -124,7 +109,7 @@ class Worker:
                 outcome = self._bad(task, str(error))
                 break  # the same file fails the same way
             except OSError as error:
-                outcome = self._bad(task, f"{task.name}: {_sentence(error)}.")
+                outcome = self._bad(task, f"{task.name}: {sentence(error)}.")
                 if wait is not None:
                     time.sleep(wait)
         self._ledger.forget(task)
@@ -160,24 +145,9 @@ class Worker:
         return Outcome(task.name, "bad", reason, worker=self._name)
 
 
-def write_whole(files: Any, path: str, data: bytes) -> None:
-    """Write a file that appears whole or not at all (object stores do so by themselves)."""
-    files.makedirs(path.rpartition("/")[0], exist_ok=True)
-    if isinstance(files, LocalFileSystem):
-        with atomic_file(path) as file:
-            file.write(data)
-    else:
-        files.pipe_file(path, data)
-
-
 def _engine_of(model: bytes, threads: int) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         with open(path, "wb") as file:
             file.write(model)
         return open_engine(path, threads=threads)
-
-
-def _sentence(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0].rstrip(".")
