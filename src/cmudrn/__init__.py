@@ -24,6 +24,7 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
+    restraint: bool = True,
 ) -> Restorer:
     """Return a model that restores arrays.
 
@@ -32,6 +33,7 @@ def load(
         engine: "auto" takes the fastest that can run the model.
         threads: processor threads of a call; None is one for every core this process may use.
         precision: "fp32", "bf16", or "auto": bfloat16 where it is faster and as good.
+        restraint: hold back changes too faint to be weather, where the model asks for it.
 
     Raises:
         CmudrnError: there is no such model or engine, or the file is damaged.
@@ -39,7 +41,7 @@ def load(
     from cmudrn.engines import open_engine
     from cmudrn.restore.restorer import Restorer
 
-    return Restorer(open_engine(model, engine, threads, precision))
+    return Restorer(open_engine(model, engine, threads, precision), restraint=restraint)
 
 
 def __getattr__(name: str) -> Any:

@@ -56,6 +56,9 @@ def evaluate(
     stages: Annotated[int | None, typer.Option(help="Outer loop of the models.")] = None,
     recursions: Annotated[int | None, typer.Option(help="Inner loop of the models.")] = None,
     branches: Annotated[bool, typer.Option(help="Score each branch of the models too.")] = False,
+    restraint: Annotated[
+        bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
+    ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
     format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
@@ -88,7 +91,7 @@ def evaluate(
     methods = [
         method
         for text in models or []
-        for method in _methods(text, opened, stages, recursions, branches)
+        for method in _methods(text, opened, stages, recursions, branches, restraint)
     ]
     methods += _folders(pred or [])
     scores = []
@@ -199,6 +202,7 @@ def _methods(
     stages: int | None,
     recursions: int | None,
     branches: bool,
+    restraint: bool,
 ) -> list[Method]:
     from cmudrn.evaluate.methods import (
         branch_methods,
@@ -211,7 +215,7 @@ def _methods(
     if is_python(model) and not Path(model).exists():
         return [python_method(model, name)]
     engine = opened(model)
-    methods = [engine_method(name, engine, stages, recursions)]
+    methods = [engine_method(name, engine, stages, recursions, restraint=restraint)]
     return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
 
 

@@ -123,6 +123,15 @@ def restore(
             rich_help_panel=RESULT,
         ),
     ] = "auto",
+    restraint: Annotated[
+        bool,
+        typer.Option(
+            "--restraint/--no-restraint",
+            help="Hold back changes too faint to be weather: mostly gleams and letters taken for "
+            "drops and flakes.",
+            rich_help_panel=RESULT,
+        ),
+    ] = True,
     gate: Annotated[
         bool,
         typer.Option(
@@ -223,7 +232,7 @@ def restore(
     if budget_ms is not None and (stages or recursions or threads):
         raise typer.BadParameter("--budget-ms chooses stages, recursions and threads itself.")
     if frames is not None:
-        restorer = _load(model, engine, threads, precision, budget_ms)
+        restorer = _load(model, engine, threads, precision, budget_ms, restraint)
         _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
         return
     if evidence and gate:
@@ -231,7 +240,7 @@ def restore(
     _check_streams(inputs, output, layers or as_json or evidence or gate or score)
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
-        _load(model, engine, threads, precision, budget_ms),
+        _load(model, engine, threads, precision, budget_ms, restraint),
         strength=strength,
         stages=stages,
         recursions=recursions,
@@ -322,7 +331,12 @@ def verify(
 
 
 def _load(
-    model: str, engine: str, threads: int | None, precision: str, budget_ms: float | None
+    model: str,
+    engine: str,
+    threads: int | None,
+    precision: str,
+    budget_ms: float | None,
+    restraint: bool,
 ) -> Restorer:
     import cmudrn
     from cmudrn.engines import open_engine
@@ -330,11 +344,15 @@ def _load(
     from cmudrn.restore.budget import BudgetRestorer
 
     if budget_ms is None:
-        return cmudrn.load(model, engine=engine, threads=threads, precision=precision)
+        return cmudrn.load(
+            model, engine=engine, threads=threads, precision=precision, restraint=restraint
+        )
 
     info = open_engine(model, engine, 1, precision).info
     profile = load_profile(info, f"{engine} {precision}")
-    return BudgetRestorer(lambda n: open_engine(model, engine, n, precision), profile, budget_ms)
+    return BudgetRestorer(
+        lambda n: open_engine(model, engine, n, precision), profile, budget_ms, restraint=restraint
+    )
 
 
 def _check_choices(format: str | None, subsampling: str) -> None:

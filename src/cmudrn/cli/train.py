@@ -50,12 +50,16 @@ def export(
         Path | None, typer.Option(help="A later run's checkpoint: the model lies between the two.")
     ] = None,
     share: Annotated[float, typer.Option(help="How far toward it, 0 to 1.")] = 0.0,
+    restraint_db: Annotated[
+        float | None,
+        typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
+    ] = None,
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
     need_torch()
     from cmudrn.train.ship import export_checkpoint
 
-    difference = export_checkpoint(checkpoint, output, name or None, toward, share)
+    difference = export_checkpoint(checkpoint, output, name or None, toward, share, restraint_db)
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
 
 

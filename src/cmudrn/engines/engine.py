@@ -32,6 +32,8 @@ class EngineInfo:
         parameters: how many numbers were learned.
         sha256: hexadecimal hash of the model file.
         metadata: the whole JSON record in the file (training data, licence, scores, structure).
+        restraint_db: how faint a change to a picture has to be to be held back, as a PSNR; None
+            where nothing is. `cmudrn.restore.Restorer` does it.
         context: the branch that judges the veil over a whole picture, or None. Engines do not run
             it, for they see windows; `cmudrn.restore.Restorer` does.
     """
@@ -46,6 +48,7 @@ class EngineInfo:
     parameters: int
     sha256: str
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    restraint_db: float | None = None
     context: Context | None = field(default=None, repr=False)
 
 

@@ -99,6 +99,7 @@ def make_info(model: ModelFile) -> EngineInfo:
                 f"The model {path} has format {record['format']}; "
                 f"this version of cmudrn reads format {FORMAT}."
             )
+        decibels = record.get("restraint_db")  # files from before there was one have none
         return EngineInfo(
             name=str(record["name"]),
             network=str(record["network"]),
@@ -110,6 +111,7 @@ def make_info(model: ModelFile) -> EngineInfo:
             parameters=int(record["parameters"]),
             sha256=model.sha256,
             metadata=record,
+            restraint_db=None if decibels is None else float(decibels),
             context=Context.of(model.tensors),
         )
     except (ValueError, KeyError, TypeError) as error:

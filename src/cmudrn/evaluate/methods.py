@@ -47,10 +47,15 @@ def input_method() -> Method:
 
 
 def engine_method(
-    name: str, engine: Engine, stages: int | None = None, recursions: int | None = None
+    name: str,
+    engine: Engine,
+    stages: int | None = None,
+    recursions: int | None = None,
+    *,
+    restraint: bool = True,
 ) -> Method:
-    """Return a model as a method, at a depth of its own or a chosen one."""
-    restorer = Restorer(engine)
+    """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`."""
+    restorer = Restorer(engine, restraint=restraint)
     return Method(
         name,
         lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions),

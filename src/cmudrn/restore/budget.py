@@ -16,12 +16,20 @@ class BudgetRestorer(Restorer):
         open_with: opens the engine with a number of threads.
         profile: how long the model takes here; from `cmudrn bench`.
         budget_ms: milliseconds for the network on one picture; reading and writing come on top.
+        restraint: see `Restorer`.
     """
 
-    def __init__(self, open_with: OpenWith, profile: Profile, budget_ms: float) -> None:
+    def __init__(
+        self,
+        open_with: OpenWith,
+        profile: Profile,
+        budget_ms: float,
+        *,
+        restraint: bool = True,
+    ) -> None:
         self._open_with, self._profile, self.budget_ms = open_with, profile, budget_ms
         self._engines = {max(profile.costs): open_with(max(profile.costs))}
-        super().__init__(self._engines[max(profile.costs)])
+        super().__init__(self._engines[max(profile.costs)], restraint=restraint)
 
     def choose(self, array: Pixels) -> Choice:
         """Return the depth and threads for a picture (H, W, 3) or (H, W)."""

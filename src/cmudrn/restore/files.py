@@ -134,6 +134,7 @@ def _settings(options: Options) -> dict[str, Any]:
         "stages": stages,
         "recursions": recursions,
         "tile_pixels": options.restorer.tile_pixels,
+        "restraint": options.restorer.restraint,
         **_encoding(options),
     }
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cmudrn.engines.engine import Batch, Engine, EngineInfo, check_depth, receptive_field
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
+from cmudrn.restore.restraint import Restraint
 from cmudrn.restore.tiling import Area, Tile, make_tiles
 
 TILE_PIXELS = 640 * 640
@@ -28,7 +29,8 @@ class Restoration:
         restored: of the input's shape and type, at the strength that was asked for.
         branches: task -> (H, W, 3) float32, each branch's own estimate, not clipped.
         removed: task, and "fused" -> (H, W, 3) float32, degraded minus that estimate at full
-            strength: positive where light was taken away, as from rain and snow.
+            strength and without restraint: positive where light was taken away, as from rain and
+            snow.
     """
 
     restored: Pixels
@@ -43,10 +45,14 @@ class Restorer:
         engine: runs the network.
         tile_pixels: largest window that goes through the network at once, a bound on memory; None
             is what the engine asks for.
+        restraint: hold back changes too faint to be weather, where the model asks for it.
     """
 
-    def __init__(self, engine: Engine, *, tile_pixels: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, *, tile_pixels: int | None = None, restraint: bool = True
+    ) -> None:
         self.engine = engine
+        self.restraint = restraint
         asked: int = getattr(engine, "tile_pixels", TILE_PIXELS)
         self.tile_pixels = tile_pixels or asked
 
@@ -68,7 +74,8 @@ class Restorer:
 
         Args:
             array: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
-            strength: 0 returns the input exactly, 1 the network's answer, between them a mix.
+            strength: 0 returns the input exactly, 1 the network's answer (but for what restraint
+                holds back), between them a mix.
             stages: T for this call; None is the model's own.
             recursions: S for this call; None is the model's own.
             on_tile: told of progress.
@@ -80,9 +87,11 @@ class Restorer:
         check_depth(self.info, stages, recursions)
         if strength == 0:
             return array.copy()
-        restored = np.empty_like(array)
+        restored, restraint = np.empty_like(array), self._restraint(array)
         for piece in self._pieces(array, False, stages, recursions, on_tile):
-            restored[piece.core] = _finish(piece, strength, array)
+            restored[piece.core] = _finish(piece, strength, array, restraint)
+        if restraint:
+            restraint.apply(array, restored)
         return restored
 
     def layers(
@@ -100,14 +109,17 @@ class Restorer:
         """
         _check(array, strength)
         restored, shape = np.empty_like(array), (*array.shape[:2], 3)
+        restraint = self._restraint(array)
         branches = {task: np.empty(shape, np.float32) for task in self.info.tasks}
         removed = {name: np.empty(shape, np.float32) for name in (*self.info.tasks, "fused")}
         for piece in self._pieces(array, True, stages, recursions, on_tile):
-            restored[piece.core] = _finish(piece, strength, array)
+            restored[piece.core] = _finish(piece, strength, array, restraint)
             removed["fused"][piece.core] = piece.degraded - piece.fused
             for task, estimate in piece.branches.items():
                 branches[task][piece.core] = estimate
                 removed[task][piece.core] = piece.degraded - estimate
+        if restraint:
+            restraint.apply(array, restored)
         return Restoration(restored if strength else array.copy(), branches, removed)
 
     def tiles(
@@ -120,6 +132,13 @@ class Restorer:
         """
         radius = _radius(self.info, *check_depth(self.info, stages, recursions))
         return make_tiles(height, width, radius, self.tile_pixels)
+
+    def _restraint(self, array: Pixels) -> Restraint | None:
+        decibels = self.info.restraint_db
+        if not self.restraint or decibels is None:
+            return None
+        height, width = array.shape[:2]
+        return Restraint(height, width, decibels)
 
     def _pieces(
         self,
@@ -165,11 +184,15 @@ def _cut(batch: Batch, inner: Area) -> Image:
     return batch[0, :, rows, columns].transpose(1, 2, 0)
 
 
-def _finish(piece: _Piece, strength: float, array: Pixels) -> Pixels:
-    """Return the piece at a strength, in the kind and type of array."""
+def _finish(piece: _Piece, strength: float, array: Pixels, restraint: Restraint | None) -> Pixels:
+    """Return the piece at a strength, in the kind and type of array; tell the restraint of it."""
     mixed: NDArray[np.float32] = piece.fused
-    if strength < 1:
-        mixed = piece.degraded + np.float32(strength) * (piece.fused - piece.degraded)
+    if strength < 1 or restraint:
+        change = piece.fused - piece.degraded
+        if restraint:
+            restraint.add(piece.core, change)
+        if strength < 1:
+            mixed = piece.degraded + np.float32(strength) * change
     if array.ndim == 2:
         mixed = mixed.mean(axis=2)
     return from_float(mixed, array.dtype)

@@ -90,7 +90,11 @@ def _run_again(target: Path, source: Path, model: str, record: Mapping[str, Any]
     engine = open_engine(model, settings["engine"], settings["threads"], "fp32")
     depth = (settings["stages"], settings["recursions"])
     options = Options(
-        Restorer(engine, tile_pixels=settings["tile_pixels"]),
+        Restorer(
+            engine,
+            tile_pixels=settings["tile_pixels"],
+            restraint=settings.get("restraint", False),  # records from before there was one
+        ),
         strength=settings["strength"],
         stages=depth[0] if engine.info.adjustable else None,
         recursions=depth[1] if engine.info.adjustable else None,

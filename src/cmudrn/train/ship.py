@@ -25,6 +25,7 @@ def export_checkpoint(
     name: str | None = None,
     toward: Path | None = None,
     share: float = 0.0,
+    restraint_db: float | None = None,
 ) -> float:
     """Write a checkpoint's averaged weights as a model file and return how far it is from torch.
 
@@ -37,6 +38,7 @@ def export_checkpoint(
         name: of the model; None is the preset's.
         toward: checkpoint of a run that began with this one's weights: the model lies between.
         share: how far along, 0 this checkpoint, 1 the other.
+        restraint_db: what the file asks of `cmudrn.restore.Restorer`; None is nothing.
 
     Raises:
         CmudrnError: a checkpoint is wrong, they do not fit, or model file and torch differ.
@@ -48,6 +50,8 @@ def export_checkpoint(
     if toward is not None:
         weights = blend(weights, read_averaged(toward)[1], share)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
+    if restraint_db is not None:
+        about["restraint_db"] = restraint_db
     tensors, context = weights, context_behind(record)
     if context is not None:
         about["context"] = {"parameters": context.parameters}

@@ -176,6 +176,7 @@ def make_plan(
         "engine": _engine(options.restorer),
         "depth": check_depth(info, options.stages, options.recursions),
         "budget_ms": getattr(options.restorer, "budget_ms", None),
+        "restraint": options.restorer.restraint,
         "part_frames": PART_FRAMES,
         "settings": settings,
         "encodings": {name: asdict(encoding) for name, encoding in encodings.items()},

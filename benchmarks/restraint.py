@@ -1,0 +1,67 @@
+"""What restraint gives clean pictures and costs weather, for choosing its strength.
+
+python benchmarks/restraint.py CLEAN_PICTURES [MODEL]
+
+Prints the mean RGB PSNR, rounded to 8 bit, of the restored pictures without restraint and for a row
+of strengths; each weather at its own severity 3 and at severity 1, where it is hardest to see. The
+shipped models' strength was chosen on `../shared/data/clean/val`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import cmudrn
+from cmudrn.evaluate.metrics import psnr_rgb8
+from cmudrn.image import Image, from_float, read_image
+from cmudrn.restore.restraint import Restraint
+from cmudrn.weather import WEATHERS
+
+WEATHER = ("light-rain", "csd-rain", "light-snow", "snow", "csd-snow")
+SEVERITIES = (3.0, 1.0)
+DECIBELS = (42, 41, 40, 39, 38, 37, 36, 34)
+NONE = "none"
+
+
+def kinds(clean: Image, seed: int) -> Iterator[tuple[str, Image]]:
+    """Yield the picture as it is and in every weather, as a camera would store it."""
+    yield "clear", clean
+    for severity in SEVERITIES:
+        for number, name in enumerate(WEATHER):
+            weather = replace(WEATHERS[name], severity=severity)
+            degraded = weather(clean, np.random.default_rng([seed, number])).degraded
+            yield f"{name} {severity:g}", np.rint(degraded * 255).astype(np.float32) / 255
+
+
+def main(folder: Path, model: str) -> None:
+    """Print the table."""
+    restorer, scores = cmudrn.load(model, restraint=False), defaultdict(list)
+    for seed, path in enumerate(
+        sorted(p for p in folder.iterdir() if p.suffix in (".png", ".jpg"))
+    ):
+        clean = read_image(path)
+        for kind, degraded in kinds(clean, seed):
+            found = restorer.layers(from_float(degraded, np.dtype(np.uint8)))
+            change = -found.removed["fused"]
+            scores[kind, NONE].append(psnr_rgb8(degraded + change, clean))
+            for decibels in DECIBELS:
+                height, width = clean.shape[:2]
+                restraint, restored = Restraint(height, width, decibels), degraded + change
+                restraint.add((slice(0, height), slice(0, width)), change)
+                restraint.apply(degraded, restored)
+                scores[kind, str(decibels)].append(psnr_rgb8(restored, clean))
+    names = list(dict.fromkeys(kind for kind, _ in scores))
+    print("| dB |", " | ".join(names), "|")
+    print("|---|" + "---:|" * len(names))
+    for row in (NONE, *map(str, DECIBELS)):
+        print(f"| {row} |", " | ".join(f"{np.mean(scores[name, row]):.2f}" for name in names), "|")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *(sys.argv[2:] or ["cmudrn"]))
