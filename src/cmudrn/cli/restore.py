@@ -97,7 +97,8 @@ def restore(
         typer.Option(
             "--layers",
             help="Also write what each branch and the fusion removed, as photo.removed-rain.png "
-            "and so on: grey 128 is nothing, brighter is light taken away.",
+            "and so on: grey 128 is nothing, brighter is light taken away. At full strength and "
+            "without restraint.",
             rich_help_panel=RESULT,
         ),
     ] = False,

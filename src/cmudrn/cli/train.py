@@ -22,7 +22,8 @@ def train(
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
     until: Annotated[int, typer.Option(help="Stop after this step, to go on later.")] = 0,
     weights_of: Annotated[
-        Path | None, typer.Option(help="A checkpoint whose weights a new run starts from.")
+        Path | None,
+        typer.Option(help="A checkpoint, or a run's folder: its last weights begin a new run."),
     ] = None,
 ) -> None:
     """Train a network; stop it at any time and start it again to go on."""
@@ -35,7 +36,7 @@ def train(
         into,
         threads=threads,
         until=until or None,
-        weights_of=weights_of,
+        weights_of=weights_of and _checkpoint(weights_of),
     )
     if run.processes.first:
         typer.echo(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
@@ -43,7 +44,10 @@ def train(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of `cmudrn train`.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="A checkpoint of `cmudrn train`, or a run's folder: its last one."),
+    ],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     name: Annotated[str, typer.Option(help="The model's name; by default the preset's.")] = "",
     toward: Annotated[
@@ -59,8 +63,20 @@ def export(
     need_torch()
     from cmudrn.train.ship import export_checkpoint
 
-    difference = export_checkpoint(checkpoint, output, name or None, toward, share, restraint_db)
+    difference = export_checkpoint(
+        _checkpoint(checkpoint),
+        output,
+        name or None,
+        toward and _checkpoint(toward),
+        share,
+        restraint_db,
+    )
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
+
+
+def _checkpoint(path: Path) -> Path:
+    """Return a checkpoint, or a run folder's last one."""
+    return path / "last.safetensors" if path.is_dir() else path
 
 
 def need_torch() -> None:
