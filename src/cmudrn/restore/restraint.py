@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.engines.context import enlarge
 from cmudrn.image import Image, Pixels
 from cmudrn.restore.tiling import Area
 
@@ -70,13 +71,10 @@ class Restraint:
         gains = self.gains()
         if gains.min() >= UNTOUCHED:
             return
-        low, high, share = _between(self.width)
-        columns = gains[:, low] + (gains[:, high] - gains[:, low]) * share
-        low, high, share = _between(self.height)
+        columns = slice(0, self.width)
         for start in range(0, self.height, BLOCK):
-            rows = slice(start, start + BLOCK)
-            above, below = columns[low[rows]], columns[high[rows]]
-            gain = above + (below - above) * share[rows, None]
+            rows = slice(start, min(start + BLOCK, self.height))
+            gain = enlarge(gains, (rows, columns), (self.height, self.width))
             if gain.min() < UNTOUCHED:
                 restored[rows] = _toward(degraded[rows], restored[rows], gain)
 
@@ -103,11 +101,3 @@ def _neighbourhood(blocks: NDArray[np.float64]) -> NDArray[np.float64]:
         last, first = np.minimum(at + REACH + 1, length), np.maximum(at - REACH, 0)
         blocks = total.take(last, axis) - total.take(first, axis)
     return blocks
-
-
-def _between(length: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return, for each pixel of a side, the blocks whose middles enclose it and where between."""
-    blocks = -(-length // BLOCK)
-    at = np.clip((np.arange(length) + 0.5) / BLOCK - 0.5, 0, blocks - 1)
-    low = at.astype(np.intp)
-    return low, np.minimum(low + 1, blocks - 1), (at - low).astype(np.float32)
