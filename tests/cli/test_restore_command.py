@@ -53,6 +53,23 @@ def test_one_file_goes_beside_its_input(tmp_path: Path, darkening_model: Path) -
     assert np.abs(after - np.clip(before - 51, 0, 255))[before > 80].max() <= 1
 
 
+def test_faint_changes_are_held_back_unless_told_otherwise(
+    tmp_path: Path, darkening_model: Path
+) -> None:
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    model = onnx.load(darkening_model)
+    model.metadata_props[0].value = json.dumps(
+        json.loads(model.metadata_props[0].value) | {"restraint_db": 10}
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    Pillow.new("RGB", (30, 20), (200, 200, 200)).save(tmp_path / "a.png")
+    for options, level in (((), 193), (("--no-restraint",), 149)):  # 0.2^2 is 14 dB: gain 0.138
+        args = ("restore", "a.png", "-o", "b.png", "--overwrite", "--model", "m.onnx", *options)
+        done = run(*args, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert np.abs(read_picture(tmp_path / "b.png").pixels.astype(int) - level).max() <= 1
+
+
 def test_a_folder_keeps_its_tree_and_a_bad_file_does_not_stop_it(
     tmp_path: Path, tiny_model: Path
 ) -> None:
