@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cmudrn.engines.context import SIDE, Context, Lift, make_thumbnail
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, write_image
 from cmudrn.nn.averaged import open_context
+from cmudrn.train import fingerprints
 from cmudrn.train.pictures import CleanPictures
 from cmudrn.train.scenes import (
     ScenePatches,
@@ -159,6 +161,25 @@ def test_a_branch_learns_and_a_network_learns_behind_it(folder: Path, tmp_path: 
         open_checkpoint(branch / "last.safetensors")
     with pytest.raises(CmudrnError, match="no context branch"):
         make_sources(make_config(merge(behind, {"data": {"context": str(run.last)}})).data, 0)
+
+
+def test_a_run_does_not_go_on_with_other_pictures(folder: Path, tmp_path: Path) -> None:
+    clean = Path(shutil.copytree(folder, tmp_path / "clean"))
+    small = {
+        "data": {"clean": str(clean), "validation": "", "workers": 0, "batch": 2},
+        "training": {"steps": 2, "precision": "fp32", "validate_every": 2},
+    }
+    config = make_config(merge(read_preset("context"), small))
+    start_run(config, tmp_path / "run", until=1)
+    before = (tmp_path / "run" / "last.safetensors").read_bytes()
+    write_image(np.zeros((360, 480, 3), np.float32), clean / "2.png")
+    fingerprints._fingerprint_data.cache_clear()
+    with pytest.raises(CmudrnError, match="other files"):
+        start_run(config, tmp_path / "run")
+    assert (tmp_path / "run" / "last.safetensors").read_bytes() == before
+    (clean / "2.png").unlink()
+    fingerprints._fingerprint_data.cache_clear()
+    assert start_run(config, tmp_path / "run").step == 2
 
 
 def run_parameters(run: object) -> int:

@@ -52,13 +52,20 @@ def start_run(
         report: told of progress; None prints it.
 
     Raises:
-        CmudrnError: data are missing, or the folder belongs to another configuration.
+        CmudrnError: data are missing, or the folder belongs to another configuration or was trained
+            on other files.
     """
     if threads:
         torch.set_num_threads(threads)
     processes = join_processes()
     sources = sources or make_sources(config.data, SCREENS_SEED)
-    run = Run(config, folder, sources, processes, provenance(config))
+    origin = provenance(config)
+    run = Run(config, folder, sources, processes, origin)
+    if run.record.get("data", origin["data"]) != origin["data"]:
+        raise CmudrnError(
+            f"{folder} holds a run on other files than its data are now; "
+            "choose another folder, or bring the files back."
+        )
     if weights_of is not None and run.step == 0:
         start = read_averaged(weights_of)
         if start[0] != config.network:
