@@ -11,6 +11,8 @@ PROMISED_DB = 55.0
 """PSNR that bfloat16 keeps against float32; the paper's models differ by several dB in a score."""
 PROMISED_LOSS_DB = 0.02
 """PSNR against the clean picture that bfloat16 loses at most, where there is much to restore."""
+DRAWS = 8
+"""Pictures in rain that the loss is averaged over."""
 
 
 def trial_picture(height: int = 72, width: int = 104) -> Batch:
@@ -24,14 +26,24 @@ def trial_picture(height: int = 72, width: int = 104) -> Batch:
     return batch
 
 
-def in_dense_rain(picture: Batch) -> Batch:
-    """Return (1, 3, H, W) buried in rain, where a network changes most and so rounds most."""
+def in_rain(picture: Batch) -> Batch:
+    """Return (`DRAWS`, 3, H, W): (1, 3, H, W) each time in other rain, 19 dB from the picture.
+
+    What rounding gains or loses differs from draw to draw; scores on test sets are means, too. The
+    density is that at which the mean is nearest to what `benchmarks/precision.py` finds there:
+    in denser rain this small picture, unlike theirs, is hardly restored at all.
+    """
     rng = np.random.default_rng(1)
     height, width = picture.shape[2:]
-    rain = np.zeros((height, width), np.float32)
-    for _ in range(height * width // 40):
-        top, left, light = rng.integers(-20, height), rng.integers(width), rng.uniform(0.05, 0.3)
-        rain[max(top, 0) : max(top + 24, 0), left : left + 2] += np.float32(light)
+    rain = np.zeros((DRAWS, 1, height, width), np.float32)
+    for layer in rain[:, 0]:
+        for _ in range(height * width // 120):
+            top, left, light = (
+                rng.integers(-20, height),
+                rng.integers(width),
+                rng.uniform(0.05, 0.3),
+            )
+            layer[max(top, 0) : max(top + 24, 0), left : left + 2] += np.float32(light)
     return (picture + rain).clip(0, 1)
 
 
@@ -39,14 +51,15 @@ def keeps_promise(exact: NativeEngine, rounded: NativeEngine) -> bool:
     """Return whether an engine's answers are `PROMISED_DB` near to the exact ones, and as good.
 
     Near is measured on `trial_picture`, of which little is to be changed; as good, to
-    `PROMISED_LOSS_DB`, on the same in dense rain, where the exact answers are far from the clean
-    picture themselves. At the model's own depth; takes some milliseconds.
+    `PROMISED_LOSS_DB` in the mean, on the same in rain. At the model's own depth; takes about
+    a tenth of a second.
     """
     clean = trial_picture()
-    rainy = in_dense_rain(clean)
+    rainy = in_rain(clean)
     near = _psnr(rounded(clean).restored, exact(clean).restored)
-    lost = _psnr(exact(rainy).restored, clean) - _psnr(rounded(rainy).restored, clean)
-    return near >= PROMISED_DB and lost <= PROMISED_LOSS_DB
+    pairs = zip(exact(rainy).restored, rounded(rainy).restored, strict=True)
+    lost = np.mean([_psnr(ours, clean[0]) - _psnr(theirs, clean[0]) for ours, theirs in pairs])
+    return near >= PROMISED_DB and bool(lost <= PROMISED_LOSS_DB)
 
 
 def _psnr(picture: Batch, reference: Batch) -> float:
