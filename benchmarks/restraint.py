@@ -58,7 +58,7 @@ def main(folder: Path, model: str) -> None:
             for decibels in DECIBELS:
                 height, width = clean.shape[:2]
                 restraint, restored = Restraint(height, width, decibels), degraded + change
-                restraint.add((slice(0, height), slice(0, width)), change)
+                restraint.add((slice(0, height), slice(0, width)), degraded, restored)
                 restraint.apply(degraded, restored)
                 scores[kind, str(decibels)].append(psnr_rgb8(restored, clean))
     names = list(dict.fromkeys(kind for kind, _ in scores))

@@ -107,9 +107,10 @@ def test_a_model_that_does_not_ask_is_not_restrained() -> None:
 
 def test_all_pieces_together_hold_the_energy_of_the_picture() -> None:
     change = np.random.default_rng(2).normal(0, 0.1, (77, 130, 3)).astype(np.float32)
+    nothing = np.zeros_like(change)
     whole, pieces = Restraint(77, 130, 40), Restraint(77, 130, 40)
-    whole.add((slice(0, 77), slice(0, 130)), change)
+    whole.add((slice(0, 77), slice(0, 130)), nothing, change)
     for rows in (slice(0, 33), slice(33, 64), slice(64, 77)):
         for columns in (slice(0, 1), slice(1, 96), slice(96, 130)):
-            pieces.add((rows, columns), change[rows, columns])
+            pieces.add((rows, columns), nothing[rows, columns], change[rows, columns])
     np.testing.assert_allclose(whole.gains(), pieces.gains(), rtol=1e-6)

@@ -187,12 +187,10 @@ def _cut(batch: Batch, inner: Area) -> Image:
 def _finish(piece: _Piece, strength: float, array: Pixels, restraint: Restraint | None) -> Pixels:
     """Return the piece at a strength, in the kind and type of array; tell the restraint of it."""
     mixed: NDArray[np.float32] = piece.fused
-    if strength < 1 or restraint:
-        change = piece.fused - piece.degraded
-        if restraint:
-            restraint.add(piece.core, change)
-        if strength < 1:
-            mixed = piece.degraded + np.float32(strength) * change
+    if restraint:
+        restraint.add(piece.core, piece.degraded, piece.fused)
+    if strength < 1:
+        mixed = piece.degraded + np.float32(strength) * (piece.fused - piece.degraded)
     if array.ndim == 2:
         mixed = mixed.mean(axis=2)
     return from_float(mixed, array.dtype)

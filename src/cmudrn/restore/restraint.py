@@ -47,16 +47,20 @@ class Restraint:
     def __post_init__(self) -> None:
         self._energy = np.zeros((-(-self.height // BLOCK), -(-self.width // BLOCK)))
 
-    def add(self, area: Area, change: Image) -> None:
-        """Count in the change (H, W, 3) that the network makes to an area; each area once."""
-        energy = np.einsum("hwc,hwc->hw", change, change) / np.float32(change.shape[2])
-        places = []
-        for axis, part in enumerate(area):
-            first = part.start // BLOCK
-            edges = np.arange(first + 1, -(-part.stop // BLOCK)) * BLOCK - part.start
-            energy = np.add.reduceat(energy, np.concatenate([[0], edges]), axis)
-            places.append(slice(first, first + energy.shape[axis]))
-        self._energy[tuple(places)] += energy
+    def add(self, area: Area, degraded: Image, restored: Image) -> None:
+        """Count in what the network made of an area, (H, W, 3) each; each area once."""
+        rows, columns = area
+        across = _edges(columns)
+        for start in range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK):  # one row of blocks
+            first, last = max(start, rows.start), min(start + BLOCK, rows.stop)
+            band = slice(first - rows.start, last - rows.start)
+            energy = np.zeros(columns.stop - columns.start, np.float32)
+            for channel in range(degraded.shape[2]):
+                change = restored[band, :, channel] - degraded[band, :, channel]
+                energy += np.einsum("hw,hw->w", change, change)
+            sums = np.add.reduceat(energy, across, dtype=np.float64) / degraded.shape[2]
+            left = columns.start // BLOCK
+            self._energy[start // BLOCK, left : left + len(sums)] += sums
 
     def gains(self) -> NDArray[np.float32]:
         """Return the gain of each block, in [0, 1]."""
@@ -86,6 +90,12 @@ def _toward(degraded: Pixels, restored: Pixels, gain: NDArray[np.float32]) -> Pi
     change = restored.astype(np.float32) - degraded
     mixed: Pixels = degraded + gain * change
     return mixed if degraded.dtype == np.float32 else np.rint(mixed)
+
+
+def _edges(columns: slice) -> NDArray[np.intp]:
+    """Return where the blocks that an area touches begin in it."""
+    first, last = columns.start // BLOCK + 1, -(-columns.stop // BLOCK)
+    return np.concatenate([[0], np.arange(first, last) * BLOCK - columns.start])
 
 
 def _sizes(length: int) -> NDArray[np.float64]:
