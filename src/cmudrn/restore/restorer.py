@@ -90,6 +90,7 @@ class Restorer:
         restored, restraint = np.empty_like(array), self._restraint(array)
         for piece in self._pieces(array, False, stages, recursions, on_tile):
             restored[piece.core] = _finish(piece, strength, array, restraint)
+            del piece  # or it would stay in memory beside the next one
         if restraint:
             restraint.apply(array, restored)
         return restored
@@ -167,6 +168,7 @@ class Restorer:
                 _cut(outputs.restored, tile.inner),
                 {task: _cut(batch, tile.inner) for task, batch in outputs.branches.items()},
             )
+            del window, seen, outputs
             if on_tile:
                 on_tile(done, len(tiles))
 
