@@ -92,7 +92,14 @@ def test_damage_is_told_or_harmless(
 
 @pytest.mark.parametrize(
     "record, message",
-    [("{", "damaged"), ("{}", "damaged"), ('{"format": 2}', "format 2"), ("3", "damaged")],
+    [
+        ("{", "damaged"),
+        ("{}", "damaged"),
+        ('{"format": 2}', "format 2"),
+        ("3", "damaged"),
+        ('{"format": 1, "context": {"thumbnail": 64}}', "thumbnails of 64 pixels"),
+        ('{"format": 1, "context": {"parameters": 27749}}', "thumbnails of 128 pixels"),
+    ],
 )
 def test_a_bad_record_is_refused(record: str, message: str) -> None:
     with pytest.raises(CmudrnError, match=message):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmudrn.config import make_config, merge, read_preset
-from cmudrn.engines.context import SIDE, Context, Lift, make_thumbnail
+from cmudrn.engines.context import BLOCK, SIDE, Context, Lift, make_thumbnail
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, write_image
 from cmudrn.nn.averaged import open_context
@@ -63,7 +63,7 @@ def test_a_scene_drawn_small_is_like_the_reduced_picture(folder: Path) -> None:
         # Specks below a pixel come out an eighth too bright.
         assert added.mean() == pytest.approx(expected.mean(), rel=0.15, abs=1e-3), family
         # The darkest place of each block is what tells a veil: falling weather must not lift it.
-        blocks = (SIDE // 4, 4, SIDE // 4, 4, 3)
+        blocks = (SIDE // BLOCK, BLOCK, SIDE // BLOCK, BLOCK, 3)
         dark, darkest = (x.reshape(blocks).min((1, 3)).mean() for x in (small, wanted))
         assert dark == pytest.approx(darkest, abs=0.02), family
 

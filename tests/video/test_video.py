@@ -17,8 +17,11 @@ av = pytest.importorskip("av", reason="the extra video is not installed")
 import clips  # noqa: E402
 
 import cmudrn  # noqa: E402
+from cmudrn.engines.context import Lift  # noqa: E402
 from cmudrn.engines.native import instruction_sets  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.image import Pixels  # noqa: E402
+from cmudrn.restore import Restorer  # noqa: E402
 from cmudrn.restore.video import VideoFormat, VideoOptions, restore_video  # noqa: E402
 from cmudrn.restore.video.clip import look_at  # noqa: E402
 from cmudrn.restore.video.encoding import PART_FRAMES  # noqa: E402
@@ -150,6 +153,28 @@ def test_a_stopped_clip_ends_with_the_same_bytes(
     assert record["resumed_at"] == PART_FRAMES
     whole, joined = (tmp_path / f"{name}{suffix}" for name in ("whole", "parts"))
     assert whole.read_bytes() == joined.read_bytes()
+
+
+class Veiled(Restorer):
+    """Finds a veil in each frame, thicker in brighter ones."""
+
+    def judge(self, array: Pixels) -> Lift:
+        return Lift(np.full((8, 8), 1.1 + array.mean() / 1000, np.float32), np.ones(3, np.float32))
+
+
+def test_the_veil_goes_on_where_a_clip_was_stopped(darkening_model: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    times = clips.uneven_times(4)
+    source = clips.make_clip(tmp_path / "a.mkv", times, flashes={PART_FRAMES - 2})
+    engine = cmudrn.load(darkening_model, threads=1).engine
+    asked = VideoOptions(Veiled(engine), format=VideoFormat("ffv1"))
+    restore_video(source, tmp_path / "whole.mkv", asked)
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "parts.mkv", asked, stop)
+    assert restore_video(source, tmp_path / "parts.mkv", asked)["resumed_at"] == PART_FRAMES
+    assert (tmp_path / "whole.mkv").read_bytes() == (tmp_path / "parts.mkv").read_bytes()
 
 
 @pytest.mark.skipif(not instruction_sets("bf16"), reason="no bfloat16 in this processor")

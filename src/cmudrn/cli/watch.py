@@ -91,7 +91,7 @@ def watch(
             show.recorder = Recorder(record, overwrite=overwrite)
             stack.callback(show.recorder.close)
         watching = Watching(
-            restore=_restoring(restorer, gate, settings),
+            restore=_restoring(restorer, gate, settings, moving=not Path(source).is_dir()),
             show=show,
             tell=tell,
             stale_s=stale,
@@ -132,13 +132,17 @@ class _Shows:
             self.recorder.add(arrival, pixels)
 
 
-def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any]) -> Any:
+def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any], moving: bool) -> Any:
     from cmudrn.restore.score import check_scorable, score_weather
+    from cmudrn.restore.steady import SteadyVeil
+
+    steady = SteadyVeil()
 
     def restore(pixels: Pixels) -> tuple[Pixels, bool]:
+        lift = steady(restorer.judge(pixels)) if moving else None  # a folder's pictures are apart
         if not gate:
-            return restorer(pixels, **settings), False
-        restoration = restorer.layers(pixels, **settings)
+            return restorer(pixels, lift=lift, **settings), False
+        restoration = restorer.layers(pixels, lift=lift, **settings)
         passed = score_weather(pixels, restoration.removed).passes
         return (pixels if passed else restoration.restored), passed
 

@@ -18,9 +18,9 @@ from cmudrn.image import Image, Pixels, to_rgb
 Floats = NDArray[np.float32]
 Area = tuple[slice, slice]
 
-SIDE = 128
+SIDE = 256
 """Rows and columns of a thumbnail, whatever the picture's shape."""
-BLOCK = 4
+BLOCK = 8
 """Side of the blocks of a thumbnail whose mean, least and greatest values the branch sees."""
 THICKEST = np.float32(1.0)
 """Greatest -log t: what is darker behind the veil than this leaves little but noise."""

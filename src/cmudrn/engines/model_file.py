@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.engines.context import Context
+from cmudrn.engines.context import SIDE, Context
 from cmudrn.engines.engine import EngineInfo
 from cmudrn.errors import CmudrnError
 
 FORMAT = 1
 """The version of the record that this program reads (docs/file-formats.md)."""
 
+_FIRST_SIDE = 128  # of thumbnails, in files from before the record said it
 _FLOAT = 1  # TensorProto.DataType
 _MOST_DIMENSIONS = 8
 
@@ -98,6 +99,12 @@ def make_info(model: ModelFile) -> EngineInfo:
             raise CmudrnError(
                 f"The model {path} has format {record['format']}; "
                 f"this version of cmudrn reads format {FORMAT}."
+            )
+        thumbnail = record.get("context", {"thumbnail": SIDE}).get("thumbnail", _FIRST_SIDE)
+        if thumbnail != SIDE:
+            raise CmudrnError(
+                f"The context branch in the model {path} sees thumbnails of {thumbnail} pixels; "
+                f"this version of cmudrn makes them of {SIDE}."
             )
         decibels = record.get("restraint_db")  # files from before there was one have none
         return EngineInfo(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.engines.context import Lift
 from cmudrn.engines.engine import Batch, Engine, EngineInfo, check_depth, receptive_field
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
@@ -68,6 +69,7 @@ class Restorer:
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
+        lift: Lift | None = None,
         on_tile: OnTile | None = None,
     ) -> Pixels:
         """Return the restored picture, in the shape and type of array.
@@ -78,6 +80,7 @@ class Restorer:
                 holds back), between them a mix.
             stages: T for this call; None is the model's own.
             recursions: S for this call; None is the model's own.
+            lift: what takes the veil off; None is what `judge` says of this picture.
             on_tile: told of progress.
 
         Raises:
@@ -88,7 +91,7 @@ class Restorer:
         if strength == 0:
             return array.copy()
         restored, restraint = np.empty_like(array), self._restraint(array)
-        for piece in self._pieces(array, False, stages, recursions, on_tile):
+        for piece in self._pieces(array, False, stages, recursions, lift, on_tile):
             restored[piece.core] = _finish(piece, strength, array, restraint)
             del piece  # or it would stay in memory beside the next one
         if restraint:
@@ -102,6 +105,7 @@ class Restorer:
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
+        lift: Lift | None = None,
         on_tile: OnTile | None = None,
     ) -> Restoration:
         """Return the restored picture with every branch's estimate and what each removed.
@@ -113,7 +117,7 @@ class Restorer:
         restraint = self._restraint(array)
         branches = {task: np.empty(shape, np.float32) for task in self.info.tasks}
         removed = {name: np.empty(shape, np.float32) for name in (*self.info.tasks, "fused")}
-        for piece in self._pieces(array, True, stages, recursions, on_tile):
+        for piece in self._pieces(array, True, stages, recursions, lift, on_tile):
             restored[piece.core] = _finish(piece, strength, array, restraint)
             removed["fused"][piece.core] = piece.degraded - piece.fused
             for task, estimate in piece.branches.items():
@@ -122,6 +126,14 @@ class Restorer:
         if restraint:
             restraint.apply(array, restored)
         return Restoration(restored if strength else array.copy(), branches, removed)
+
+    def judge(self, array: Pixels) -> Lift | None:
+        """Return what takes the veil off a picture, or None where the model has no context branch.
+
+        Args:
+            array: as for a call.
+        """
+        return self.info.context(array) if self.info.context else None
 
     def tiles(
         self, height: int, width: int, stages: int | None = None, recursions: int | None = None
@@ -147,11 +159,12 @@ class Restorer:
         branches: bool,
         stages: int | None,
         recursions: int | None,
+        lift: Lift | None,
         on_tile: OnTile | None,
     ) -> Iterator[_Piece]:
         height, width = array.shape[:2]
         tiles = self.tiles(height, width, stages, recursions)
-        lift = self.info.context(array) if self.info.context else None
+        lift = lift or self.judge(array)
         for done, tile in enumerate(tiles, 1):
             window = to_rgb(to_float(array[tile.window]))
             seen = lift(window, tile.window, (height, width)) if lift else window

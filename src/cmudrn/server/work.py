@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -145,13 +146,16 @@ def carry_out(
 
 
 def _views(picture: Picture, order: Order, restorer: Restorer, ticket: Ticket) -> tuple[bytes, str]:
-    depth = {"stages": order.stages, "recursions": order.recursions}
+    settings: dict[str, Any] = {
+        "strength": order.strength,
+        "stages": order.stages,
+        "recursions": order.recursions,
+        "on_tile": ticket.check,
+    }
     if order.view == "restored":
-        pixels = restorer(picture.pixels, strength=order.strength, on_tile=ticket.check, **depth)
+        pixels = restorer(picture.pixels, **settings)
         return _encode(replace(picture, pixels=pixels), order.format)
-    restoration = restorer.layers(
-        picture.pixels, strength=order.strength, on_tile=ticket.check, **depth
-    )
+    restoration = restorer.layers(picture.pixels, **settings)
     if order.view == "all":
         scorable = {"rain", "snow"} <= set(restorer.info.tasks)
         weather = score_weather(picture.pixels, restoration.removed) if scorable else None

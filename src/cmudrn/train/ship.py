@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cmudrn.engines import Engine, open_engine
-from cmudrn.engines.context import PREFIX
+from cmudrn.engines.context import PREFIX, SIDE
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
 from cmudrn.nn.engine import context_behind, open_checkpoint, read_averaged
@@ -54,7 +54,7 @@ def export_checkpoint(
         about["restraint_db"] = restraint_db
     tensors, context = weights, context_behind(record)
     if context is not None:
-        about["context"] = {"parameters": context.parameters}
+        about["context"] = {"parameters": context.parameters, "thumbnail": SIDE}
         about["parameters"] = record["parameters"] + context.parameters
         tensors = weights | {
             f"{PREFIX}{k}": torch.from_numpy(v) for k, v in context.weights.items()

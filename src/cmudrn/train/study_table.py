@@ -16,10 +16,14 @@ Cells = list[str]
 
 def describe(study: Study, trials: Sequence[Trial]) -> str:
     """Return a sentence on how a study's runs were trained and scored."""
-    trained = {
-        f"{c.training.steps} steps of {c.data.batch} patches of {c.data.patch} x {c.data.patch}"
-        for c in (trial.config for trial in trials)
-    }
+    steps: dict[str, set[int]] = {}
+    for config in (trial.config for trial in trials):
+        patches = f"{config.data.batch} patches of {config.data.patch} x {config.data.patch}"
+        steps.setdefault(patches, set()).add(config.training.steps)
+    trained = [
+        f"{' or '.join(map(str, sorted(counts)))} steps of {patches}"
+        for patches, counts in steps.items()
+    ]
     test = study.test
     texts = [*test.sets.values(), *([test.data] if test.weathers else [])]
     places = " and ".join(Path(text.partition(":")[2]).name for text in texts)

@@ -13,6 +13,7 @@ import numpy as np
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Pixels
 from cmudrn.restore.restorer import Restorer
+from cmudrn.restore.steady import SteadyVeil
 from cmudrn.restore.video.ahead import ahead
 
 _LAYOUTS: dict[str, tuple[str, int]] = {
@@ -82,10 +83,12 @@ def restore_raw(
     Raises:
         CmudrnError: the input ends inside a frame.
     """
-    count = 0
+    count, steady = 0, SteadyVeil()
     with closing(ahead(_read(source, form), waiting=2)) as frames:  # type: ignore[type-var]
         for data in frames:
-            target.write(form.encode(restorer(form.decode(data), **settings)))
+            pixels = form.decode(data)
+            lift = steady(restorer.judge(pixels))
+            target.write(form.encode(restorer(pixels, lift=lift, **settings)))
             target.flush()
             count += 1
     return count

@@ -21,6 +21,7 @@ from cmudrn.restore.files import encode_layer, make_folder
 from cmudrn.restore.folder import check_target
 from cmudrn.restore.restorer import Restorer
 from cmudrn.restore.score import check_scorable, score_weather
+from cmudrn.restore.steady import SteadyVeil
 from cmudrn.restore.video.ahead import ahead
 from cmudrn.restore.video.clip import Clip, Frame, look_at, read_frames
 from cmudrn.restore.video.colours import tag, to_frame
@@ -78,7 +79,7 @@ class Done:
         restored: its restoration; None where the gate left it as it is.
         removed: layer -> (H, W, 3) float32, what was removed.
         score: rain, snow, clear, passed; NaN where no score was asked for.
-        state: the running score up to this frame.
+        state: the running score and the veil up to this frame.
     """
 
     frame: Frame
@@ -227,21 +228,25 @@ def _restored(
     }
     scored = options.gate or options.score
     unknown = np.full(4, np.nan)
+    running, steady = state[:3], SteadyVeil(state[3:])
     for frame in frames:
+        settings["lift"] = steady(options.restorer.judge(frame.pixels))
         if not (options.layers or scored):
             pixels = options.restorer(frame.pixels, **settings)
-            yield Done(frame, pixels, {}, unknown, state)
+            yield Done(frame, pixels, {}, unknown, np.concatenate([running, steady.state]))
             continue
         restoration = options.restorer.layers(frame.pixels, **settings)
         score, passed = unknown, False
         if scored:
             now = score_weather(frame.pixels, restoration.removed)
             fresh = np.array([now.rain, now.snow, now.clear])
-            state = fresh if np.isnan(state).any() else MEMORY * state + (1 - MEMORY) * fresh
-            passed = options.gate and replace(now, clear=float(state[2])).passes
+            first = bool(np.isnan(running).any())
+            running = fresh if first else MEMORY * running + (1 - MEMORY) * fresh
+            passed = options.gate and replace(now, clear=float(running[2])).passes
             score = np.array([*fresh, float(passed)])
         removed = dict(restoration.removed) if options.layers else {}
-        yield Done(frame, None if passed else restoration.restored, removed, score, state)
+        restored = None if passed else restoration.restored
+        yield Done(frame, restored, removed, score, np.concatenate([running, steady.state]))
 
 
 def _encode_part(

@@ -1,0 +1,63 @@
+"""How much the veil that a context branch takes off a video trembles, alone and held steady.
+
+    python benchmarks/veil_flicker.py ../shared/data/clean/val
+
+prints the table of docs/video.md: each picture stands still in a sequence of veiled snow; the veil
+is taken off each frame, and the mean brightness compared with the frame before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import cmudrn
+from cmudrn.engines.context import Lift
+from cmudrn.image import Image, read_image
+from cmudrn.restore.steady import SteadyVeil
+from cmudrn.train.pictures import list_pictures
+from cmudrn.weather.presets import WEATHERS
+
+
+def brightness(frames: list[Image], lifts: list[Lift]) -> list[float]:
+    """Return the mean of each frame, in 255ths, without its veil."""
+    shape = frames[0].shape[:2]
+    area = (slice(0, shape[0]), slice(0, shape[1]))
+    return [255 * float(lift(f, area, shape).mean()) for f, lift in zip(frames, lifts, strict=True)]
+
+
+def step(values: list[float]) -> float:
+    return float(np.abs(np.diff(values)).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clean", type=Path, help="folder of clean pictures")
+    parser.add_argument("--weather", default="csd-snow")
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--limit", type=int, default=6)
+    options = parser.parse_args()
+    restorer = cmudrn.load("cmudrn-context", threads=1)
+    print("| picture | mean of -log t | veiled | each frame alone | held steady |")
+    print("|---|---:|---:|---:|---:|")
+    for index, path in enumerate(list_pictures(options.clean)[: options.limit]):
+        clean, rng = read_image(path), np.random.default_rng([24, index])
+        scene = WEATHERS[options.weather].scene(clean.shape[:2], rng)
+        frames = [scene(clean, number).degraded for number in range(options.frames)]
+        lifts = [lift for lift in map(restorer.judge, frames) if lift]
+        steady = SteadyVeil()
+        held = [lift for lift in map(steady, lifts) if lift]
+        steps = [
+            step([255 * float(frame.mean()) for frame in frames]),
+            step(brightness(frames, lifts)),
+            step(brightness(frames, held)),
+        ]
+        thickness = np.log([lift.gain for lift in lifts]).mean()
+        cells = " | ".join(f"{value:.2f}" for value in steps)
+        print(f"| {path.stem} | {thickness:.2f} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
