@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -12,6 +14,8 @@ pytest.importorskip("av", reason="the extra video is not installed")
 
 import cmudrn  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.image import Pixels  # noqa: E402
+from cmudrn.restore import Restorer  # noqa: E402
 from cmudrn.restore.video.raw import RawFormat, restore_raw  # noqa: E402
 
 
@@ -35,6 +39,64 @@ def test_an_input_that_ends_inside_a_frame_is_told(identity_model: Path) -> None
     form = RawFormat.parse("rgb24", "4x4")
     with pytest.raises(CmudrnError, match="10 of 48 bytes"):
         restore_raw(BytesIO(bytes(58)), BytesIO(), form, cmudrn.load(identity_model, threads=1))
+
+
+class Meagre(BytesIO):
+    """Has no memory for more than a megabyte at once, and a little of that at a time."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= 1 << 20:
+            raise MemoryError
+        return super().read(min(size, 1000))
+
+
+def test_a_large_frame_is_read_little_by_little(identity_model: Path) -> None:
+    form = RawFormat.parse("gray", "2000x1000")
+    with pytest.raises(CmudrnError, match="5000 of 2000000 bytes"):
+        restore_raw(Meagre(bytes(5000)), BytesIO(), form, cmudrn.load(identity_model, threads=1))
+
+
+def test_frames_too_large_for_the_memory_are_refused(identity_model: Path) -> None:
+    class Full(Restorer):
+        def judge(self, array: Pixels) -> None:
+            raise MemoryError
+
+    with pytest.raises(CmudrnError, match="9,999,800,001 pixels, more than the limit"):
+        RawFormat.parse("rgb24", "99999x99999")
+    engine = cmudrn.load(identity_model, threads=1).engine
+    with pytest.raises(CmudrnError, match="not enough memory for frames of 4x4"):
+        restore_raw(BytesIO(bytes(48)), BytesIO(), RawFormat.parse("rgb24", "4x4"), Full(engine))
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (OSError(28, "No space left on device"), "Cannot write the frames: No space left on dev"),
+        (BrokenPipeError(32, "Broken pipe"), "Nobody reads the frames any more"),
+    ],
+)
+def test_frames_that_cannot_be_written_are_told(
+    error: OSError, sentence: str, identity_model: Path
+) -> None:
+    class Full(BytesIO):
+        def write(self, data: object) -> int:
+            raise error
+
+    form, restorer = RawFormat.parse("rgb24", "4x4"), cmudrn.load(identity_model, threads=1)
+    with pytest.raises(CmudrnError, match=sentence):
+        restore_raw(BytesIO(bytes(48)), Full(), form, restorer)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence(identity_model: Path) -> None:
+    command = [sys.executable, "-m", "cmudrn", "restore", "--frames", "rgb24", "4x4", "-"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*command, "--model", str(identity_model), "--threads", "1"],
+            input=bytes(48), stdout=full, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    said = b"cmudrn: Cannot write the frames: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 @pytest.mark.parametrize("words", [("yuv", "4x4"), ("rgb24", "4"), ("rgb24", "0x4")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from cmudrn.image import Pixels  # noqa: E402
 from cmudrn.restore import Restorer  # noqa: E402
 from cmudrn.restore.video import VideoFormat, VideoOptions, restore_video  # noqa: E402
 from cmudrn.restore.video.clip import look_at  # noqa: E402
-from cmudrn.restore.video.encoding import PART_FRAMES  # noqa: E402
+from cmudrn.restore.video.encoding import PART_FRAMES, Encoding  # noqa: E402
 from cmudrn.restore.video.joining import make_schedule  # noqa: E402
 from cmudrn.restore.video.work import make_plan  # noqa: E402
 
@@ -247,6 +248,47 @@ def test_every_container_and_pixel_format(
         assert clips.frame_times(target) == clips.frame_times(source)
 
 
+@pytest.mark.parametrize(
+    ("source_kind", "target_kind"),
+    [
+        ((".mov", "png", "rgb24", (65, 49)), (".mov", None, None)),
+        ((".mkv", "libx264rgb", "rgb24", (65, 49)), (".mkv", None, None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mkv", None, "yuv444p")),
+        ((".mov", "png", "rgb24", (64, 48)), (".mp4", None, None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mov", "prores", None)),
+        ((".avi", "mjpeg", "yuvj420p", (64, 48)), (".mov", "prores", None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mkv", "hevc", "gbrp")),
+        ((".mkv", "libx264", "yuv420p", (64, 48)), (".mkv", "hevc", "gbrp")),
+    ],
+)
+def test_colours_are_kept_from_rgb_to_yuv_and_back(
+    source_kind: tuple[str, str, str, tuple[int, int]],
+    target_kind: tuple[str, str | None, str | None],
+    identity_model: Path,
+    tmp_path: Path,
+) -> None:
+    suffix, encoder, stored, (width, height) = source_kind
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream(encoder, rate=25)
+        video.width, video.height, video.pix_fmt = width, height, stored
+        solid = np.full((height, width, 3), (200, 30, 40), np.uint8)
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(solid, format="rgb24").reformat(format=stored)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    suffix, codec, pixels = target_kind
+    target = tmp_path / f"b{suffix}"
+    form = VideoFormat(codec, pixel_format=pixels)
+    restore_video(source, target, options(identity_model, strength=0.0, format=form))
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        old, frame = next(before.decode(video=0)), next(after.decode(video=0))
+    seen, found = (f.to_ndarray(format="rgb24").mean((0, 1)) for f in (old, frame))
+    assert np.abs(seen - found).max() <= 3
+    assert (int(frame.colorspace) == 0) == frame.format.is_rgb
+
+
 def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(5)], extras=False)
     target = tmp_path / "b.mkv"
@@ -263,6 +305,16 @@ def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
     assert grey["rain"] == pytest.approx(128 + 12.7, abs=3)
     assert grey["snow"] == pytest.approx(128 + 38.1, abs=3)
     assert grey["rain"] < grey["fused"] < grey["snow"]  # black pixels have less to lose
+
+
+def test_scores_of_clips_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    asked = VideoOptions(cmudrn.load(threads=1), stages=1, recursions=1, score=True)
+    for suffix, count in ((".mp4", 2), (".mkv", 3)):
+        times = [512 * n for n in range(count)]
+        source = clips.make_clip(tmp_path / f"a{suffix}", times, extras=False)
+        restore_video(source, tmp_path / f"b{suffix}", asked)
+    sheets = [tmp_path / f"b{suffix}.weather.csv" for suffix in (".mp4", ".mkv")]
+    assert [len(sheet.read_text().splitlines()) for sheet in sheets] == [3, 4]
 
 
 def test_what_the_container_refuses_is_told(identity_model: Path, tmp_path: Path) -> None:
@@ -313,11 +365,89 @@ def test_bad_wishes_are_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("form", "shape", "sentence"),
+    [
+        (VideoFormat(codec="hevc", quality=63), (48, 64), "codec hevc does not take crf 63.$"),
+        (VideoFormat(codec="hevc"), (2, 2), "codec hevc does not take 2x2 frames"),
+        (VideoFormat(codec="av1"), (2, 2), "codec av1 does not take 2x2 frames"),
+    ],
+)
+def test_what_an_encoder_refuses_is_told_before_anything_is_made(
+    form: VideoFormat, shape: tuple[int, int], sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False, codec="ffv1", shape=shape)
+    with pytest.raises(CmudrnError, match=sentence):
+        restore_video(source, tmp_path / "new" / "b.mkv", options(identity_model, format=form))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_what_fails_before_the_first_part_leaves_no_folder(
+    identity_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def encode(self, frame: object) -> list[object]:
+            raise av.error.ExternalError(542398533, "Generic error in an external library")
+
+    source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)
+    monkeypatch.setattr(Encoding, "check", lambda encoding: None)
+    monkeypatch.setattr(Encoding, "open_encoder", lambda encoding: Refusing())
+    with pytest.raises(CmudrnError, match=r"cannot be encoded as h264: Generic error"):
+        restore_video(source, tmp_path / "b.mkv", options(identity_model))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
 def test_no_video_and_cut_off_video(identity_model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"nothing of the kind")
     with pytest.raises(CmudrnError, match="not a video that can be read"):
         restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", options(identity_model))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sentence"),
+    [
+        (".mp4", r"^The file says 100 frames; \d\d could be decoded.$"),
+        (".mkv", r"^The file says 4.0 s of video; it ends after [12]\.\d s.$"),
+        (".ts", r"^The video is damaged in \d of \d\d packets.$"),
+    ],
+)
+def test_what_a_cut_or_damaged_clip_lacks_is_told(
+    suffix: str, sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w", options={"movflags": "faststart"}) as output:
+        video = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for number in range(100):
+            pixels = clips.picture(number, False, (120, 160))
+            output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(video.encode(None))
+    asked = options(identity_model, strength=0.0)
+    assert restore_video(source, tmp_path / f"whole{suffix}", asked)["notes"] == []
+    whole = source.read_bytes()
+    half = len(whole) // 2
+    start = half - half % 188 + 188  # of a packet of a transport stream
+    hole = whole[:start] + bytes(1880) + whole[start + 1880 :]
+    source.write_bytes(hole if suffix == ".ts" else whole[:half])
+    record = restore_video(source, tmp_path / f"b{suffix}", asked)
+    assert record["frames"] == len(clips.frame_times(tmp_path / f"b{suffix}")) < 100
+    (note,) = record["notes"]
+    assert re.search(sentence, note)
+
+
+def test_what_an_edit_list_hides_is_not_missed(identity_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    with av.open(str(clips.make_clip(tmp_path / "whole.mp4", [512 * n for n in range(50)]))) as a:
+        with av.open(str(source), "w") as output:
+            copy = output.add_stream_from_template(a.streams.video[0])
+            for packet in a.demux(a.streams.video[0]):
+                if packet.size:
+                    packet.pts, packet.dts = packet.pts - 5120, packet.dts - 5120
+                    packet.stream = copy
+                    output.mux_one(packet)
+    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
+    assert (record["frames"], record["notes"]) == (40, [])
 
 
 def test_a_schedule_decodes_in_order_and_never_too_late() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class Clip:
         colours: matrix, range, primaries and transfer.
         aspect: width of a stored pixel over its height.
         rotation: nine numbers of the display matrix, or None.
+        interlaced: whether the first frame is made of two fields.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class Clip:
     colours: Colours
     aspect: Fraction
     rotation: tuple[int, ...] | None
+    interlaced: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def look_at(path: Path) -> Clip:
             colours=colours_of(first),
             aspect=stream.sample_aspect_ratio or Fraction(1),
             rotation=_rotation(first),
+            interlaced=first.interlaced_frame,
         )
 
 
@@ -157,6 +161,44 @@ def read_frames(clip: Clip, skip: int = 0) -> Iterator[Frame]:
             last = time if last is None else max(time, last + 1)
             if number >= skip:
                 yield Frame(picture, to_pixels(picture, clip.colours), last, picture.duration or 0)
+
+
+def find_losses(clip: Clip, frames: int) -> list[str]:
+    """Return notes on what a clip promises and does not hold: FFmpeg skips it without a word.
+
+    Args:
+        clip: the clip.
+        frames: how many frames of it were decoded.
+
+    Raises:
+        CmudrnError: the file cannot be read.
+    """
+    packets = damaged = end = 0
+    with open_clip(clip.path) as container:
+        stream = container.streams[clip.stream]
+        # What an edit list cuts off is in the file, but not to be shown.
+        said = sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries)
+        seconds = _seconds(stream.metadata.get("DURATION", ""))
+        for packet in container.demux(stream):
+            if not packet.size:
+                continue
+            packets += not packet.is_discard
+            damaged += packet.is_corrupt
+            end = max(end, (packet.pts or 0) + (packet.duration or 0))
+    # Packets without a frame are nothing amiss where they may hold one field or nothing to show.
+    in_pairs = clip.interlaced or clip.codec in ("vp8", "mpeg4")
+    if packets < said or (frames < packets and not in_pairs):
+        return [f"The file says {max(said, packets)} frames; {frames} could be decoded."]
+    ends = float(end * clip.time_base)
+    if seconds > ends + max(1.0, float(2 / clip.rate)):
+        return [f"The file says {seconds:.1f} s of video; it ends after {ends:.1f} s."]
+    return [f"The video is damaged in {damaged} of {packets} packets."] if damaged else []
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of Matroska's "00:01:02.500000000"; 0 where it is something else."""
+    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text.strip())
+    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else 0.0
 
 
 def _guess_frames(container: Any, stream: Any, rate: Fraction) -> int:

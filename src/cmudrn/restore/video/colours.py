@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
@@ -21,7 +21,7 @@ EXACT = int(
 )
 
 LIMITED, FULL = 1, 2
-UNSPECIFIED = 2
+RGB, UNSPECIFIED = 0, 2
 BT709, BT601 = 1, 5
 
 
@@ -51,6 +51,29 @@ def colours_of(frame: Any) -> Colours:
         int(frame.color_primaries),
         int(frame.color_trc),
     )
+
+
+def colours_as(colours: Colours, before: str, after: str, height: int) -> Colours:
+    """Return the tags of a clip whose pixels are stored in another way than they were.
+
+    Args:
+        colours: of the clip.
+        before: FFmpeg's name of how the clip's pixels are stored.
+        after: the same of the result.
+        height: of a frame, pixels: decides the matrix where no tag does.
+    """
+    if _is_rgb(after):
+        return colours if _is_rgb(before) else replace(colours, matrix=RGB, range=FULL)
+    if _is_rgb(before):  # limited range: there is no player that does not take it
+        return replace(colours, matrix=_matrix(colours, height), range=LIMITED)
+    if colours.matrix == RGB:  # a wrong tag: read as it says, brightness would be green
+        return replace(colours, matrix=_matrix(colours, height))
+    return colours
+
+
+def _is_rgb(pixel_format: str) -> bool:
+    form = av.VideoFormat(pixel_format)
+    return bool(form.is_rgb or form.has_palette)
 
 
 def to_pixels(frame: Any, colours: Colours) -> Pixels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +15,7 @@ import av
 from cmudrn.engines.native import instruction_sets
 from cmudrn.errors import CmudrnError
 from cmudrn.restore.video.clip import Clip
-from cmudrn.restore.video.colours import Colours
+from cmudrn.restore.video.colours import FULL, LIMITED, Colours, colours_as
 
 PART_FRAMES = 48
 """Frames of a part; each begins with a key frame and needs no other part."""
@@ -45,7 +45,7 @@ class Codec:
 
 CODECS: dict[str, Codec] = {
     "h264": Codec("libx264", 16, {"preset": "medium"}),
-    "hevc": Codec("libx265", 18, {"preset": "medium", "x265-params": "log-level=error"}),
+    "hevc": Codec("libx265", 18, {"preset": "medium", "x265-params": "log-level=none"}),
     "vp9": Codec("libvpx-vp9", 22, {"b": "0", "row-mt": "1", "cpu-used": "3"}),
     "av1": Codec("libsvtav1", 22, {"preset": "8"}),
     "ffv1": Codec("ffv1", None, {}),
@@ -55,7 +55,7 @@ CODECS: dict[str, Codec] = {
 
 FLAG_GLOBAL_HEADER = 1 << 22
 
-os.environ.setdefault("SVT_LOG", "1")  # errors only: the AV1 encoder talks by itself
+os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder talks by itself; what it refuses, we say
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,29 @@ class Encoding:
         self.configure(context)
         return context
 
+    def check(self) -> None:
+        """Open an encoder and close it again: only then it says what it does not take.
+
+        Raises:
+            CmudrnError: it takes no frames of this size stored like this, or not this quality.
+        """
+        if self._opens():
+            return
+        usual = replace(self, quality=CODECS[self.codec].quality)
+        if usual != self and usual._opens():
+            raise CmudrnError(f"The codec {self.codec} does not take crf {self.quality}.")
+        raise CmudrnError(
+            f"The codec {self.codec} does not take {self.width}x{self.height} frames "
+            f"stored as {self.pixel_format}."
+        )
+
+    def _opens(self) -> bool:
+        try:
+            self.open_encoder().open()
+        except (av.FFmpegError, ValueError):
+            return False
+        return True
+
 
 def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) -> Encoding:
     """Return how a clip's restored frames are encoded for a file.
@@ -156,15 +179,19 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
     usual = CODECS[codec].quality
     if asked.quality is not None and usual is None:
         raise CmudrnError(f"The codec {codec} has no quality to choose.")
+    pixels = _choose_pixels(clip, codec, asked.pixel_format, width)
+    colours = colours_as(clip.colours, clip.pixel_format, pixels, clip.height)
+    if codec == "prores" and colours.range == FULL:  # it knows no other than the limited one
+        colours = replace(colours, range=LIMITED)
     return Encoding(
         codec=codec,
         quality=usual if asked.quality is None else asked.quality,
-        pixel_format=_choose_pixels(clip, codec, asked.pixel_format, width),
+        pixel_format=pixels,
         width=width,
         height=clip.height,
         time_base=clip.time_base,
         rate=clip.rate,
-        colours=clip.colours,
+        colours=colours,
         aspect=clip.aspect,
         global_header=global_header,
         reorders=container_format(target) != "avi",

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.engines.engine import check_depth
+from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, Pixels, atomic_file
 from cmudrn.restore.files import encode_layer, make_folder
 from cmudrn.restore.folder import check_target
@@ -23,8 +25,8 @@ from cmudrn.restore.restorer import Restorer
 from cmudrn.restore.score import check_scorable, score_weather
 from cmudrn.restore.steady import SteadyVeil
 from cmudrn.restore.video.ahead import ahead
-from cmudrn.restore.video.clip import Clip, Frame, look_at, read_frames
-from cmudrn.restore.video.colours import tag, to_frame
+from cmudrn.restore.video.clip import Clip, Frame, find_losses, look_at, read_frames
+from cmudrn.restore.video.colours import colours_of, tag, to_frame
 from cmudrn.restore.video.encoding import (
     PART_FRAMES,
     Encoding,
@@ -112,10 +114,12 @@ def restore_video(
         check_target(source, path, options.overwrite)
     clip = look_at(source)
     encodings = _encodings(clip, targets, options)
+    for encoding in encodings.values():
+        encoding.check()
     make_folder(target.parent)
     parts = PartsFolder(target, make_plan(clip, encodings, options))
     count, frames, resumed = _make_parts(clip, parts, encodings, options, on_frame)
-    notes: list[str] = []
+    notes = find_losses(clip, frames)
     for name, path in targets.items():
         notes += join_parts(
             clip, parts, count, name, encodings[name], path, alone=name != "restored"
@@ -148,7 +152,8 @@ def removed_path(target: Path, name: str) -> Path:
 
 def scores_path(target: Path) -> Path:
     """Return where the weather scores of a clip go."""
-    return target.with_name(f"{target.stem}.weather.csv")
+    # With its suffix: clips of one name in other containers keep their own.
+    return target.with_name(f"{target.name}.weather.csv")
 
 
 def _encodings(clip: Clip, targets: dict[str, Path], options: VideoOptions) -> dict[str, Encoding]:
@@ -200,12 +205,18 @@ def _make_parts(
     options: VideoOptions,
     on_frame: OnFrame | None,
 ) -> tuple[int, int, int]:
-    """Make the parts that are missing; return (parts, frames, frames that were there)."""
+    """Make the parts that are missing; return (parts, frames, frames that were there).
+
+    Raises:
+        CmudrnError: the clip cannot be read, restored or encoded, or the parts not written.
+    """
     number = there = parts.open()
     done = resumed = sum(len(parts.scores(n)) for n in range(there))
-    state = parts.state(there - 1) if there else np.full(3, np.nan)
     # Only the last part may be short: then everything is there.
-    if not resumed % PART_FRAMES:
+    if resumed % PART_FRAMES:
+        return number, done, resumed
+    state = parts.state(there - 1) if there else np.full(3, np.nan)
+    try:
         # A generator that is closed closes the one it feeds on.
         with closing(ahead(read_frames(clip, skip=resumed))) as frames:  # type: ignore[type-var]
             with closing(ahead(_restored(frames, options, state))) as finished:  # type: ignore[type-var]
@@ -215,6 +226,12 @@ def _make_parts(
                     done += len(chunk.scores)
                     if on_frame:
                         on_frame(done, max(done, clip.frames))
+        if not number:
+            raise CmudrnError(f"{clip.path} holds no frame that can be decoded.")
+    except BaseException:
+        if not number:  # nothing to go on from
+            parts.remove()
+        raise
     return number, done, resumed
 
 
@@ -252,7 +269,11 @@ def _restored(
 def _encode_part(
     finished: Iterator[Done], encodings: dict[str, Encoding], clip: Clip
 ) -> Part | None:
-    """Return the next frames, encoded; None where there are none left."""
+    """Return the next frames, encoded; None where there are none left.
+
+    Raises:
+        CmudrnError: the encoder refuses them.
+    """
     encoders = {name: encoding.open_encoder() for name, encoding in encodings.items()}
     streams: dict[str, list[Encoded]] = {name: [] for name in encodings}
     scores, state = [], np.full(3, np.nan)
@@ -262,14 +283,31 @@ def _encode_part(
         scores.append(done.score)
         state = done.state
         for name, encoder in encoders.items():
-            picture = _picture(done, name, encodings[name])
-            picture.pts, picture.time_base = done.frame.time, clip.time_base
-            streams[name] += _take(encoder.encode(picture), durations)
+            with _refusals(clip, encodings[name]):
+                picture = _picture(done, name, encodings[name])
+                picture.pts, picture.time_base = done.frame.time, clip.time_base
+                streams[name] += _take(encoder.encode(picture), durations)
     if not scores:
         return None
     for name, encoder in encoders.items():
-        streams[name] += _take(encoder.encode(None), durations)
+        with _refusals(clip, encodings[name]):
+            streams[name] += _take(encoder.encode(None), durations)
     return Part(streams, np.array(scores), state)
+
+
+@contextmanager
+def _refusals(clip: Clip, encoding: Encoding) -> Iterator[None]:
+    """Turn what FFmpeg raises while it encodes into a sentence.
+
+    Raises:
+        CmudrnError: it raised.
+    """
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise CmudrnError(
+            f"{clip.path} cannot be encoded as {encoding.codec}: {error.strerror}."
+        ) from error
 
 
 def _take(packets: Iterable[Any], durations: dict[int, int]) -> list[Encoded]:
@@ -284,9 +322,14 @@ def _picture(done: Done, name: str, encoding: Encoding) -> Any:
     after = before if done.restored is None else done.restored
     if encoding.width != before.shape[1]:
         after = np.concatenate([before, after], axis=1)
-    elif done.restored is None and done.frame.picture.format.name == encoding.pixel_format:
+    elif done.restored is None and _is_stored_so(done.frame.picture, encoding):
         return tag(done.frame.picture, encoding.colours)  # never went through RGB
     return to_frame(after, encoding.pixel_format, encoding.colours)
+
+
+def _is_stored_so(picture: Any, encoding: Encoding) -> bool:
+    same_range = colours_of(picture).range == encoding.colours.range
+    return same_range and picture.format.name == encoding.pixel_format
 
 
 def _write_scores(path: Path, clip: Clip, parts: PartsFolder, count: int) -> None:
