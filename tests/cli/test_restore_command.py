@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from typer.testing import CliRunner
 
+from cmudrn.cli import app
 from cmudrn.image import read_picture
 from cmudrn.restore.files import encode_layer
 
@@ -243,6 +249,9 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "sub/a.png", "-o", "out"], 1, "would both become"),
         (["a.png", "-o", "a.png", "--overwrite"], 1, "would overwrite itself"),
         (["a.png", "-o", "b.png"], 1, "exists already"),
+        (["a.png", "-o", "c.mp4"], 1, "a.png is a picture; c.mp4 is the name of a video."),
+        (["c.MOV", "-o", "c.png"], 1, "c.MOV is a video; c.png is the name of a picture."),
+        (["-", "-o", "c.mp4"], 1, "does not end in a known suffix"),
         (["a.png", "-o", "a.png/out"], 1, "is not a folder to write to"),
         (["a.png", "-o", "text.txt/out/"], 1, "is not a folder to write to"),
         (["a.png", "--max-pixels", "10"], 1, "--max-pixels"),
@@ -264,6 +273,7 @@ def test_refusals_write_nothing(
         make_picture(tmp_path / name)
     Pillow.new("RGBA", (4, 4)).save(tmp_path / "rgba.png")
     (tmp_path / "text.txt").write_text("x")
+    (tmp_path / "c.MOV").touch()
     (tmp_path / "empty").mkdir()
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     if "--model" not in arguments:
@@ -347,7 +357,7 @@ def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model
     with clips.av.open(str(tmp_path / "b.mkv")) as clip:
         frames = list(clip.decode(video=0))
     assert (len(frames), frames[0].width) == (6, 2 * clips.WIDTH)
-    rows = (tmp_path / "b.weather.csv").read_text().splitlines()
+    rows = (tmp_path / "b.mkv.weather.csv").read_text().splitlines()
     assert rows[0] == "seconds,rain,snow,clear,passed"
     assert [float(row.split(",")[0]) for row in rows[1:]] == [n / 25 for n in range(6)]
 
@@ -383,3 +393,237 @@ def test_models_are_listed() -> None:
     assert done.returncode == 0
     assert [entry["name"] for entry in json.loads(done.stdout)] == list(shipped_models())
     assert run("models").returncode == 0
+
+
+def run_bound(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run as somebody whom permissions bind, which they do not bind root."""
+    bound = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"] if os.geteuid() == 0 else []
+    if bound and not shutil.which("setpriv"):
+        pytest.skip("root cannot give its rights away here")
+    command = [*bound, sys.executable, "-m", "cmudrn", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, cwd=cwd, timeout=60)
+
+
+@pytest.fixture
+def forbidden(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may not be looked into."""
+    if os.name != "posix":
+        pytest.skip("permissions of folders are POSIX")
+    folder = tmp_path / "forbidden"
+    folder.mkdir()
+    folder.chmod(0)
+    yield folder
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("options", [(), ("--layers",), ("--evidence",)])
+def test_a_name_too_long_does_not_stop_the_rest(
+    tmp_path: Path, tiny_model: Path, options: tuple[str, ...]
+) -> None:
+    stem = "x" * (240 if options else 248)  # .restored, .removed-rain or .evidence.json is added
+    make_picture(tmp_path / f"{stem}.png")
+    make_picture(tmp_path / "z.png")
+    done = run("restore", f"{stem}.png", "z.png", *options, "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert b"Cannot write xxx" in done.stderr and b"Traceback" not in done.stderr
+    assert (tmp_path / "z.restored.png").exists()
+
+
+def test_forbidden_places(tmp_path: Path, tiny_model: Path, forbidden: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    for options, sentence in [
+        (("-o", forbidden / "b.png", "--model", tiny_model), b"Cannot write"),
+        (("--model", forbidden / "m.onnx"), b"Cannot read"),
+    ]:
+        done = run_bound("restore", "a.png", *options, cwd=tmp_path)
+        assert done.returncode == 1
+        assert sentence in done.stderr and b"Permission denied." in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_error_of_the_system_does_not_stop_the_rest(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("cmudrn.restore.files.restore_file", fail)
+    for name in ("a.png", "b.png"):
+        make_picture(tmp_path / name)
+    arguments = ["restore", str(tmp_path), "--json", "--model", str(tiny_model)]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    errors = [json.loads(line)["error"] for line in done.stdout.splitlines()]
+    assert errors == [
+        f"Cannot restore {tmp_path / name}: Input/output error." for name in ("a.png", "b.png")
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("a.jpg", "a.png", "--layers", "-o", "lay"), b"would both become lay/a.removed-rain.png"),
+        (("d/x.jpg", "x.removed-rain.png", "--layers", "-o", "."), b"x.removed-rain.png, which is"),
+        (("d/b.png", "b.png", "-o", "."), b"d/b.png would overwrite b.png, which is an input too"),
+        (("a.jpg", "a.jpg"), b"would both become a.restored.jpg"),
+    ],
+)
+def test_inputs_do_not_cost_each_other_anything(
+    tmp_path: Path, tiny_model: Path, arguments: tuple[str, ...], sentence: bytes
+) -> None:
+    for name in ("a.jpg", "a.png", "d/x.jpg", "x.removed-rain.png", "d/b.png", "b.png"):
+        make_picture(tmp_path / name)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    done = run("restore", *arguments, "--overwrite", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_results_of_an_earlier_run_among_the_inputs_stop_nothing(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    make_picture(tmp_path / "a.png")
+    for expected in (0, 1):  # the second run finds a.restored.png, and keeps it
+        done = run("restore", "a*.png", "--model", tiny_model, cwd=tmp_path)
+        assert done.returncode == expected
+    assert files(tmp_path) == ["a.png", "a.restored.png", "a.restored.restored.png"]
+
+
+def test_layers_of_two_clips_collide(tmp_path: Path, tiny_model: Path) -> None:
+    pytest.importorskip("clips", reason="the extra video is not installed")
+    for name in ("a.mp4", "a.removed-rain.mp4"):
+        (tmp_path / name).touch()
+    done = run("restore", "a.mp4", "a.removed-rain.mp4", "-o", "out", "--layers",
+               "--model", tiny_model, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert b"would both become out/a.removed-rain.mp4" in done.stderr
+
+
+def test_what_is_lost_is_said_of_streams_too(tmp_path: Path, tiny_model: Path) -> None:
+    Pillow.new("CMYK", (8, 8)).save(tmp_path / "inks.jpg")
+    Pillow.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
+    data = {name: (tmp_path / name).read_bytes() for name in ("inks.jpg", "deep.png")}
+    done = run("restore", "-", "--model", tiny_model, stdin=data["inks.jpg"])
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"cmudrn: Standard input: ") and b"CMYK" in done.stderr
+    to_file = ("restore", "-", "-o", "a.jpg", "--model", tiny_model)
+    done = run(*to_file, stdin=data["deep.png"], cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"cmudrn: Standard input: JPEG holds 8 bits")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [("-",), ("a.jpg", "-o", "b.jpg"), None])
+def test_standard_output_on_a_full_disk(
+    tmp_path: Path, tiny_model: Path, arguments: tuple[str, ...] | None
+) -> None:
+    picture = make_picture(tmp_path / "a.jpg")
+    command = ("restore", *arguments, "--model", tiny_model) if arguments else ("models",)
+    with open(picture, "rb") as stdin, open("/dev/full", "wb") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "cmudrn", *map(str, command)],
+            stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, cwd=tmp_path, timeout=60,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, b"cmudrn: No space left on device.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the shell closes streams")
+@pytest.mark.parametrize(
+    "closed, sentence",
+    [("<&-", b"Standard input is empty."), (">&-", b"Standard output is closed."), ("2>&-", b"")],
+)
+def test_closed_streams(tmp_path: Path, tiny_model: Path, closed: str, sentence: bytes) -> None:
+    picture = make_picture(tmp_path / "a.jpg")
+    command = [sys.executable, "-m", "cmudrn", "restore", "-", "--model", str(tiny_model)]
+    line = f"{shlex.join(command)} {closed}"
+    done = subprocess.run(line, shell=True, input=picture.read_bytes(), capture_output=True)
+    assert done.returncode == (1 if sentence else 0)
+    assert done.stderr == (b"cmudrn: " + sentence + b"\n" if sentence else b"")
+    assert done.stdout.startswith(b"" if sentence else b"\xff\xd8")
+
+
+@pytest.mark.parametrize("limit", [10**14, 2**63 - 1, 10**30])
+def test_limits_ask_for_no_memory(tmp_path: Path, tiny_model: Path, limit: int) -> None:
+    picture = make_picture(tmp_path / "a.jpg").read_bytes()
+    done = run("restore", "-", "--max-bytes", limit, "--model", tiny_model, stdin=picture)
+    assert done.returncode == 0, done.stderr
+
+
+def test_standard_input_over_the_limit(tiny_model: Path) -> None:
+    done = run("restore", "-", "--max-bytes", 10, "--model", tiny_model, stdin=b"\xff" * 1000)
+    assert done.returncode == 1
+    assert b"has 11 bytes, more than the limit of 10 (--max-bytes)" in done.stderr
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, tiny_model: Path, forbidden: Path
+) -> None:
+    make_picture(tmp_path / "a.png")
+    (tmp_path / "out").mkdir()
+    command = ("restore", ".", "-o", "out", "--model", tiny_model)
+    done = run_bound(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        b"cmudrn: Cannot read forbidden: Permission denied.",
+        b"cmudrn: 1 of 2 files were not restored.",
+    ]
+    assert files(tmp_path / "out") == ["a.png"]
+    done = run_bound("restore", "forbidden", "-o", "out", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == b"cmudrn: Cannot read forbidden: Permission denied.\n"
+
+
+def test_ctrl_c_before_the_command_began() -> None:
+    script = """if True:
+        import sys
+        class Interrupt:
+            def find_spec(self, name, path=None, target=None):
+                if name == "typer":
+                    raise KeyboardInterrupt
+        sys.meta_path.insert(0, Interrupt())
+        from cmudrn.cli import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, b"cmudrn: interrupted\n")
+
+
+def test_names_that_the_terminal_has_no_letters_for(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a\N{SNOWMAN}.png", "b.png"):
+        make_picture(tmp_path / "in" / name)
+    done = run("restore", "in", "-o", "out", "--model", tiny_model, cwd=tmp_path,
+               env=os.environ | {"PYTHONIOENCODING": "latin-1"})  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[0] == rb"in/a\u2603.png -> out/a\u2603.png"
+
+
+def test_a_name_cannot_write_on_the_terminal() -> None:
+    done = run("restore", "no\n\x1b[31msuch.png")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and b"\x1b" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links need no rights there")
+def test_a_link_to_itself(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "in" / "sub" / "a.png")
+    (tmp_path / "loop").symlink_to("loop")
+    done = run("restore", "in", "-o", "loop", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"cmudrn: Cannot ") and b"Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_standard_input_to_a_new_folder(tmp_path: Path, tiny_model: Path) -> None:
+    picture = make_picture(tmp_path / "a.png").read_bytes()
+    target = tmp_path / "new" / "sub" / "b.png"
+    done = run("restore", "-", "-o", target, "--model", tiny_model, stdin=picture)
+    assert done.returncode == 0, done.stderr
+    assert target.exists()
+
+
+def test_so_many_threads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", "a.png", "--threads", 100_000, "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == b"cmudrn: A number of threads is from 1 to 1024; it is 100000.\n"

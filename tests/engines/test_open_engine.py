@@ -94,3 +94,21 @@ def test_without_its_extra_openvino_says_so(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(CmudrnError, match="extra"):
         open_engine("cmudrn", "openvino")
+
+
+@pytest.mark.parametrize("engine", ["native", "onnx"])
+@pytest.mark.parametrize("threads", [0, 1.5, "2", 100_000])
+def test_numbers_of_threads_that_are_none(engine: str, threads: Any) -> None:
+    with pytest.raises(CmudrnError, match="A number of threads is"):
+        open_engine("cmudrn", engine, threads)
+
+
+@pytest.mark.parametrize("engine", ["native", "onnx"])
+@pytest.mark.parametrize("depth", [{"stages": 1.5}, {"recursions": "2"}, {"stages": 0}])
+def test_depths_that_are_none(engine: str, depth: Any) -> None:
+    try:
+        opened = open_engine("cmudrn", engine, 1)
+    except CmudrnError:
+        pytest.skip("no native engine was built here")
+    with pytest.raises(CmudrnError, match="Stages and recursions"):
+        opened(np.zeros((1, 3, 8, 8), np.float32), **depth)

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 
 import cmudrn
 from cmudrn import CmudrnError
-from cmudrn.image import MAX_PIXELS, Picture, read_picture, write_picture
+from cmudrn.image import MAX_BYTES, MAX_PIXELS, Picture, read_bytes, read_picture, write_picture
 from cmudrn.restore.evidence import (
     ENHANCED,
     Provenance,
@@ -173,3 +173,61 @@ def test_16_bit_tiff_with_layers_and_evidence(tmp_path: Path, tiny_model: Path) 
     assert set(record["layers"]) == {"rain", "snow", "fused"}
     assert all(check.ok for check in verify(tmp_path / "b.tif"))
     assert ENHANCED in read_picture(tmp_path / "b.tif").metadata["xmp-data"]
+
+
+def test_through_a_link_to_the_folder(restored: Path, tmp_path: Path, tiny_model: Path) -> None:
+    deep, link = tmp_path / "real" / "deep" / "er", tmp_path / "link"
+    deep.mkdir(parents=True)
+    link.symlink_to(deep)
+    options = Options(cmudrn.load(tiny_model), evidence=Provenance(str(tiny_model)))
+    restore_file(tmp_path / "in" / "a.jpg", link / "b.jpg", options)
+    assert findings(link / "b.jpg") == findings(deep / "b.jpg") == GOOD
+
+
+def test_what_was_let_pass_once_passes_again(
+    restored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read as if all files were larger by the usual limits: --max-pixels was given then."""
+
+    def read_larger(source: bytes, *, max_pixels: int, max_bytes: int, name: str) -> Picture:
+        limits = {"max_pixels": max_pixels - MAX_PIXELS, "max_bytes": max_bytes - MAX_BYTES}
+        return read_picture(source, **limits, name=name)
+
+    def read_larger_bytes(source: Path, max_bytes: int = MAX_BYTES) -> bytes:
+        return read_bytes(source, max_bytes - MAX_BYTES)
+
+    monkeypatch.setattr("cmudrn.restore.files.read_picture", read_larger)
+    monkeypatch.setattr("cmudrn.restore.verify.read_bytes", read_larger_bytes)
+    assert findings(restored) == GOOD
+
+
+def test_a_lost_output_is_noticed(restored: Path) -> None:
+    restored.unlink()
+    assert findings(restored) == GOOD | {"output": False, "re-run": False}
+
+
+@pytest.mark.parametrize(
+    "part, key, value",
+    [
+        ("input", "path", "a\0.jpg"),
+        ("settings", "threads", 1.5),
+        ("settings", "threads", 100_000),
+        ("settings", "stages", 1.5),
+        ("settings", "stages", 10**30),
+        ("settings", "strength", "all"),
+        ("settings", "tile_pixels", "all"),
+    ],
+)
+def test_odd_values_in_a_record(restored: Path, part: str, key: str, value: object) -> None:
+    record = json.loads(evidence_path(restored).read_text())
+    record[part][key] = value
+    evidence_path(restored).write_text(json.dumps(record))
+    with pytest.raises(CmudrnError) as refusal:
+        verify(restored)
+    assert len(str(refusal.value).splitlines()) == 1
+
+
+def test_a_record_nested_too_deeply(restored: Path) -> None:
+    evidence_path(restored).write_text("[" * 100_000)
+    with pytest.raises(CmudrnError, match="damaged"):
+        verify(restored)

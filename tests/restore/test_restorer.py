@@ -65,6 +65,15 @@ def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.Mon
     assert np.abs(tiled.layers(array).removed["fused"] - whole).max() > 1e-5
 
 
+def test_tiled_equals_whole_where_floats_overshoot(far_sighted_model) -> None:
+    engine = open_engine(far_sighted_model, threads=1)
+    array = make_array(2, (150, 150, 3), np.float32) * 3 - 1
+    whole = Restorer(engine, tile_pixels=array.size)(array)
+    assert np.abs(Restorer(engine, tile_pixels=100)(array) - whole).max() <= 1e-5
+    assert whole.min() < -0.5 and whole.max() > 1.2
+    assert np.array_equal(Restorer(engine)(array, strength=0), array)
+
+
 def test_tiles_are_really_used(engine) -> None:
     counts = []
     array = make_array(0, (300, 300, 3), np.float32)
@@ -107,6 +116,21 @@ def test_strength_zero_is_the_identity(engine, dtype) -> None:
     array = make_array(6, (21, 22, 3), dtype)
     assert Restorer(engine)(array, strength=0).tobytes() == array.tobytes()
     assert Restorer(engine).layers(array, strength=0).restored.tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(17, 19, 3), (17, 19)])
+@pytest.mark.parametrize("strength", [0.25, 1.0])
+def test_the_overshoot_of_floats_stays(identity_model: Path, shape, strength: float) -> None:
+    array = make_array(9, shape, np.float32) * 3 - 1
+    restored = cmudrn.load(identity_model)(array, strength=strength)
+    assert restored.dtype == np.float32
+    assert np.abs(restored - array).max() < 1e-6
+
+
+def test_the_network_adds_no_overshoot(darkening_model: Path) -> None:
+    array = np.float32([[-0.5, 0.1, 0.6, 1.0, 1.1, 1.9]] * 9)[..., None].repeat(3, axis=2)
+    restored = cmudrn.load(darkening_model)(array)
+    assert np.abs(restored - [[[-0.5], [0], [0.4], [0.8], [0.9], [1.7]]]).max() < 1e-5
 
 
 @given(st.floats(0, 1, width=32))

@@ -6,38 +6,75 @@ import the rooms they need inside each command.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import cmudrn.cli.batch  # noqa: F401
-import cmudrn.cli.bench  # noqa: F401
-import cmudrn.cli.doctor  # noqa: F401
-import cmudrn.cli.evaluate  # noqa: F401
-import cmudrn.cli.parity  # noqa: F401
-import cmudrn.cli.restore  # noqa: F401
-import cmudrn.cli.serve  # noqa: F401
-import cmudrn.cli.sheet  # noqa: F401
-import cmudrn.cli.study  # noqa: F401
-import cmudrn.cli.train  # noqa: F401
-import cmudrn.cli.watch  # noqa: F401
-import cmudrn.cli.weather  # noqa: F401  (registers its commands)
-from cmudrn.cli.app import app
+from cmudrn.cli.telling import complain
 from cmudrn.errors import CmudrnError
 
 INTERRUPTED = 130
 """Exit code that Typer makes of Ctrl-C."""
 
 
-def main() -> None:
-    """Run the command line; a `CmudrnError` becomes one sentence on stderr and exit code 1."""
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Make one sentence on stderr, and an exit code, of whatever ends the command line."""
     try:
-        app()
+        yield
     except CmudrnError as error:
-        print(f"cmudrn: {error}", file=sys.stderr)
+        complain(str(error))
         sys.exit(1)
+    except MemoryError:
+        complain("There is not enough memory.")
+        sys.exit(1)
+    except OSError as error:  # such as a full disk behind standard output
+        place = f"{error.filename}: " if error.filename else ""
+        complain(f"{place}{error.strerror or error}.")
+        # Python writes what is left when it ends, and would complain of the same once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
     except SystemExit as end:
         if end.code == INTERRUPTED:
-            print("cmudrn: interrupted", file=sys.stderr)
+            complain("interrupted")
         raise
+
+
+with _one_sentence():  # the imports take long enough for a Ctrl-C
+    import cmudrn.cli.batch
+    import cmudrn.cli.bench
+    import cmudrn.cli.doctor
+    import cmudrn.cli.evaluate
+    import cmudrn.cli.parity
+    import cmudrn.cli.restore
+    import cmudrn.cli.serve
+    import cmudrn.cli.sheet
+    import cmudrn.cli.study
+    import cmudrn.cli.train
+    import cmudrn.cli.watch
+    import cmudrn.cli.weather  # noqa: F401  (registers its commands)
+    from cmudrn.cli.app import app
+
+
+def main() -> None:
+    """Run the command line; errors become one sentence on stderr and exit code 1."""
+    with _one_sentence():
+        _make_streams_usable()
+        app()
+
+
+def _make_streams_usable() -> None:
+    """Give closed standard streams a file, and letters that a terminal lacks an escape."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # sys.__stdout__ still tells
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 __all__ = ["app", "main"]

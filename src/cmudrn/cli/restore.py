@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.telling import complain, printable
 from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def restore(
     """
     from cmudrn.restore.evidence import Provenance
     from cmudrn.restore.files import Options
-    from cmudrn.restore.folder import plan_jobs
+    from cmudrn.restore.folder import plan_jobs, refuse_collisions
 
     _check_choices(format, subsampling)
     if evidence and (precision == "bf16" or budget_ms is not None):
@@ -261,6 +262,8 @@ def restore(
         return
     if not jobs:
         raise CmudrnError("There is no picture among the inputs.")
+    written = [(job.source, path) for job in jobs for path in _results(job, options)]
+    refuse_collisions(written, overwrite)
     clips = Clips(side_by_side, codec, crf, pixel_format)
     if not _restore_jobs(jobs, options, clips, as_json):
         raise typer.Exit(1)
@@ -316,7 +319,7 @@ def verify(
         except CmudrnError as error:
             good = False
             record = {"output": str(output), "ok": False, "error": str(error)}
-            typer.echo(json.dumps(record)) if as_json else _complain(str(error))
+            typer.echo(json.dumps(record)) if as_json else complain(str(error))
             continue
         ok = all(one.ok for one in checks)
         good = good and ok
@@ -326,7 +329,7 @@ def verify(
         else:
             for one in checks:
                 mark = "ok      " if one.ok else "DIFFERS "
-                typer.echo(f"{mark}{one.subject:<8}{_printable(one.finding)}")
+                typer.echo(f"{mark}{one.subject:<8}{printable(one.finding)}")
     if not good:
         raise typer.Exit(1)
 
@@ -370,9 +373,15 @@ def _check_streams(inputs: list[str], output: str | None, needs_files: bool) -> 
         raise typer.BadParameter("Standard input and output take a single picture.")
     if needs_files and (output == "-" or "-" in inputs):
         raise typer.BadParameter("--layers, --json and --evidence need files.")
-    to_stdout = output == "-" or (inputs == ["-"] and output is None)
-    if to_stdout and sys.stdout.isatty():
-        raise typer.BadParameter("A picture is not written to a terminal; redirect it or use -o.")
+    if output == "-" or (inputs == ["-"] and output is None):
+        _check_stdout("A picture is not written to a terminal; redirect it or use -o.")
+
+
+def _check_stdout(refusal: str) -> None:
+    if sys.__stdout__ is None:
+        raise CmudrnError("Standard output is closed.")
+    if sys.stdout.isatty():
+        raise typer.BadParameter(refusal)
 
 
 def _restore_stream(source: str, output: str | None, options: Options) -> None:
@@ -380,23 +389,36 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     from dataclasses import replace
 
     from cmudrn.image import atomic_file, format_for, read_bytes
-    from cmudrn.restore.files import restore_bytes
+    from cmudrn.restore.files import make_folder, restore_bytes
     from cmudrn.restore.folder import check_target
 
     if source == "-":
-        data, name = sys.stdin.buffer.read(options.max_bytes + 1), "Standard input"
+        data, name = _read_stdin(options.max_bytes), "Standard input"
     else:
         data, name = read_bytes(source, options.max_bytes), source
     if output is None or output == "-":
-        sys.stdout.buffer.write(restore_bytes(data, options, name=name))
+        restored, notes = restore_bytes(data, options, name=name)
+        sys.stdout.buffer.write(restored)
         sys.stdout.buffer.flush()
-        return
-    target = Path(output)
-    check_target(None, target, options.overwrite)
-    options = replace(options, format=options.format or format_for(target))
-    restored = restore_bytes(data, options, name=name)
-    with atomic_file(target) as file:
-        file.write(restored)
+    else:
+        target = Path(output)
+        check_target(None, target, options.overwrite)
+        options = replace(options, format=options.format or format_for(target))
+        restored, notes = restore_bytes(data, options, name=name)
+        make_folder(target.parent)
+        with atomic_file(target) as file:
+            file.write(restored)
+    for note in notes:
+        complain(f"{name}: {note}")
+
+
+def _read_stdin(max_bytes: int) -> bytes:
+    """Return standard input, or one byte more than the limit if it holds more."""
+    data = bytearray()
+    # In pieces, since a read of the whole limit would ask for that much memory at once.
+    while piece := sys.stdin.buffer.read(min(max_bytes + 1 - len(data), 1 << 20)):
+        data += piece
+    return bytes(data)
 
 
 def _restore_raw(
@@ -411,8 +433,7 @@ def _restore_raw(
 
     if inputs != ["-"] or output not in (None, "-"):
         raise typer.BadParameter("--frames reads standard input and writes standard output (-).")
-    if sys.stdout.isatty():
-        raise typer.BadParameter("Frames are not written to a terminal; pipe them on.")
+    _check_stdout("Frames are not written to a terminal; pipe them on.")
     keywords = dict(zip(("strength", "stages", "recursions"), settings, strict=True))
     form = RawFormat.parse(*frames)
     try:
@@ -430,7 +451,7 @@ def _restore_jobs(jobs: list[Job], options: Options, clips: Clips, as_json: bool
             failed += not record["ok"]
             _tell(record, as_json)
     if failed and len(jobs) > 1 and not as_json:
-        _complain(f"{failed} of {len(jobs)} files were not restored.")
+        complain(f"{failed} of {len(jobs)} files were not restored.")
     return not failed
 
 
@@ -438,17 +459,39 @@ def _restore_job(
     job: Job, options: Options, clips: Clips, on_tile: Callable[[int, int], None]
 ) -> dict[str, Any]:
     from cmudrn.restore.files import restore_file
-    from cmudrn.restore.folder import VIDEO_SUFFIXES
+    from cmudrn.restore.folder import is_clip
 
     try:
-        if job.source.suffix.lower() in VIDEO_SUFFIXES:
+        if job.error:
+            raise CmudrnError(job.error)
+        if is_clip(job.source):
             return _restore_clip(job, options, clips, on_tile)
         return restore_file(job.source, job.target, options, on_tile)
     except CmudrnError as error:
         sentence = str(error)
     except MemoryError:
         sentence = f"There is not enough memory for {job.source}."
+    except OSError as error:  # a net: whatever befalls one file, the rest goes on
+        sentence = f"Cannot restore {job.source}: {error.strerror}."
     return {"input": str(job.source), "ok": False, "error": sentence}
+
+
+def _results(job: Job, options: Options) -> list[Path]:
+    """Return every file that a job writes."""
+    from cmudrn.restore.files import result_paths
+    from cmudrn.restore.folder import is_clip
+
+    if job.error:
+        return []
+    if not is_clip(job.source):
+        return result_paths(job.target, options)
+    try:
+        from cmudrn.restore.video.work import removed_path, scores_path
+    except ImportError:  # nothing is written then
+        return [job.target]
+    names = (*options.restorer.info.tasks, "fused") if options.layers else ()
+    layers = [removed_path(job.target, name) for name in names]
+    return [job.target, *layers, *([scores_path(job.target)] if options.score else [])]
 
 
 def _restore_clip(
@@ -471,7 +514,7 @@ def _restore_clip(
     try:
         return restore_video(job.source, job.target, video, on_frame)
     except KeyboardInterrupt:
-        _complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
+        complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
         raise
 
 
@@ -479,11 +522,11 @@ def _tell(record: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(record))
     elif record["ok"]:
-        typer.echo(_printable(f"{record['input']} -> {record['output']}{_weather(record)}"))
+        typer.echo(printable(f"{record['input']} -> {record['output']}{_weather(record)}"))
         for note in record["notes"]:
-            _complain(f"{record['input']}: {note}")
+            complain(f"{record['input']}: {note}")
     else:
-        _complain(record["error"])
+        complain(record["error"])
 
 
 def _weather(record: dict[str, Any]) -> str:
@@ -495,15 +538,6 @@ def _weather(record: dict[str, Any]) -> str:
         return ""
     scores = ", ".join(f"{name} {value:.0%}" for name, value in record["weather"].items())
     return f" ({scores}{'; passed as clear' if record['passed'] else ''})"
-
-
-def _complain(sentence: str) -> None:
-    print(f"cmudrn: {_printable(sentence)}", file=sys.stderr)
-
-
-def _printable(text: str) -> str:
-    """Return text that is safe on a terminal, whatever bytes a file name holds."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 @contextmanager
@@ -522,7 +556,7 @@ def _progress(files: int, quiet: bool) -> Iterator[Callable[[Job], Callable[[int
 
         def show(job: Job) -> Callable[[int, int], None]:
             index = next(started)
-            bar.update(task, completed=index, description=escape(_printable(job.source.name)))
+            bar.update(task, completed=index, description=escape(printable(job.source.name)))
             return lambda done, total: bar.update(task, completed=index + done / total)
 
         yield show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from pathlib import Path
 
 from cmudrn.engines.engine import Batch, Engine, EngineInfo, EngineOutputs, receptive_field
@@ -16,6 +17,10 @@ PRECISIONS = ("auto", "fp32", "bf16")
 """What `precision` may be; "auto" takes bfloat16 where it is faster and keeps its promise."""
 
 
+MOST_THREADS = 1024
+"""More than any one machine's cores here; starting tens of thousands would take minutes."""
+
+
 def open_engine(
     model: str | os.PathLike[str],
     engine: str = "auto",
@@ -27,11 +32,13 @@ def open_engine(
     Args:
         model: a shipped model's name, or the path of an ONNX file.
         engine: one of `ENGINES`.
-        threads: processor threads of a call; None is one for every core this process may use.
+        threads: processor threads of a call, at most `MOST_THREADS`; None is one for every core
+            this process may use.
         precision: one of `PRECISIONS`; what the network multiplies in.
 
     Raises:
-        CmudrnError: there is no such model, engine or precision here, or the file is damaged.
+        CmudrnError: there is no such model, engine or precision here, the file is damaged, or the
+            number of threads is none.
     """
     _check(engine, threads, precision)
     path = find_model(model)
@@ -52,8 +59,10 @@ def open_engine(
 
 
 def _check(engine: str, threads: int | None, precision: str) -> None:
-    if threads is not None and threads < 1:
-        raise CmudrnError(f"A number of threads starts at 1; it is {threads}.")
+    if threads is not None and not isinstance(threads, Integral):
+        raise CmudrnError(f"A number of threads is a whole number, not {threads}.")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise CmudrnError(f"A number of threads is from 1 to {MOST_THREADS}; it is {threads}.")
     if engine not in ENGINES:
         raise CmudrnError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.")
     if precision not in PRECISIONS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -106,12 +107,16 @@ def check_depth(info: EngineInfo, stages: int | None, recursions: int | None) ->
     """Return the T and S of a call: the model's own where none is asked for.
 
     Raises:
-        CmudrnError: below 1, or different from what a fixed model has.
+        CmudrnError: no whole numbers, below 1, or different from what a fixed model has.
     """
     depth = (
         info.stages if stages is None else stages,
         info.recursions if recursions is None else recursions,
     )
+    if not all(isinstance(value, Integral) for value in depth):
+        raise CmudrnError(
+            f"Stages and recursions are whole numbers, not {depth[0]} and {depth[1]}."
+        )
     if info.adjustable and min(depth) < 1:
         raise CmudrnError(f"Stages and recursions start at 1; they are {depth[0]} and {depth[1]}.")
     if not info.adjustable and depth != (info.stages, info.recursions):

@@ -64,15 +64,18 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the model file that a shipped model's name, or a path, stands for.
 
     Raises:
-        CmudrnError: there is neither.
+        CmudrnError: there is neither, or the path may not be looked at.
     """
     text = os.fspath(name_or_path)
     shipped = shipped_models()
     if text in shipped:
         return _undamaged(shipped[text])
     path = Path(text)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
     if path.suffix or path.name != text:
         raise CmudrnError(f"There is no model file {text}.")
     near = difflib.get_close_matches(text, shipped, n=1)

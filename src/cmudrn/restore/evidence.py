@@ -17,7 +17,7 @@ from typing import Any
 import cmudrn
 from cmudrn.engines import EngineInfo, shipped_models
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Picture, atomic_file
+from cmudrn.image import Picture
 
 FORMAT = 1
 """Of the sidecar; docs/evidence.md describes it."""
@@ -97,16 +97,18 @@ def make_record(
     source: Path,
     target: Path,
     data: bytes,
+    output: bytes,
     info: EngineInfo,
     provenance: Provenance,
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the record of a file that has just been written.
+    """Return the record of a restored file.
 
     Args:
         source: the input file.
-        target: the output file.
+        target: where the output goes.
         data: the bytes of the input, as they were read.
+        output: the bytes of the output.
         info: of the model that was run.
         provenance: how it was asked for.
         settings: of the restoration, ready for JSON.
@@ -118,7 +120,7 @@ def make_record(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "program": {"name": "cmudrn", "version": cmudrn.__version__, "libraries": _libraries()},
         "input": {"path": _relative(source, folder), **_digest(data)},
-        "output": {"path": target.name, **_digest(target.read_bytes())},
+        "output": {"path": target.name, **_digest(output)},
         "model": {
             "name": info.name,
             "path": provenance.model if shipped else _relative(Path(provenance.model), folder),
@@ -131,14 +133,9 @@ def make_record(
     }
 
 
-def write_record(record: Mapping[str, Any], target: Path) -> None:
-    """Write the record of target beside it.
-
-    Raises:
-        CmudrnError: it cannot be written.
-    """
-    with atomic_file(evidence_path(target)) as file:
-        file.write(json.dumps(record, indent=2).encode() + b"\n")
+def encode_record(record: Mapping[str, Any]) -> bytes:
+    """Return a record as the bytes of its file."""
+    return json.dumps(record, indent=2).encode() + b"\n"
 
 
 def read_record(target: Path) -> dict[str, Any]:
@@ -155,7 +152,7 @@ def read_record(target: Path) -> dict[str, Any]:
         raise CmudrnError(
             f"There is no record {path}; `cmudrn restore --evidence` writes one."
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CmudrnError(f"The record {path} is damaged.") from error
     if found != FORMAT:
         raise CmudrnError(f"The record {path} has format {found}; this version reads {FORMAT}.")
@@ -167,10 +164,11 @@ def _digest(data: bytes) -> dict[str, Any]:
 
 
 def _relative(path: Path, folder: Path) -> str:
+    real = os.path.realpath(path)
     try:
-        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+        return Path(os.path.relpath(real, os.path.realpath(folder))).as_posix()
     except ValueError:  # on another drive
-        return path.resolve().as_posix()
+        return Path(real).as_posix()
 
 
 def _libraries() -> dict[str, str]:

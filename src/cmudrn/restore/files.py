@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,18 @@ from cmudrn.image import (
     SUFFIXES,
     Image,
     Picture,
+    atomic_file,
     encode_picture,
     lost_in,
     read_bytes,
     read_picture,
-    write_picture,
 )
 from cmudrn.restore.evidence import (
     Provenance,
+    encode_record,
     evidence_path,
     make_record,
     mark_enhanced,
-    write_record,
 )
 from cmudrn.restore.folder import check_target
 from cmudrn.restore.restorer import OnTile, Restorer
@@ -78,14 +79,15 @@ def restore_file(
 ) -> dict[str, Any]:
     """Restore one picture file and return what was done, ready for JSON.
 
+    The result, its layers and its record appear together.
+
     Raises:
         CmudrnError: the picture cannot be read, restored or written; nothing is written then.
     """
     start = time.perf_counter()
-    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
-    record_path = (evidence_path(target),) if options.evidence else ()
-    for path in (target, *layers.values(), *record_path):
+    for path in result_paths(target, options):
         check_target(source, path, options.overwrite)
+    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
     # A record hashes the very bytes that were decoded, so these are read once.
     data = read_bytes(source, options.max_bytes) if options.evidence else None
     picture = read_picture(
@@ -97,12 +99,21 @@ def restore_file(
     options = replace(options, format=_format_for(source, target, picture, options))
     restored, removed, weather = _restore_scored(picture, options, on_tile)
     make_folder(target.parent)
-    write_picture(restored, target, **_encoding(options))
-    for name, path in layers.items():
-        write_picture(Picture(encode_layer(removed[name])), path)
-    if options.evidence and data is not None:
-        info, settings = options.restorer.info, _settings(options)
-        write_record(make_record(source, target, data, info, options.evidence, settings), target)
+    with ExitStack() as files:  # on an error no file takes its name
+
+        def write(path: Path, content: bytes) -> None:
+            file = files.enter_context(atomic_file(path))
+            file.write(content)
+            file.flush()  # a full disk shows here, before the first file takes its name
+
+        output = encode_picture(restored, **_encoding(options))
+        write(target, output)
+        for name, path in layers.items():
+            write(path, encode_picture(Picture(encode_layer(removed[name])), "png"))
+        if options.evidence and data is not None:
+            info, settings = options.restorer.info, _settings(options)
+            record = make_record(source, target, data, output, info, options.evidence, settings)
+            write(evidence_path(target), encode_record(record))
     height, width = picture.pixels.shape[:2]
     return {
         "input": str(source),
@@ -114,8 +125,13 @@ def restore_file(
         "seconds": round(time.perf_counter() - start, 3),
         "layers": {name: str(path) for name, path in layers.items()},
         **_tell_weather(weather, options),
-        "notes": [*picture.notes, *lost_in(restored, options.format or picture.format)],
+        "notes": list(_notes(picture, restored, options)),
     }
+
+
+def _notes(picture: Picture, restored: Picture, options: Options) -> tuple[str, ...]:
+    """Return what reading could not keep of a picture, and what writing cannot."""
+    return (*picture.notes, *lost_in(restored, options.format or picture.format))
 
 
 def _encoding(options: Options) -> dict[str, Any]:
@@ -141,8 +157,10 @@ def _settings(options: Options) -> dict[str, Any]:
 
 def restore_bytes(
     data: bytes, options: Options, on_tile: OnTile | None = None, *, name: str | None = None
-) -> bytes:
-    """Return a picture file's bytes restored, in options' format or its own.
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return a picture file's bytes restored, in options' format or its own, and notes.
+
+    The notes are sentences about what could not be kept.
 
     Args:
         data: a picture file.
@@ -157,7 +175,7 @@ def restore_bytes(
         data, max_pixels=options.max_pixels, max_bytes=options.max_bytes, name=name
     )
     restored, _ = restore_pixels(picture, replace(options, layers=False), on_tile)
-    return encode_picture(restored, **_encoding(options))
+    return encode_picture(restored, **_encoding(options)), _notes(picture, restored, options)
 
 
 def _restore_scored(
@@ -215,6 +233,12 @@ def layer_paths(target: Path, tasks: tuple[str, ...]) -> dict[str, Path]:
     return {
         name: target.with_name(f"{target.stem}.removed-{name}.png") for name in (*tasks, "fused")
     }
+
+
+def result_paths(target: Path, options: Options) -> list[Path]:
+    """Return every file that `restore_file` writes for a target."""
+    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
+    return [target, *layers.values(), *([evidence_path(target)] if options.evidence else [])]
 
 
 def encode_layer(removed: Image) -> NDArray[np.uint8]:

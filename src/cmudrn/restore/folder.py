@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,12 @@ class Job:
     Attributes:
         source: the file.
         target: where its result goes.
+        error: why it cannot be restored, one sentence; "" where it may be tried.
     """
 
     source: Path
     target: Path
+    error: str = ""
 
 
 def plan_jobs(
@@ -45,22 +47,27 @@ def plan_jobs(
         format: one of `FORMATS`; changes the suffix of the results.
 
     Raises:
-        CmudrnError: an input does not exist, or two results would have the same name.
+        CmudrnError: an input does not exist, several would become one file, or a picture would
+            become a clip or a clip a picture.
     """
     named = [path for text in inputs for path in _expand(text)]
     if output is not None and _names_a_file(output):
-        if len(named) > 1 or named[0].is_dir():
+        if len(named) > 1 or os.path.isdir(named[0]):
             raise CmudrnError(f"Several pictures cannot all become {output}; name a folder.")
-        return [Job(named[0], Path(output))]
+        job = Job(named[0], Path(output))
+        if is_clip(job.source) != is_clip(job.target):
+            kinds = ("video", "picture") if is_clip(job.source) else ("picture", "video")
+            raise CmudrnError(
+                f"{job.source} is a {kinds[0]}; {output} is the name of a {kinds[1]}."
+            )
+        return [job]
     folder = None if output is None else Path(output)
-    jobs = [job for path in named for job in _jobs_of(path, folder, format)]
-    _refuse_collisions(jobs)
-    return jobs
+    return [job for path in named for job in _jobs_of(path, folder, format)]
 
 
 def _names_a_file(output: str) -> bool:
     suffix = Path(output).suffix.lower()
-    known = suffix in SUFFIXES or suffix in VIDEO_SUFFIXES
+    known = suffix in SUFFIXES or is_clip(Path(output))
     return known and not output.endswith(("/", os.sep)) and not os.path.isdir(output)
 
 
@@ -74,13 +81,19 @@ def _expand(text: str) -> list[Path]:
 
 
 def _jobs_of(path: Path, folder: Path | None, format: str | None) -> Iterator[Job]:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         beside = path.with_name(f"{path.stem}.restored{path.suffix}")
         yield Job(path, _with_format(folder / path.name if folder else beside, format))
         return
-    root = folder or path.resolve().with_name(path.resolve().name + ".restored")
-    for source in walk(path, skip=root):
+    real = Path(os.path.realpath(path))
+    root = folder or real.with_name(real.name + ".restored")
+    unreadable: list[OSError] = []
+    for source in walk(path, skip=root, on_error=unreadable.append):
         yield Job(source, _with_format(root / source.relative_to(path), format))
+    for error in unreadable:  # its pictures would be missing from the results without a word
+        inner = Path(error.filename)
+        sentence = f"Cannot read {inner}: {error.strerror}."
+        yield Job(inner, root / inner.relative_to(path), sentence)
 
 
 def _with_format(target: Path, format: str | None) -> Path:
@@ -90,12 +103,19 @@ def _with_format(target: Path, format: str | None) -> Path:
     return target.with_suffix(suffix)
 
 
-def walk(folder: Path, skip: Path | None = None) -> Iterator[Path]:
+def walk(
+    folder: Path, skip: Path | None = None, on_error: Callable[[OSError], None] | None = None
+) -> Iterator[Path]:
     """Yield pictures and videos below a folder in order of their names.
 
     Hidden files and folders, links to folders, and the folder `skip` are left out.
+
+    Args:
+        folder: where to look.
+        skip: a folder to leave out.
+        on_error: told of folders that cannot be read; None passes over them.
     """
-    for root, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder, onerror=on_error):
         folders[:] = sorted(
             name
             for name in folders
@@ -107,20 +127,41 @@ def walk(folder: Path, skip: Path | None = None) -> Iterator[Path]:
                 yield Path(root, name)
 
 
+def is_clip(path: Path) -> bool:
+    """Return whether a file's name says that it is video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
 def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()
+    return os.path.realpath(one) == os.path.realpath(other)  # Path.resolve fails on a loop
 
 
-def _refuse_collisions(jobs: Iterable[Job]) -> None:
-    taken: dict[Path, Path] = {}
-    for job in jobs:
-        target = Path(os.path.abspath(job.target))
-        if target in taken:
+def refuse_collisions(written: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
+    """Refuse results that would cost each other, or inputs that are still to be read.
+
+    Args:
+        written: a source and a file that is written for it; a source may come several times.
+        overwrite: whether files that exist are replaced, and inputs with them.
+
+    Raises:
+        CmudrnError: two sources would write the same file, or one would write another source.
+    """
+    sources = {os.path.realpath(source): source for source, _ in written} if overwrite else {}
+    taken: dict[str, Path] = {}
+    for source, path in written:
+        place = os.path.realpath(path)
+        if place in taken:
             raise CmudrnError(
-                f"{taken[target]} and {job.source} would both become {job.target}; "
+                f"{taken[place]} and {source} would both become {path}; "
                 "restore them into different folders."
             )
-        taken[target] = job.source
+        # A source that would overwrite itself is one bad file; check_target reports it.
+        if place in sources and place != os.path.realpath(source):
+            raise CmudrnError(
+                f"{source} would overwrite {sources[place]}, which is an input too; "
+                "restore them into another folder."
+            )
+        taken[place] = source
 
 
 def check_target(source: Path | None, target: Path, overwrite: bool) -> None:
@@ -130,6 +171,13 @@ def check_target(source: Path | None, target: Path, overwrite: bool) -> None:
         CmudrnError: it is the source, it exists and overwrite is off, or it lies in no folder
             that can be made.
     """
+    try:
+        _check_target(source, target, overwrite)
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise CmudrnError(f"Cannot write {target}: {error.strerror}.") from error
+
+
+def _check_target(source: Path | None, target: Path, overwrite: bool) -> None:
     if target.exists():
         if target.is_dir():
             raise CmudrnError(f"{target} is a folder.")
