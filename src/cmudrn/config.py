@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -181,7 +181,7 @@ class DataConfig(Table):
     validation: str | None = None
     patch: int = Field(default=64, ge=16)
     batch: int = Field(default=16, ge=1)
-    reductions: tuple[int, ...] = (1, 2)
+    reductions: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2), min_length=1)
     sharpen: float = Field(default=0.0, ge=0)
     grain: float = Field(default=0.0, ge=0)
     structures: float = Field(default=0.0, ge=0, le=1)
@@ -269,19 +269,24 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_preset(name: str) -> dict[str, Any]:
+def read_preset(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return a preset's table, its `extends` chain merged in.
 
     Args:
         name: a shipped preset's name, or the path of a .toml file.
+        extended_by: presets that are being read and extend this one.
 
     Raises:
-        CmudrnError: there is no such preset, or it is not TOML.
+        CmudrnError: there is no such preset, it is not TOML, or it extends itself or no preset.
     """
+    if name in extended_by:
+        raise CmudrnError(f"The preset {name!r} extends itself.")
     table = read_toml(name, PRESETS, "preset")
-    parent = table.pop("extends", None)
+    parent = table.pop("extends", "")
+    if not isinstance(parent, str):
+        raise CmudrnError(f"The preset {name!r} extends {parent!r}, which is not a preset's name.")
     table.setdefault("name", Path(name).stem)
-    return merge(read_preset(parent), table) if parent else table
+    return merge(read_preset(parent, (*extended_by, name)), table) if parent else table
 
 
 def read_toml(name: str, folder: Path, kind: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from trees import make_csd
+from trees import make_csd, save, scene
 from typer.testing import CliRunner
 
 from cmudrn.cli import app
@@ -78,6 +78,28 @@ def test_the_file_has_a_row_for_each_picture(
         assert result.exit_code == 0, result.output
         sizes.append(Pillow.open(path).size)
     assert sizes[0][0] == sizes[1][0] and sizes[1][1] == pytest.approx(2 * sizes[0][1], abs=2)
+
+
+def test_two_models_of_one_name_are_refused(
+    csd: Path, identity_model: Path, darkening_model: Path, tmp_path: Path
+) -> None:
+    for models in ([f"A={identity_model}", f"A={darkening_model}"], [str(identity_model)] * 2):
+        command = ["sheet", *models, str(tmp_path / "a.png"), "--data", f"csd:{csd}@test"]
+        with pytest.raises(CmudrnError, match="2 models would be called"):
+            RUNNER.invoke(app, command, catch_exceptions=False)
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["p$_$", "50$ and $x", r"\$a^$"])
+def test_dollar_signs_in_names_are_no_formulas(
+    identity_model: Path, tmp_path: Path, name: str
+) -> None:
+    for side in ("input", "target"):
+        save(scene(1), tmp_path / "pairs" / side / f"{name}.png")
+    sheet, pairs = tmp_path / "sheet.png", f"folder:{tmp_path / 'pairs'}"
+    command = ["sheet", f"{name}={identity_model}", f"b={identity_model}", str(sheet)]
+    RUNNER.invoke(app, [*command, "--data", pairs], catch_exceptions=False)
+    assert sheet.exists()
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,17 @@ def test_a_preset_file_extends_another(tmp_path) -> None:
     assert (config.name, config.network.kind, config.network.stages) == ("deep", "drn", 6)
 
 
+def test_a_preset_that_extends_itself_or_no_preset_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, parent in (("a", '"b.toml"'), ("b", '"./a.toml"'), ("c", '["a.toml"]'), ("d", "0")):
+        (tmp_path / f"{name}.toml").write_text(f"extends = {parent}\n")
+    with pytest.raises(CmudrnError, match="The preset '.*a.toml' extends itself"):
+        load_config("./a.toml")
+    for name, parent in (("c", r"\['a.toml'\]"), ("d", "0")):
+        with pytest.raises(CmudrnError, match=f"extends {parent}, which is not a preset's name"):
+            load_config(f"{name}.toml")
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -48,6 +59,8 @@ def test_a_preset_file_extends_another(tmp_path) -> None:
         (["training.elastic.stages=[3, 1]"], "training.elastic.stages"),
         (["training.elastic.recursions=[0, 1]"], "the smallest, at least 1"),
         (["data.sources.rain.dataset='csd:x'"], "exactly one"),
+        (["data.reductions=[1, 0]"], "data.reductions.1"),
+        (["data.reductions=[]"], "data.reductions"),
     ],
 )
 def test_a_wrong_setting_is_one_clear_sentence(settings: list[str], sentence: str) -> None:

@@ -45,6 +45,19 @@ def test_a_changed_copy_is_found_and_nothing_else(
     assert [(m.first, m.second) for m in matches] == [(3, 1), (17, 2)]
 
 
+def test_small_pictures_full_of_detail_are_found_at_half_their_size(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures, copies = [], []
+    for number in range(8):
+        grains = rng.normal(0, 25, (128, 128, 3))
+        pixels = np.clip(scene(number, (128, 128)) + grains, 0, 255).astype(np.uint8)
+        pictures.append(save(pixels, tmp_path / f"{number}.png"))
+        half = np.asarray(Pillow.fromarray(pixels).resize((64, 64), Pillow.Resampling.LANCZOS))
+        copies.append(save(half, tmp_path / "half" / f"{number}.jpg", quality=60))
+    matches = find_matches(pictures, copies)
+    assert [(m.first, m.second) for m in matches] == [(n, n) for n in range(8)]
+
+
 def test_a_mirrored_copy_is_said_to_be_mirrored(pictures: list[Path], tmp_path: Path) -> None:
     copy = save(scene(3, (96, 128))[:, ::-1].copy(), tmp_path / "copy.png")
     (match,) = find_matches(pictures, [copy])

@@ -8,6 +8,7 @@ import pytest
 from trees import make_csd, save, scene, snowy
 
 from cmudrn.datasets import has_degraded, open_dataset
+from cmudrn.datasets.doctor import examine
 from cmudrn.datasets.files import list_pictures, natural_order
 from cmudrn.errors import CmudrnError
 from cmudrn.weather import WEATHERS
@@ -176,6 +177,16 @@ def test_a_name_with_two_suffixes_is_named(tmp_path: Path) -> None:
     save(scene(1), tmp_path / "target" / "1.png")
     with pytest.raises(CmudrnError, match="1 file of a name that is there twice"):
         open_dataset(f"folder:{tmp_path}")
+
+
+def test_two_clean_pictures_of_one_name_are_named(tmp_path: Path) -> None:
+    for number, name in enumerate(("1.png", "1.tif", "deep/1.png", "2.png")):
+        save(scene(number), tmp_path / name)
+    with pytest.raises(CmudrnError, match=r"1 file of a name that is there twice \(.*/1.tif\)"):
+        open_dataset(f"folder:{tmp_path}")
+    assert not examine([f"folder:{tmp_path}"]).sound
+    (tmp_path / "1.tif").unlink()
+    assert open_dataset(f"folder:{tmp_path}").names == ["1", "2", "deep/1"]
 
 
 @pytest.mark.parametrize(

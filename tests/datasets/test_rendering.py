@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,31 @@ def test_other_settings_or_a_full_folder_are_refused(clean: Path, tmp_path: Path
     with pytest.raises(CmudrnError, match="no rain preset 'csd-snow'"):
         render_folder(Rendering(clean, tmp_path / "x", "rain", "csd-snow"))
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "replaced"])
+def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, change: str) -> None:
+    made = Rendering(clean, tmp_path / "out", "rain", "light-rain")
+    render_folder(made)
+    (made.target / "records" / "5.json").unlink()  # one is still to be made
+    before = digest(made.target)
+    match change:
+        case "added":
+            shutil.copy(clean / "a.png", clean / "0.png")
+        case "removed":
+            (clean / "a.png").unlink()
+        case "replaced":
+            shutil.copy(clean / "d.tif", clean / "a.png")
+    with pytest.raises(CmudrnError, match="not begun with the pictures that .*clean holds now"):
+        render_folder(made)
+    assert digest(made.target) == before
+
+
+def test_a_target_inside_the_source_is_refused(clean: Path) -> None:
+    for target in (clean, clean / "out", clean / "deep" / ".." / "out"):
+        with pytest.raises(CmudrnError, match="lies in .*clean, whose pictures"):
+            render_folder(Rendering(clean, target, "rain", "light-rain"))
+    assert not (clean / "out").exists()
 
 
 def test_published_screens(clean: Path, tmp_path: Path) -> None:

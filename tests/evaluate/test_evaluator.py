@@ -105,7 +105,9 @@ def test_a_python_function_is_called_with_a_picture(pairs, tmp_path, monkeypatch
         "def same(picture):\n    picture += 0\n    return picture\n"
         "def crop(picture):\n    return picture[1:]\n"
         "def bad(picture):\n    return picture * float('nan')\n"
-        "def fails(picture):\n    raise ValueError('no memory')\n"
+        "def fails(picture):\n    raise ValueError('no\\nmemory')\n"
+        "def ends(picture):\n    raise SystemExit(3)\n"
+        "def whole(picture):\n    return (picture * 255).round().astype('uint8')\n"
     )
     monkeypatch.chdir(tmp_path)
     rows = evaluate("set", pairs, [python_method("my_method:same")])
@@ -113,12 +115,29 @@ def test_a_python_function_is_called_with_a_picture(pairs, tmp_path, monkeypatch
     for name, sentence in (
         ("crop", r"made 0 of shape \(47, 64, 3\) instead of \(48, 64, 3\)"),
         ("bad", "no numbers"),
-        ("fails", "failed on 0: no memory"),
+        ("fails", "failed on 0: ValueError: no memory."),
+        ("ends", "failed on 0: SystemExit: 3"),
+        ("whole", "made 0 of uint8 values"),
     ):
         with pytest.raises(CmudrnError, match=sentence):
             evaluate("set", pairs, [python_method(f"my_method:{name}")])
     with pytest.raises(CmudrnError, match="no Python function my_method:missing"):
         python_method("my_method:missing")
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [("def f(:", "SyntaxError"), ("1 / 0", "ZeroDivisionError: division by zero"),
+     ("raise SystemExit(3)", "SystemExit: 3")],
+)  # fmt: skip
+def test_a_module_that_fails_when_it_is_imported_is_one_sentence(
+    code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong_module.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CmudrnError, match=f"wrong_module cannot be imported: {sentence}"):
+        python_method("wrong_module:f")
 
 
 @pytest.mark.parametrize(
@@ -137,6 +156,22 @@ def test_a_missing_result_and_doubled_names_are_refused(pairs, tmp_path: Path) -
     twice = [Method("a", lambda pair: pair.degraded)] * 2
     with pytest.raises(CmudrnError, match="Two rows"):
         evaluate("set", pairs, twice)
+
+
+def test_results_are_found_whatever_the_case_of_their_suffix(pairs, tmp_path: Path) -> None:
+    for name, pair in zip(("0.PNG", "1.Tif", "set/2.png"), pairs, strict=True):
+        save(np.rint(pair.clean * 255).astype(np.uint8), tmp_path / "results" / name)
+    rows = evaluate("set", pairs, [folder_method(tmp_path / "results")], limit=2)
+    assert [row.values["psnr_rgb8"] for row in rows if row.method == "results"] == [100, 100]
+    with pytest.raises(CmudrnError, match="holds no result for 2"):
+        evaluate("set", pairs, [folder_method(tmp_path / "results")])
+
+
+def test_two_results_of_one_name_are_refused(tmp_path: Path) -> None:
+    for number, name in enumerate(("a/1.png", "b/1.png", "b/1.tif")):
+        save(scene(number), tmp_path / name)
+    with pytest.raises(CmudrnError, match=r"b/1.png and .*b/1.tif are two results of one name"):
+        folder_method(tmp_path)
 
 
 def test_progress_counts_pictures(pairs) -> None:

@@ -95,3 +95,8 @@ def test_markdown_and_latex_are_well_formed() -> None:
     spec = re.search(r"begin\{tabular\}\{(\w+)\}", latex)
     assert spec and len(spec.group(1)) == len(rows[0])
     assert all(line.count(" & ") == len(rows[0]) - 1 for line in latex.splitlines() if "&" in line)
+
+
+def test_latex_shows_every_sign_as_it_is() -> None:
+    row = to_latex([["heading"], [r"\a{b}^~&%$#_"]]).splitlines()[4]
+    assert row == (r"\textbackslash{}a\{b\}\textasciicircum{}\textasciitilde{}\&\%\$\#\_ \\")

@@ -55,6 +55,8 @@ def parity(
         try:
             engines[f"{name} {precision}"] = open_engine(model, name, None, precision)
         except CmudrnError as error:
+            if not engines:  # the first is what the others are compared with
+                raise
             typer.echo(f"{name} {precision}: {error}", err=True)
     answers = {
         label: [from_batch(engine(batch).restored).clip(0, 1) for batch in batches]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,8 +64,11 @@ def sheet(
     sets = open_sets(data, weather, seed) if data else {}
     names = [name.strip() for name in pictures.split(",") if name.strip()]
     paths = [path for place in photos or [] for path in _photos(place)]
-    named = dict(map(split_name, models))
-    restorers = {name: Restorer(open_model(text, threads)) for name, text in named.items()}
+    named = [split_name(text) for text in models]
+    for name, count in Counter(name for name, _ in named).items():
+        if count > 1:
+            raise CmudrnError(f"{count} models would be called {name!r}.")
+    restorers = {name: Restorer(open_model(text, threads)) for name, text in named}
     rows = [
         (f"{title}\n{pair.name}", make_row(pair.degraded, restorers, pair.clean, window))
         for title, dataset in sets.items()

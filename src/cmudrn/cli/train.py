@@ -53,7 +53,7 @@ def export(
     toward: Annotated[
         Path | None, typer.Option(help="A later run's checkpoint: the model lies between the two.")
     ] = None,
-    share: Annotated[float, typer.Option(help="How far toward it, 0 to 1.")] = 0.0,
+    share: Annotated[float | None, typer.Option(help="How far toward it, 0 to 1.")] = None,
     restraint_db: Annotated[
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
@@ -63,12 +63,15 @@ def export(
     need_torch()
     from cmudrn.train.ship import export_checkpoint
 
+    if (toward is None) != (share is None):
+        raise CmudrnError("--toward and --share go together: one without the other does nothing.")
+
     difference = export_checkpoint(
         _checkpoint(checkpoint),
         output,
         name or None,
         toward and _checkpoint(toward),
-        share,
+        share or 0.0,
         restraint_db,
     )
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")

@@ -33,7 +33,7 @@ class Same:
         first: file of the first set.
         second: file of the second set.
         how: how the second must be turned or mirrored to be the first.
-        error: root mean square difference of the two at 96 x 96 pixels, of a range of 1.
+        error: root mean square difference of the two as they are compared, of a range of 1.
     """
 
     first: str
@@ -164,10 +164,10 @@ class _Patient:
         for path in dict.fromkeys((pair.degraded, pair.clean)):
             try:
                 images.append(read_image(path))
+                width, height = picture_size(path)  # as a dataset is opened: by another reader
             except CmudrnError:
                 self.problems.note("that cannot be read", path)
                 return
-        width, height = picture_size(pair.clean)
         self.sizes[f"{width} x {height}"] += 1
         if len(images) == 1:
             return

@@ -164,8 +164,8 @@ def _pairs_below(
     elif layout.key is first_number and not targets:
         yield from _flat_pairs(folder, inputs[0] if inputs else folder, layout, problems)
     elif alone and not inputs and not targets:
-        for path in list_pictures(folder):
-            yield PairFiles(path.relative_to(folder).with_suffix("").as_posix(), path, path)
+        for key, path in _by_key(keyed(folder, layout, list_pictures(folder)), problems).items():
+            yield PairFiles(key, path, path)
     else:
         raise CmudrnError(
             f"{folder} holds no pairs: it needs a folder {_choice(layout.degraded)} and a folder "

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.datasets.files import thumbnail
+from cmudrn.datasets.files import picture_size, thumbnail
 
 SIDE = 32
 """Of the picture that is hashed, pixels."""
@@ -19,7 +19,8 @@ NEAR = 12
 """Bits of 64 in which the hashes of two pictures to be compared may differ."""
 
 COMPARED = 96
-"""Side in pixels of the pictures that are compared."""
+"""Greatest side in pixels of the pictures that are compared. It is at most half the smaller side of
+both, but not less than `SIDE`: what encoding does to single pixels does not count."""
 
 LARGEST_ERROR = 0.035
 """Root mean square difference of two pictures that show the same, of a range of 1."""
@@ -41,7 +42,7 @@ class Match:
         first: number in the first list.
         second: number in the second list.
         how: what makes the first out of the second, one of `SYMMETRIES`.
-        error: root mean square difference at 96 x 96 pixels, of a range of 1.
+        error: root mean square difference as they are compared, of a range of 1.
     """
 
     first: int
@@ -153,8 +154,9 @@ def _candidates(
 
 def _difference(first: Path, second: Path, symmetry: int) -> float | None:
     """Return how far two pictures are from each other, or None if they show different things."""
-    one = _small(first).astype(np.float32)
-    other = turned(_small(second), symmetry).astype(np.float32)
+    side = max(SIDE, min(COMPARED, _shorter_side(first) // 2, _shorter_side(second) // 2))
+    one = _small(first, side).astype(np.float32)
+    other = turned(_small(second, side), symmetry).astype(np.float32)
     error = float(np.sqrt(np.mean((one - other) ** 2))) / 255
     if error > LARGEST_ERROR:
         return None
@@ -165,5 +167,10 @@ def _difference(first: Path, second: Path, symmetry: int) -> float | None:
 
 
 @lru_cache(maxsize=4096)
-def _small(path: Path) -> NDArray[np.uint8]:
-    return thumbnail(path, COMPARED)
+def _shorter_side(path: Path) -> int:
+    return min(picture_size(path))
+
+
+@lru_cache(maxsize=4096)
+def _small(path: Path, side: int) -> NDArray[np.uint8]:
+    return thumbnail(path, side)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -82,8 +82,15 @@ class Rendering:
             weather = replace(weather, seed=self.seed)
         return replace(weather, severity=self.severity)
 
-    def record(self) -> dict[str, Any]:
-        """Return what must be the same for a run to go on, ready for JSON."""
+    def record(self, pictures: Sequence[Path]) -> dict[str, Any]:
+        """Return what must be the same for a run to go on, ready for JSON.
+
+        Args:
+            pictures: of the source, in the order in which they are numbered.
+
+        Raises:
+            CmudrnError: one cannot be read.
+        """
         return {
             "source": str(self.source.resolve()),
             "kind": self.kind,
@@ -92,7 +99,18 @@ class Rendering:
             "severity": self.severity,
             "screens": None if self.screens is None else str(self.screens.resolve()),
             "frames": self.frames,
+            "pictures": [
+                [path.relative_to(self.source).as_posix(), _size(path)] for path in pictures
+            ],
         }
+
+
+def _size(path: Path) -> int:
+    """Return a file's bytes."""
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
 
 
 def _published(folder: Path, seed: int, severity: float) -> Weather:
@@ -127,12 +145,12 @@ def render_folder(
         report: called with (done, total) as pictures are finished.
 
     Raises:
-        CmudrnError: nothing to render, a picture that cannot be read, or a target that holds
-            something else.
+        CmudrnError: nothing to render, a picture that cannot be read, a target that holds
+            something else or was begun with other pictures, or one inside the source.
     """
     rendering.weather()
     sources = _list_pictures(rendering.source)
-    _claim(rendering)
+    _claim(rendering, sources)
     parts = rendering.target / PARTS
     parts.mkdir(exist_ok=True)
     waiting = [n for n in range(1, len(sources) + 1) if not (parts / f"{n}.json").exists()]
@@ -164,15 +182,27 @@ def _list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def _claim(rendering: Rendering) -> None:
+def _claim(rendering: Rendering, sources: Sequence[Path]) -> None:
     """Make the target folder, or check that it holds the same run."""
-    target, record = rendering.target, rendering.record()
-    marker = target / RUN
+    target, source = rendering.target, rendering.source
+    if target.resolve().is_relative_to(source.resolve()):
+        raise CmudrnError(
+            f"{target} lies in {source}, whose pictures it is made of; choose another folder."
+        )
+    record, marker = rendering.record(sources), target / RUN
     try:
         if marker.exists():
-            if json.loads(marker.read_text(encoding="utf-8")) != record:
+            known = json.loads(marker.read_text(encoding="utf-8"))
+            pictures = {"pictures": record["pictures"]}
+            if not isinstance(known, dict) or known | pictures != record:
                 raise CmudrnError(
                     f"{target} holds weather made with other settings; choose another folder."
+                )
+            # Pictures go by their numbers: one more or less would shift all that are not done yet.
+            if known != record:
+                raise CmudrnError(
+                    f"{target} was not begun with the pictures that {source} holds now; "
+                    "choose another folder."
                 )
             return
         if target.exists() and any(target.iterdir()):

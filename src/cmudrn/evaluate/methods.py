@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from cmudrn.datasets import Pair
+from cmudrn.datasets.files import list_pictures
 from cmudrn.engines import Engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluate.costs import Cost, model_cost
-from cmudrn.image import SUFFIXES, Image, read_image
+from cmudrn.image import Image, read_image
 from cmudrn.restore import Restorer
 
 INPUT = "input"
@@ -85,13 +86,22 @@ def folder_method(folder: Path, name: str = "") -> Method:
     `Train/7` is looked for at that path, then as `7`, under any picture suffix.
 
     Raises:
-        CmudrnError: there is no such folder; later, a result is missing.
+        CmudrnError: there is no such folder, or two files in it are results of one name; later, a
+            result is missing.
     """
     if not folder.is_dir():
         raise CmudrnError(f"There is no folder {folder}.")
+    results: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if results.setdefault(key, path) != path:
+            raise CmudrnError(f"{results[key]} and {path} are two results of one name.")
 
     def restore(pair: Pair) -> Image:
-        return read_image(_result(folder, pair.name))
+        for key in (pair.name, Path(pair.name).name):
+            if key in results:
+                return read_image(results[key])
+        raise CmudrnError(f"{folder} holds no result for {pair.name}.")
 
     return Method(name or folder.name or str(folder), restore, timed=False)
 
@@ -103,7 +113,8 @@ def python_method(text: str, name: str = "") -> Method:
     restored one likewise. Modules in the working directory are found too.
 
     Raises:
-        CmudrnError: there is no such module or function; later, it fails.
+        CmudrnError: there is no such module or function, or the module fails when it is imported;
+            later, the function fails or returns whole numbers.
     """
     module_name, _, function_name = text.partition(":")
     if os.getcwd() not in sys.path:
@@ -112,26 +123,31 @@ def python_method(text: str, name: str = "") -> Method:
         function: Any = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise CmudrnError(f"There is no Python function {text}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        raise CmudrnError(f"{module_name} cannot be imported: {_told(error)}.") from error
 
     def restore(pair: Pair) -> Image:
         try:
-            return np.asarray(function(pair.degraded.copy()), np.float32)
-        except Exception as error:
-            raise CmudrnError(f"{text} failed on {pair.name}: {error}.") from error
+            made = np.asarray(function(pair.degraded.copy()))
+            restored = made.astype(np.float32)
+        except (Exception, SystemExit) as error:
+            raise CmudrnError(f"{text} failed on {pair.name}: {_told(error)}.") from error
+        if made.dtype.kind in "iub":  # their range is not known: a dim picture could be of 0 to 255
+            raise CmudrnError(
+                f"{text} made {pair.name} of {made.dtype} values; "
+                "a picture has values from 0 to 1 of a float type."
+            )
+        return restored
 
     return Method(name or text, restore)
+
+
+def _told(error: BaseException) -> str:
+    """Return the kind of an error and what it says in one line; some say nothing by themselves."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def is_python(text: str) -> bool:
     """Return whether a text is written as `module:function`."""
     module, colon, function = text.partition(":")
     return bool(colon) and function.isidentifier() and all(map(str.isidentifier, module.split(".")))
-
-
-def _result(folder: Path, name: str) -> Path:
-    for stem in dict.fromkeys((name, Path(name).name)):
-        for suffix in SUFFIXES:
-            path = folder / f"{stem}{suffix}"
-            if path.is_file():
-                return path
-    raise CmudrnError(f"{folder} holds no result for {name}.")

@@ -90,7 +90,7 @@ def draw_sheet(rows: Sequence[tuple[str, Sequence[Cell]]], kind: str = "png") ->
             place.axis("off")
         for place, cell in zip(axes, cells, strict=False):
             _draw(place, cell)
-        axes[0].set_ylabel(name, fontsize=8)
+        axes[0].set_ylabel(name, fontsize=8, parse_math=False)  # names may hold dollar signs
     stream = io.BytesIO()
     # Neither date nor version: the same pictures make the same bytes.
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
@@ -100,7 +100,7 @@ def draw_sheet(rows: Sequence[tuple[str, Sequence[Cell]]], kind: str = "png") ->
 
 def _draw(axes: Any, cell: Cell) -> None:
     axes.imshow(np.rint(np.clip(cell.image, 0, 1) * 255).astype(np.uint8))
-    axes.set_title(cell.title, fontsize=7)
+    axes.set_title(cell.title, fontsize=7, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
 

@@ -142,7 +142,11 @@ def _difference(values: list[list[float]], protocol: Protocol, interval: bool) -
     return f"{mean} ({low} to {high})" if interval else mean
 
 
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+)
+
+
 def _escape_latex(cell: str) -> str:
-    for sign in "\\&%$#_{}":
-        cell = cell.replace(sign, r"\textbackslash{}" if sign == "\\" else f"\\{sign}")
-    return cell
+    return cell.translate(_LATEX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cmudrn.engines import Engine, open_engine
 from cmudrn.engines.context import PREFIX, SIDE
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
+from cmudrn.image import atomic_file
 from cmudrn.nn.engine import context_behind, open_checkpoint, read_averaged
 from cmudrn.nn.export import export_onnx
 
@@ -41,11 +43,14 @@ def export_checkpoint(
         restraint_db: what the file asks of `cmudrn.restore.Restorer`; None is nothing.
 
     Raises:
-        CmudrnError: a checkpoint is wrong, they do not fit, or model file and torch differ.
+        CmudrnError: a checkpoint is wrong, they do not fit, the restraint is no number, model file
+            and torch differ, or the file cannot be written.
 
     References:
         Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (weights between).
     """
+    if restraint_db is not None and not math.isfinite(restraint_db):
+        raise CmudrnError(f"A restraint is a number of decibels; it is {restraint_db}.")
     config, weights, record = read_averaged(checkpoint)
     if toward is not None:
         weights = blend(weights, read_averaged(toward)[1], share)
@@ -59,15 +64,14 @@ def export_checkpoint(
         tensors = weights | {
             f"{PREFIX}{k}": torch.from_numpy(v) for k, v in context.weights.items()
         }
-    partial = output.with_name(f".{output.name}.unchecked")
-    try:
-        export_onnx(config, tensors, partial, name or record["name"], **about)
-        difference = compare(checkpoint, weights, partial)
+    with tempfile.TemporaryDirectory() as folder:
+        unchecked = Path(folder) / "model.onnx"
+        export_onnx(config, tensors, unchecked, name or record["name"], **about)
+        difference = compare(checkpoint, weights, unchecked)
         if not difference <= TOLERANCE:
             raise CmudrnError(f"The exported model differs from torch by {difference:.1e}.")
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+        with atomic_file(output) as file:
+            file.write(unchecked.read_bytes())
     return difference
 
 

@@ -5,28 +5,37 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import SafetensorError
+from torch import Tensor
 
 from cmudrn import __version__
 from cmudrn.config import Config, DataConfig
+from cmudrn.datasets import FileDataset
+from cmudrn.datasets.files import picture_size
 from cmudrn.errors import CmudrnError
 from cmudrn.nn.averaged import open_context
 from cmudrn.nn.engine import read_averaged
-from cmudrn.train.batches import PatchSource
+from cmudrn.train.batches import PatchSource, draw_sources
 from cmudrn.train.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.train.loop import Progress, Run
+from cmudrn.train.pictures import list_pictures
 from cmudrn.train.processes import join_processes
 from cmudrn.train.scenes import show_thumbnails, show_without_veil
-from cmudrn.train.sources import make_sources
-from cmudrn.train.validation import STRUCTURES, Show, Validation, show_middle
+from cmudrn.train.sources import PairPatches, make_sources
+from cmudrn.train.validation import SIZE, STRUCTURES, Show, Validation, show_middle
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0
+BEGAN_WITH = "began_with_sha256"
+"""Key of a run's record: the file whose weights it began with."""
 FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
 
 
@@ -52,32 +61,124 @@ def start_run(
         report: told of progress; None prints it.
 
     Raises:
-        CmudrnError: data are missing, or the folder belongs to another configuration or was trained
-            on other files.
+        CmudrnError: data are missing or do not serve, the folder belongs to another configuration,
+            was trained on other files or began with other weights, or it cannot be written into.
     """
     if threads:
         torch.set_num_threads(threads)
     processes = join_processes()
+    # All that may be wrong is found before the run's folder is touched.
     sources = sources or make_sources(config.data, SCREENS_SEED)
+    _try_sources(config, sources)
     origin = provenance(config)
-    run = Run(config, folder, sources, processes, origin)
+    start = None if weights_of is None else _open_start(weights_of, config)
+    validate = _open_validation(config.data) if processes.first else None
+    try:
+        run = Run(config, folder, sources, processes, origin)
+    except OSError as error:
+        raise CmudrnError(f"No run can be kept in {folder}: {error.strerror}.") from error
     if run.record.get("data", origin["data"]) != origin["data"]:
         raise CmudrnError(
             f"{folder} holds a run on other files than its data are now; "
             "choose another folder, or bring the files back."
         )
-    if weights_of is not None and run.step == 0:
-        start = read_averaged(weights_of)
-        if start[0] != config.network:
-            raise CmudrnError(f"{weights_of} holds another network than this preset's.")
-        run.begin_with(start[1], str(start[2]["training"]["step"]))
-    validate = None
-    if config.data.validation and processes.first:
-        families = (*FAMILIES, STRUCTURES) if config.data.structures else FAMILIES
-        validate = Validation(Path(config.data.validation), families, choose_view(config.data))
-    run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
+    if start is not None:
+        start.begin(run)
+    try:
+        run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
+    except CmudrnError as error:
+        # torch puts the traceback of a process that prepares patches before what it said.
+        raise CmudrnError(str(error).rpartition("CmudrnError: ")[2].strip()) from error
+    except (OSError, SafetensorError) as error:
+        raise CmudrnError(
+            f"The run cannot be kept in {folder} ({error}); what it kept before is unharmed."
+        ) from error
     processes.leave()
     return run
+
+
+def _try_sources(config: Config, sources: Mapping[str, PatchSource]) -> None:
+    """Draw a patch from each source that the run uses, and look at the sizes of its pairs.
+
+    Raises:
+        CmudrnError: there is no source for a task, or one does not serve.
+    """
+    tasks, size = config.network.tasks, config.data.patch
+    for step in range(len(tasks)):  # in alternate passes each has sources of its own
+        draw_sources(config, step)
+    for name, source in config.data.sources.items():
+        if source.task not in (*tasks, "all"):
+            continue
+        patches = sources[name]
+        if isinstance(patches, PairPatches) and isinstance(patches.dataset, FileDataset):
+            for pair in patches.dataset.files:
+                _refuse_smaller(pair.clean, size, f"the source {name!r}, whose patches are of")
+        patches(size, np.random.default_rng(0))
+
+
+def _open_validation(config: DataConfig) -> Validation | None:
+    """Return the scores that choose between models, or None.
+
+    Raises:
+        CmudrnError: the pictures are missing or too small.
+    """
+    if not config.validation:
+        return None
+    folder = Path(config.validation)
+    if config.view == "patches":  # of their middles; thumbnails are made of pictures of any size
+        for path in list_pictures(folder):
+            _refuse_smaller(path, SIZE, "validation, which looks at")
+    families = (*FAMILIES, STRUCTURES) if config.structures else FAMILIES
+    return Validation(folder, families, choose_view(config))
+
+
+def _refuse_smaller(path: Path, side: int, use: str) -> None:
+    """Refuse a picture with a side that is shorter than a use of it needs.
+
+    Raises:
+        CmudrnError: it has one, or it cannot be read.
+    """
+    width, height = picture_size(path)
+    if min(width, height) < side:
+        raise CmudrnError(
+            f"{path} has {width} x {height} pixels, too few for {use} {side} x {side}."
+        )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Another run's averaged weights, for a new run to begin with."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    steps: str
+    sha256: str
+
+    def begin(self, run: Run) -> None:
+        """Begin a new run with the weights, or check that a run that goes on began with them.
+
+        Raises:
+            CmudrnError: it did not.
+        """
+        if run.step == 0:
+            run.begin_with(self.weights, self.steps)
+            run.record[BEGAN_WITH] = self.sha256
+            return
+        # Runs of older versions tell that they began with weights, but not with which.
+        unknown = "began_with_steps" in run.record and BEGAN_WITH not in run.record
+        if not unknown and run.record.get(BEGAN_WITH) != self.sha256:
+            raise CmudrnError(
+                f"{run.folder} holds a run that did not begin with the weights of {self.path}; "
+                "choose another folder."
+            )
+
+
+def _open_start(path: Path, config: Config) -> _Start:
+    network, weights, record = read_averaged(path)
+    if network != config.network:
+        raise CmudrnError(f"{path} holds another network than this preset's.")
+    steps = str(record["training"].get("step", "unknown"))  # the DRN authors' files do not say
+    return _Start(path, weights, steps, sha256(path.read_bytes()).hexdigest())
 
 
 def choose_view(config: DataConfig) -> Show:
