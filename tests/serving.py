@@ -11,13 +11,14 @@ from pathlib import Path
 import uvicorn
 
 from cmudrn.server import Limits, create_app
+from cmudrn.server.listen import Server
 
 
 @contextlib.contextmanager
 def serving(model: Path, limits: Limits | None = None) -> Iterator[str]:
     """Yield the address of a server that runs in a thread of this process."""
     app = create_app({"tiny": model}, limits or Limits())
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    server = Server(app, uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -106,6 +106,47 @@ def test_bad_files_are_listed_and_not_fatal(job: Job) -> None:
     assert all(reason.endswith(".") for reason in listed.values())
 
 
+@pytest.fixture
+def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory, with two pictures in ph, ph/sub, and a link to ph."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ph" / "sub").mkdir(parents=True)
+    for name in ("1.png", "sub/2.png"):
+        write_picture(Picture(np.zeros((4, 5, 3), np.uint8)), tmp_path / "ph" / name)
+    (tmp_path / "link").symlink_to("ph")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "target", ["ph", "ph/", "ph/../ph", "ph/sub/..", "{here}/ph/.", "link", "file://{here}/ph"]
+)
+def test_the_source_is_no_target_however_it_is_spelled(pictures: Path, target: str) -> None:
+    with pytest.raises(CmudrnError, match="has to be another folder"):
+        list_tasks("ph", target.format(here=pictures))
+
+
+@pytest.mark.parametrize("target", ["ph/sub", "link/sub", "ph/../ph/sub"])
+def test_a_target_in_the_source_is_left_out(pictures: Path, target: str) -> None:
+    assert [task.name for task in list_tasks("ph", target)] == ["1.png"]
+
+
+@pytest.mark.parametrize("target", [".", "ph/..", "/"])
+def test_a_source_in_the_target_is_said_to_be(pictures: Path, target: str) -> None:
+    with pytest.raises(CmudrnError, match="ph lies inside the target"):
+        list_tasks("ph", target)
+
+
+@pytest.mark.parametrize("target", ["file", "file/deep"])
+def test_a_target_that_is_no_folder_is_said_to_be_before_ray_starts(
+    pictures: Path, darkening_model: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    (pictures / "file").write_text("precious")
+    monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("Ray was started"))
+    with pytest.raises(CmudrnError, match=r"Cannot write to .*file.*: .*\.$"):
+        run_job(Job("ph", target, str(darkening_model), workers=1))
+    assert (pictures / "file").read_text() == "precious"
+
+
 def test_impossible_jobs_get_one_sentence(job: Job, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong in (

@@ -59,6 +59,62 @@ def test_the_ledger_knows_source_and_settings(memory, worker: Worker) -> None:
     assert ledger.done([old]) == set()
 
 
+def test_a_file_that_no_job_made_is_not_overwritten(memory, worker: Worker) -> None:
+    put(memory, "a.png")
+    memory.pipe_file("/out/a.png", b"precious")
+    outcome = worker.restore(Task("a.png", "1"))
+    assert outcome.state == "bad"
+    assert "/out/a.png exists already" in outcome.reason and outcome.reason.endswith(".")
+    assert memory.cat_file("/out/a.png") == b"precious"
+    assert memory.find(f"/out/{FOLDER}") == []
+
+
+def test_a_file_that_no_job_made_is_overwritten_if_wanted(memory, darkening_model: Path) -> None:
+    put(memory, "a.png")
+    memory.pipe_file("/out/a.png", b"precious")
+    model = darkening_model.read_bytes()
+    worker = Worker("memory://in", "memory://out", model, SETTINGS, overwrite=True)
+    assert worker.restore(Task("a.png", "1")).state == "done"
+    assert read_picture(memory.cat_file("/out/a.png")).pixels.shape == (20, 30, 3)
+
+
+def test_a_result_is_replaced_when_its_source_changes(
+    memory, worker: Worker, darkening_model: Path
+) -> None:
+    put(memory, "a.png")
+    assert worker.restore(Task("a.png", "1")).state == "done"
+    pixels = put(memory, "a.png", seed=1)
+    assert worker.restore(Task("a.png", "2")).state == "done"
+    restored = read_picture(memory.cat_file("/out/a.png")).pixels
+    np.testing.assert_array_equal(restored, cmudrn.load(darkening_model)(pixels))
+
+
+def test_another_sources_result_is_not_overwritten(memory, darkening_model: Path) -> None:
+    model = darkening_model.read_bytes()
+    put(memory, "a.png")
+    memory.pipe_file("/other/a.png", encode_picture(Picture(np.zeros((4, 5, 3), np.uint8))))
+    for source, state in (("memory://in", "done"), ("memory://other", "bad")):
+        worker = Worker(source, "memory://out", model, SETTINGS)
+        assert worker.restore(Task("a.png", source)).state == state
+
+
+def test_a_worker_killed_just_after_its_result_goes_on(
+    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(memory, "a.png")
+    task = Task("a.png", "1")
+
+    def die(*_: object) -> None:
+        raise SystemExit  # the result is there, the ledger does not say so
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "finish", die)
+        with pytest.raises(SystemExit):
+            worker.restore(task)
+    assert memory.exists("/out/a.png")
+    assert worker.restore(task).state == "done"
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(50)])
 def test_a_bad_file_is_an_outcome(memory, worker: Worker, data: bytes) -> None:
     memory.pipe_file("/in/bad.png", data)
@@ -83,6 +139,18 @@ def test_an_unreachable_file_is_tried_again(
     monkeypatch.setattr(type(memory), "cat_file", flaky)
     assert worker.restore(Task("a.png", "1")).state == "done"
     assert failures == []
+
+
+def test_a_ledger_that_cannot_be_written_is_an_outcome(
+    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(memory, "a.png")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Ledger, "begin", fail)
+    assert worker.restore(Task("a.png", "1")).reason == "a.png: No space left on device."
 
 
 def test_a_file_that_ends_its_worker_is_given_up(

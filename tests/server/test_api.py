@@ -201,6 +201,46 @@ def test_forms_without_exactly_one_file_are_refused(client: httpx.Client) -> Non
     assert broken.status_code == 422
 
 
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "base64", "none"])
+def test_forms_of_any_charset_get_one_sentence(client: httpx.Client, charset: str) -> None:
+    body = (
+        b'--b\r\nContent-Disposition: form-data; name="\xff\xfe"; filename="\xff.png"\r\n\r\n'
+        b"x\r\n--b--\r\n"
+    )
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = client.post("/restore", content=body, headers={"Content-Type": kind.encode()})
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"].endswith(".")
+
+
+def test_what_nobody_foresaw_is_a_problem_too(
+    darkening_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("cmudrn.server.app.carry_out", fail)
+    with serving(darkening_model, LIMITS) as address:
+        answer = httpx.post(f"{address}/restore", content=b"x")
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/models", "/app.js"])
+def test_heads_are_answered(client: httpx.Client, path: str) -> None:
+    answer, whole = client.head(path), client.get(path)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"] == whole.headers["content-type"]
+
+
+@pytest.mark.parametrize("ranges", ["bytes=abc", "bytes=99999999-", "bytes=5-2"])
+def test_a_range_of_a_page_is_not_kept_to(client: httpx.Client, ranges: str) -> None:
+    answer = client.get("/", headers={"Range": ranges})
+    assert (answer.status_code, answer.content) == (200, client.get("/").content)
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "a@b:1"])
 def test_other_host_names_are_refused(client: httpx.Client, host: str) -> None:
     answer = client.get("/models", headers={"Host": host})

@@ -150,6 +150,51 @@ def test_work_stops_when_a_connection_closes(
     assert "cmudrn_departures_total 1.0" in text
 
 
+def test_a_server_that_stops_answers_what_it_works_on(
+    darkening_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    release = threading.Event()
+
+    def blocked(*_: object) -> work.Answer:  # a large tile, in which no ticket is looked at
+        release.wait(20)
+        return work.Answer(b"done", "image/png", (), 1, 0.1)
+
+    def ask(address: str) -> httpx.Response:
+        try:
+            return httpx.post(f"{address}/restore", content=b"x", timeout=30)
+        finally:
+            release.set()
+
+    monkeypatch.setattr(app, "carry_out", blocked)
+    with ThreadPoolExecutor(2) as pool:
+        with serving(darkening_model, Limits(workers=1, waiting=1)) as address:
+            jobs = [pool.submit(ask, address) for _ in range(2)]
+            wait_for(address, lambda health: (health["running"], health["waiting"]) == (1, 1))
+        answers = [job.result() for job in jobs]
+    for answer in answers:
+        assert answer.status_code == 503
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["detail"] == "The server is stopping."
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_server_that_stops_does_not_wait_for_an_upload(
+    darkening_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as connection:
+        with serving(darkening_model, Limits(workers=1)) as address:
+            host, port = address.removeprefix("http://").split(":")
+            connection.connect((host, int(port)))
+            connection.sendall(
+                b"POST /restore HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\nx"
+            )
+            wait_for(address, lambda health: health["waiting"] == 1)
+        connection.settimeout(5)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"The server is stopping." in answer
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def wait_for(address: str, condition) -> None:
     deadline = time.monotonic() + 10
     while not condition(httpx.get(f"{address}/health").json()):

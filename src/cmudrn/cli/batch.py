@@ -29,6 +29,9 @@ def batch(
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each engine.")] = 1,
     tries: Annotated[int, typer.Option(min=1, help="For a file that cannot be reached.")] = 3,
     address: Annotated[str | None, typer.Option(help="Of a Ray cluster; none is alone.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files in the target that no batch made.")
+    ] = False,
 ) -> None:
     """Restore a folder with many workers; run it again and it goes on where it stopped."""
     try:
@@ -40,7 +43,7 @@ def batch(
 
     job = Job(
         source, target, model, strength, stages, recursions, quality,
-        workers, threads, tries, address,
+        workers, threads, tries, address, overwrite,
     )  # fmt: skip
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""

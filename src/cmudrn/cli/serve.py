@@ -52,11 +52,21 @@ def serve(
 
 
 def _named(models: list[str]) -> dict[str, str]:
-    """Return name -> name or path of the models to serve."""
+    """Return name -> name or path of the models to serve.
+
+    Raises:
+        CmudrnError: there is none, or two have the same name.
+    """
     from cmudrn.engines import shipped_models
 
     if not models:
         models = list(shipped_models())
     if not models:
         raise CmudrnError("No model is shipped with this copy; name a file with --model.")
-    return {Path(model).stem if model.endswith(".onnx") else model: model for model in models}
+    named: dict[str, str] = {}
+    for model in models:
+        name = Path(model).stem if model.endswith(".onnx") else model
+        if name in named:
+            raise CmudrnError(f"{named[name]} and {model} would both be served as {name}.")
+        named[name] = model
+    return named

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.telling import printable
 from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
@@ -32,14 +36,17 @@ def watch(
             "--output",
             "-o",
             help="A picture that is replaced by each newer one, or a folder: of a watched folder "
-            "each picture goes there under its name.",
+            "each picture goes there under its name and that of the folders it lies in.",
         ),
     ] = None,
     record: Annotated[
         Path | None, typer.Option(help="Record what was restored to this .mkv file.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a recording that exists.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a recording, and pictures of a folder, that were there."
+        ),
     ] = False,
     gate: Annotated[
         bool, typer.Option("--gate", help="Leave frames as they are that show clear weather.")
@@ -79,13 +86,15 @@ def watch(
         raise CmudrnError("watch needs the package av (pip install 'cmudrn[video]').") from None
 
     def tell(word: str, sentence: str) -> None:
-        line = json.dumps({"event": word, "text": sentence}) if as_json else f"{word}: {sentence}"
+        event = {"event": word, "text": sentence}
+        line = json.dumps(event) if as_json else f"{word}: {printable(sentence)}"
         typer.echo(line, err=True)
 
-    opened = open_source(source, timeout)
+    written = tuple(path for path in (output, record) if path is not None)
+    opened = open_source(source, timeout, skip=written)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
     settings = {"strength": strength, "stages": stages, "recursions": recursions}
-    show = _Shows(output, source)
+    show = _Shows(output, source, tell, overwrite=overwrite)
     with ExitStack() as stack:
         if record is not None:
             show.recorder = Recorder(record, overwrite=overwrite)
@@ -108,11 +117,20 @@ def watch(
 class _Shows:
     """Writes each restored frame to where the user wants it."""
 
-    def __init__(self, output: Path | None, source: str) -> None:
+    def __init__(
+        self,
+        output: Path | None,
+        source: str,
+        tell: Callable[[str, str], None],
+        *,
+        overwrite: bool,
+    ) -> None:
         from cmudrn.image import SUFFIXES
+        from cmudrn.restore.files import make_folder
 
         self.recorder: Recorder | None = None
-        self._output = output
+        self._output, self._tell, self._overwrite = output, tell, overwrite
+        self._own: set[Path] = set()
         self._is_file = output is not None and output.suffix.lower() in SUFFIXES
         if output is None or self._is_file:
             return
@@ -120,16 +138,55 @@ class _Shows:
             raise CmudrnError("A stream's newest frame goes to a picture file, such as now.jpg.")
         if output.resolve() == Path(source).resolve():
             raise CmudrnError(f"{output} would be watched itself; choose another folder.")
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
 
     def __call__(self, arrival: Arrival, pixels: Pixels) -> None:
-        from cmudrn.image import Picture, write_picture
-
         if self._output is not None:
-            target = self._output if self._is_file else self._output / arrival.name
-            write_picture(Picture(pixels), target)
+            self._write(arrival, pixels, self._output)
         if self.recorder is not None:
             self.recorder.add(arrival, pixels)
+
+    def _prepare(self, target: Path) -> None:
+        """Make a place for a picture of a watched folder.
+
+        Raises:
+            Refused: a file is there that this run did not write.
+            CmudrnError: its folder cannot be made.
+        """
+        from cmudrn.restore.files import make_folder
+        from cmudrn.restore.live import Refused
+
+        if not self._overwrite and target not in self._own and os.path.lexists(target):
+            raise Refused(f"{target} exists already (--overwrite replaces it).")
+        make_folder(target.parent)
+
+    def _write(self, arrival: Arrival, pixels: Pixels, output: Path) -> None:
+        """Write a result with all that its file held beside the pixels.
+
+        Raises:
+            Refused: the format cannot hold it.
+            CmudrnError: it cannot be written.
+        """
+        from cmudrn.image import Picture, atomic_file, encode_picture, format_for, lost_in
+        from cmudrn.restore.live import Refused
+
+        whole, target, format = Picture(pixels), output, None
+        if arrival.picture is not None:
+            whole = replace(arrival.picture, pixels=pixels)
+        if not self._is_file:
+            target, format = output / arrival.name, whole.format  # whatever the name says
+            self._prepare(target)
+        format = format or format_for(target)
+        try:
+            data = encode_picture(whole, format)
+        except CmudrnError as error:
+            raise Refused(f"{arrival.name or target}: {error}") from error
+        with atomic_file(target) as file:
+            file.write(data)
+        self._own.add(target)
+        if arrival.picture is not None:
+            for note in (*whole.notes, *lost_in(whole, format)):
+                self._tell("NOTE", f"{arrival.name}: {note}")
 
 
 def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any], moving: bool) -> Any:

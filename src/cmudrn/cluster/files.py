@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import fsspec
@@ -14,20 +15,27 @@ from cmudrn.image import atomic_file
 def open_folder(address: str) -> tuple[Any, str]:
     """Return the file system and path that an fsspec address stands for.
 
+    On a disk the path is the real one, so that two spellings of one folder give the same.
+
     Raises:
         CmudrnError: no plugin for this kind of address is installed, or it has no folder.
     """
     try:
         files, path = fsspec.core.url_to_fs(address)
+        return files, os.path.realpath(path) if _is_disk(files) else str(path).rstrip("/")
     except (ImportError, ValueError, OSError) as error:
         raise CmudrnError(f"Cannot open {address}: {sentence(error)}.") from error
-    return files, str(path).rstrip("/")
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or below it; both as `open_folder` spells them."""
+    return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def write_whole(files: Any, path: str, data: bytes) -> None:
     """Write a file that appears whole or not at all (object stores do so by themselves)."""
     files.makedirs(path.rpartition("/")[0], exist_ok=True)
-    if isinstance(files, LocalFileSystem):
+    if _is_disk(files):
         with atomic_file(path) as file:
             file.write(data)
     else:
@@ -38,3 +46,7 @@ def sentence(error: Exception) -> str:
     """Return the first line of what an error says, without its full stop."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0].rstrip(".")
+
+
+def _is_disk(files: Any) -> bool:
+    return isinstance(files, LocalFileSystem)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmudrn.cluster.files import open_folder
+from cmudrn.cluster.files import is_inside, open_folder
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task
 from cmudrn.cluster.work import Outcome, Settings, Worker
 from cmudrn.engines import find_model, open_engine
@@ -48,6 +48,7 @@ class Job:
         threads: processor threads of each engine.
         tries: how often a file is tried that cannot be read or written, or ends its worker.
         address: of a Ray cluster; None is this machine alone.
+        overwrite: replace files of the target that no job made.
     """
 
     source: str
@@ -61,6 +62,7 @@ class Job:
     threads: int = 1
     tries: int = 3
     address: str | None = None
+    overwrite: bool = False
 
 
 @dataclass
@@ -134,6 +136,7 @@ def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
     files, target = open_folder(job.target)
     ledger = Ledger(files, target, settings.key)
     tasks = list_tasks(job.source, job.target)
+    ledger.open()
     done = ledger.done(tasks)
     progress = Progress(len(tasks) - len(done), before=len(done))
     left = [task for task in tasks if task not in done]
@@ -149,18 +152,21 @@ def list_tasks(source: str, target: str) -> list[Task]:
     """Return the pictures below the source in order of their names.
 
     Raises:
-        CmudrnError: there is no such folder, it holds no picture, or it is the target itself.
+        CmudrnError: there is no such folder, it holds no picture, or it is the target itself or
+            lies in it.
     """
     files, folder = open_folder(source)
     target_files, target_folder = open_folder(target)
     same_system = type(files) is type(target_files)
     if same_system and folder == target_folder:
         raise CmudrnError("The target has to be another folder than the source.")
+    if same_system and is_inside(folder, target_folder):
+        raise CmudrnError(f"The source {source} lies inside the target; choose another target.")
     if not files.isdir(folder):
         raise CmudrnError(f"There is no folder {source}.")
     tasks = []
     for path, entry in sorted(files.find(folder, detail=True).items()):
-        if same_system and path.startswith(f"{target_folder}/"):
+        if same_system and is_inside(path, target_folder):
             continue
         name = path[len(folder) :].lstrip("/")
         hidden = any(part.startswith(".") for part in name.split("/"))
@@ -202,6 +208,7 @@ def _outcomes(job: Job, tasks: list[Task], model: bytes, settings: Settings) -> 
         "settings": settings,
         "tries": job.tries,
         "threads": job.threads,
+        "overwrite": job.overwrite,
     }
     workers = min(job.workers or max(1, available_cores() // job.threads), len(tasks))
     with _ray(job, workers):

@@ -1,8 +1,10 @@
 """What a batch job has done, kept beside its results so that a killed job can go on.
 
 A finished file is one small object whose name says everything: source, its size and age, and the
-settings. Each is written whole, and nothing is ever appended or locked, so it works on a disk and
-on an object store, for any number of workers, killed at any time.
+settings. Before a result is put in its place, another such object says which bytes will be there:
+so a file that no job made is told from a result. Each is written whole, and nothing is ever
+appended or locked, so it works on a disk and on an object store, for any number of workers, killed
+at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from cmudrn.cluster.files import write_whole
+from cmudrn.cluster.files import sentence, write_whole
+from cmudrn.errors import CmudrnError
 
 FOLDER = ".cmudrn-batch"
 """Folder in the target that holds the ledger."""
@@ -46,6 +49,17 @@ class Ledger:
     files: Any
     target: str
     settings: str
+
+    def open(self) -> None:
+        """See that the target can be written, by leaving the settings of this job there.
+
+        Raises:
+            CmudrnError: it cannot.
+        """
+        try:
+            self._write(f"{self.target}/{FOLDER}/settings.json", {"settings": self.settings})
+        except (OSError, ValueError) as error:
+            raise CmudrnError(f"Cannot write to {self.target}: {sentence(error)}.") from error
 
     def done(self, tasks: Collection[Task]) -> set[Task]:
         """Return the tasks whose results exist and are recorded: two listings, no reading."""
@@ -86,13 +100,31 @@ class Ledger:
         with suppress(FileNotFoundError):
             self.files.rm_file(self._path("begun", task))
 
+    def make(self, source: str, sha256: str) -> None:
+        """Record that a result with these bytes is about to be put in its place.
+
+        Written before the result, so that a worker killed between the two leaves nothing that a
+        later one takes for somebody else's.
+        """
+        self._write(self._made(source, sha256), {"source": source, "sha256": sha256})
+
+    def made(self, source: str, sha256: str) -> bool:
+        """Return whether these bytes are a result that a job made from this source."""
+        return bool(self.files.exists(self._made(source, sha256)))
+
     def write_bad(self, bad: dict[str, str]) -> None:
         """Leave the list of files that failed in this job, name -> sentence."""
         self._write(f"{self.target}/{FOLDER}/bad.json", bad)
 
     def _path(self, what: str, task: Task) -> str:
-        identity = "\0".join((task.name, task.version, self.settings))
-        digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()
+        return self._entry(what, task.name, task.version, self.settings)
+
+    def _made(self, source: str, sha256: str) -> str:
+        return self._entry("made", source, sha256)
+
+    def _entry(self, what: str, *identity: str) -> str:
+        text = "\0".join(identity)
+        digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
         return f"{self.target}/{FOLDER}/{what}/{digest[:2]}/{digest}.json"
 
     def _write(self, path: str, value: Any) -> None:

@@ -72,6 +72,7 @@ class Worker:
         settings: of the job.
         tries: how often a file is tried that cannot be read or written, or ends its worker.
         threads: processor threads of the engine.
+        overwrite: replace files of the target that no job made.
         retry_seconds: wait before the second try, doubled for each further one.
     """
 
@@ -84,12 +85,14 @@ class Worker:
         *,
         tries: int = 3,
         threads: int = 1,
+        overwrite: bool = False,
         retry_seconds: float = 0.5,
     ) -> None:
         self._source_files, self._source = open_folder(source)
         self._target_files, self._target = open_folder(target)
         self._settings = settings
         self._tries = tries
+        self._overwrite = overwrite
         self._retry_seconds = retry_seconds
         self._ledger = Ledger(self._target_files, self._target, settings.key)
         self._restorer = Restorer(_engine_of(model, threads))
@@ -97,11 +100,16 @@ class Worker:
 
     def restore(self, task: Task) -> Outcome:
         """Restore one file, unless it was done before; a bad file is an outcome, not an error."""
-        if self._ledger.is_done(task):
-            return Outcome(task.name, "already")
-        if self._ledger.begin(task) >= self._tries:
-            self._ledger.forget(task)
-            return self._bad(task, f"Its worker ended {self._tries} times while working on it.")
+        try:
+            if self._ledger.is_done(task):
+                return Outcome(task.name, "already")
+            if self._ledger.begin(task) >= self._tries:
+                self._ledger.forget(task)
+                return self._bad(task, f"Its worker ended {self._tries} times while working on it.")
+        except CmudrnError as error:
+            return self._bad(task, str(error))
+        except OSError as error:
+            return self._bad(task, f"{task.name}: {sentence(error)}.")
         for wait in [*(self._retry_seconds * 2**n for n in range(self._tries - 1)), None]:
             try:
                 return self._restore(task)
@@ -117,7 +125,9 @@ class Worker:
 
     def _restore(self, task: Task) -> Outcome:
         started = time.perf_counter()
-        data = self._source_files.cat_file(f"{self._source}/{task.name}")
+        source, target = f"{self._source}/{task.name}", f"{self._target}/{task.name}"
+        self._check_target(source, target)
+        data = self._source_files.cat_file(source)
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
         pixels = self._restorer(
@@ -130,16 +140,36 @@ class Worker:
         result = encode_picture(
             replace(picture, pixels=pixels), quality=settings.quality if lossy else None
         )
-        write_whole(self._target_files, f"{self._target}/{task.name}", result)
+        sha256 = hashlib.sha256(result).hexdigest()
+        self._ledger.make(source, sha256)
+        write_whole(self._target_files, target, result)
         seconds = time.perf_counter() - started
         record = {
-            "sha256": hashlib.sha256(result).hexdigest(),
+            "sha256": sha256,
             "worker": self._name,
             "seconds": round(seconds, 3),
         }
         self._ledger.finish(task, record)
         size = pixels.shape[0] * pixels.shape[1]
         return Outcome(task.name, "done", "", size, seconds, self._name)
+
+    def _check_target(self, source: str, target: str) -> None:
+        """Refuse a target that is there and is no result of this source.
+
+        Raises:
+            CmudrnError: it would be lost.
+        """
+        if self._overwrite:
+            return
+        try:
+            data = self._target_files.cat_file(target)
+        except FileNotFoundError:
+            return
+        if not self._ledger.made(source, hashlib.sha256(data).hexdigest()):
+            raise CmudrnError(
+                f"{target} exists already, and no batch made it from {source} "
+                "(--overwrite replaces it)."
+            )
 
     def _bad(self, task: Task, reason: str) -> Outcome:
         return Outcome(task.name, "bad", reason, worker=self._name)

@@ -18,7 +18,7 @@ import av
 import numpy as np
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Pixels, from_float, read_picture, to_rgb
+from cmudrn.image import Picture, Pixels, from_float, read_picture, to_rgb
 from cmudrn.restore.folder import check_target, walk
 from cmudrn.restore.video.colours import colours_of, to_frame, to_pixels
 
@@ -34,14 +34,32 @@ class Arrival:
     """A frame from a source.
 
     Attributes:
-        pixels: (H, W, 3) RGB, uint8 or uint16.
-        name: the file it came from, "" for a stream.
+        pixels: (H, W, 3) RGB, uint8 or uint16; of a file as `Picture` says.
+        name: of the file it came from, below the watched folder and with forward slashes; "" for
+            a stream.
         came_s: when it was there, seconds of `time.monotonic`.
+        picture: all that the file holds; None for a stream.
     """
 
     pixels: Pixels
     name: str
     came_s: float
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file of a watched folder that stays no picture.
+
+    Attributes:
+        reason: one sentence that names the file.
+    """
+
+    reason: str
+
+
+class Refused(CmudrnError):
+    """One picture that cannot be restored or shown; those after it can."""
 
 
 class Latest:
@@ -85,7 +103,7 @@ class Latest:
 class Source(Protocol):
     """Where frames come from."""
 
-    def frames(self) -> Iterator[Arrival]:
+    def frames(self) -> Iterator[Arrival | Unreadable]:
         """Yield frames as they come; end, or raise CmudrnError, when the source is lost."""
         ...
 
@@ -112,7 +130,7 @@ class StreamSource:
     @property
     def returns(self) -> bool:
         """Whether a source that ended may be opened again: a file may not."""
-        return self.is_camera or "://" in self.address
+        return self.is_camera or ("://" in self.address and not self.address.startswith("file:"))
 
     def frames(self) -> Iterator[Arrival]:
         """Yield frames; the damaged ones, up to the next whole one, are left out."""
@@ -124,13 +142,13 @@ class StreamSource:
                 timeout=self.timeout_s,
             ) as container:
                 if not container.streams.video:
-                    raise CmudrnError(f"{self.address} sends no video.")
+                    raise CmudrnError(f"{_shown(self.address)} sends no video.")
                 yield from self._decode(container)
         except (av.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             if isinstance(error, av.error.ExitError):  # FFmpeg's word for a time-out
                 reason = f"nothing came for {self.timeout_s:g} s"
-            raise CmudrnError(f"{_hide_password(self.address)}: {reason}.") from error
+            raise CmudrnError(f"{_shown(self.address)}: {reason}.") from error
 
     def _decode(self, container: Any) -> Iterator[Arrival]:
         stream = container.streams.video[0]
@@ -155,65 +173,102 @@ class StreamSource:
         return {"fflags": "nobuffer"} if "://" in self.address else {}
 
 
+Stamp = tuple[int, int]
+"""When a file was last written, nanoseconds, and its bytes: another one is another content."""
+
+
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder that pictures are put into.
+    """A folder that pictures are put into; those that are there at first do not count.
 
     Attributes:
         folder: watched with all that is below it.
+        skip: files and folders in it that are not watched, such as those for the results.
         pause_s: between two looks.
+        patience_s: how long a file may stay unreadable, which may still be being written.
         stop: set when no more looks are wanted.
     """
 
     folder: Path
+    skip: tuple[Path, ...] = ()
     pause_s: float = 0.2
+    patience_s: float = 3.0
     stop: threading.Event = field(default_factory=threading.Event)
+    _known: dict[Path, Stamp] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._known.update(self._look())
 
     @property
     def returns(self) -> bool:
         """Whether a source that ended may be opened again."""
         return True
 
-    def frames(self) -> Iterator[Arrival]:
-        """Yield pictures that appear, each once its size has stopped changing."""
-        seen = {path for path, _ in _sizes(self.folder)}
-        growing: dict[Path, int] = {}
+    def frames(self) -> Iterator[Arrival | Unreadable]:
+        """Yield pictures that appear or change, each once it has stopped changing.
+
+        What was yielded is remembered when the folder is lost and opened again.
+
+        Raises:
+            CmudrnError: the folder is gone.
+        """
+        before: dict[Path, Stamp] = {}
+        failing: dict[tuple[Path, Stamp], float] = {}
         while not self.stop.is_set():
             if not self.folder.is_dir():
                 raise CmudrnError(f"The folder {self.folder} is gone.")
-            for path, size in _sizes(self.folder):
-                if path in seen:
+            now = self._look()
+            for path, stamp in now.items():
+                if stamp == self._known.get(path) or stamp != before.get(path):
                     continue
-                if size and growing.get(path) == size:
-                    seen.add(path)
-                    yield from _arrive(path)
-                growing[path] = size
+                found = _arrive(path, path.relative_to(self.folder).as_posix())
+                if isinstance(found, Unreadable):
+                    first = failing.setdefault((path, stamp), time.monotonic())
+                    if time.monotonic() - first < self.patience_s:
+                        continue
+                self._known[path] = stamp
+                yield found
+            before = now
+            failing = {key: first for key, first in failing.items() if key in now.items()}
             self.stop.wait(self.pause_s)
 
+    def _look(self) -> dict[Path, Stamp]:
+        """Return the pictures and videos that are there, the oldest first."""
+        root = self.folder.resolve()
+        skipped = {
+            path
+            for skip in self.skip
+            for path in (skip.resolve(), skip.parent.resolve() / skip.name)
+            if root in path.parents  # a folder around this one hides nothing
+        }
+        found = []
+        for path in walk(self.folder):
+            real = root / path.relative_to(self.folder)
+            if not skipped.isdisjoint((real, *real.parents)):
+                continue
+            try:
+                status = path.stat()
+            except OSError:  # gone again
+                continue
+            found.append((status.st_mtime_ns, path, status.st_size))
+        return {path: (mtime_ns, size) for mtime_ns, path, size in sorted(found)}
 
-def _sizes(folder: Path) -> list[tuple[Path, int]]:
-    found = []
-    for path in walk(folder):
-        try:
-            status = path.stat()
-        except OSError:  # gone again
-            continue
-        found.append((status.st_mtime_ns, path, status.st_size))
-    return [(path, size) for _, path, size in sorted(found)]
 
-
-def _arrive(path: Path) -> Iterator[Arrival]:
+def _arrive(path: Path, name: str) -> Arrival | Unreadable:
     try:
-        pixels = to_rgb(read_picture(path).pixels)
-    except CmudrnError:
-        return  # no picture after all
-    if pixels.dtype == np.float32:
-        pixels = from_float(pixels, np.uint16)
-    yield Arrival(pixels, path.name, time.monotonic())
+        picture = read_picture(path)
+    except CmudrnError as error:
+        return Unreadable(str(error))
+    return Arrival(picture.pixels, name, time.monotonic(), picture)
 
 
-def open_source(text: str, timeout_s: float = 10.0) -> Source:
+def open_source(text: str, timeout_s: float = 10.0, skip: tuple[Path, ...] = ()) -> Source:
     """Return the source that a user's words mean.
+
+    Args:
+        text: an address, a camera, a file or a folder.
+        timeout_s: an address that sends nothing for so long is lost.
+        skip: what is not watched of a folder.
 
     Raises:
         CmudrnError: it is neither an address, nor a camera, file or folder that is there.
@@ -222,7 +277,7 @@ def open_source(text: str, timeout_s: float = 10.0) -> Source:
     if text.startswith("camera:"):
         return StreamSource(text.removeprefix("camera:"), timeout_s, is_camera=True)
     if path.is_dir():
-        return FolderSource(path)
+        return FolderSource(path, skip)
     if "://" in text:
         return StreamSource(text, timeout_s)
     if not path.exists():
@@ -236,7 +291,9 @@ def _camera_format() -> str:
     return {"linux": "v4l2", "darwin": "avfoundation"}.get(sys.platform, "dshow")
 
 
-def _hide_password(address: str) -> str:
+def _shown(address: str) -> str:
+    """Return an address as a message may name it: without a password."""
+    address = address.removeprefix("file:")
     scheme, mark, rest = address.partition("://")
     server, slash, path = rest.partition("/")
     return scheme + mark + server.rpartition("@")[2] + slash + path if mark else address
@@ -253,6 +310,8 @@ class Statistics:
         passed: frames that the gate left as they were.
         reconnects: how often a lost source was opened again.
         stalls: how often the source went stale.
+        bad: files that are no pictures, or damaged ones.
+        refused: pictures that could not be restored or shown.
         latencies_s: from a frame's arrival to its restoration's.
     """
 
@@ -262,11 +321,15 @@ class Statistics:
     passed: int = 0
     reconnects: int = 0
     stalls: int = 0
+    bad: int = 0
+    refused: int = 0
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def record(self) -> dict[str, Any]:
         """Return the numbers, ready for JSON; latencies in milliseconds, None before the first."""
-        counts = ("received", "restored", "dropped", "passed", "reconnects", "stalls")
+        counts = (
+            "received", "restored", "dropped", "passed", "reconnects", "stalls", "bad", "refused"
+        )  # fmt: skip
         record: dict[str, Any] = {name: getattr(self, name) for name in counts}
         for percent in (50, 95, 99):
             known = list(self.latencies_s)
@@ -282,8 +345,9 @@ class Watching:
 
     Attributes:
         restore: (H, W, 3) pixels -> (restored pixels, whether they passed as clear).
-        show: takes each restored frame, and the name of its file.
-        tell: takes a word of what happened ("LIVE", "STALE", "LOST", "REPORT") and a sentence.
+        show: takes each frame and its restored pixels; may raise `Refused`.
+        tell: takes a word of what happened ("LIVE", "STALE", "LOST", "BAD", "REFUSED", "NOTE",
+            "REPORT") and a sentence.
         stale_s: a source that sends nothing for so long is stale.
         report_s: between two reports.
         waiting: frames that may wait; one is the least delay.
@@ -319,17 +383,21 @@ def watch(
     feed = _Feed(source, watching)
     statistics, began = feed.statistics, time.monotonic()
     last_frame = last_report = began
-    stale = False
+    live = stale = False
     feed.start()
     try:
         while (seconds is None or time.monotonic() - began < seconds) and not enough():
             arrival = feed.latest.get(min(0.2, watching.stale_s))
             now = time.monotonic()
             if arrival is not None:
-                if stale or not statistics.restored:
+                if not live or stale:
                     watching.tell("LIVE", "Frames are coming.")
-                last_frame, stale = now, False
-                _restore_one(arrival, watching, statistics)
+                last_frame, live, stale = now, True, False
+                try:
+                    _restore_one(arrival, watching, statistics)
+                except Refused as error:
+                    statistics.refused += 1
+                    watching.tell("REFUSED", str(error))
             elif feed.latest.ended:
                 break
             elif not stale and now - last_frame >= watching.stale_s:
@@ -349,7 +417,12 @@ def watch(
 
 
 def _restore_one(arrival: Arrival, watching: Watching, statistics: Statistics) -> None:
-    restored, passed = watching.restore(arrival.pixels)
+    try:
+        restored, passed = watching.restore(arrival.pixels)
+    except CmudrnError as error:
+        if arrival.picture is None:
+            raise
+        raise Refused(f"{arrival.name}: {error}") from error  # the next file is another one
     watching.show(arrival, restored)
     statistics.restored += 1
     statistics.passed += passed
@@ -391,7 +464,10 @@ class _Feed:
             while not self._stopped.is_set():
                 before = self.latest.received
                 reason = self._read_until_lost()
-                if self._stopped.is_set() or (reason is None and not self._source.returns):
+                if self._stopped.is_set():
+                    return
+                if not self._source.returns:
+                    self.error = reason  # None where a file came to its end
                     return
                 failures = 1 if self.latest.received > before else failures + 1
                 attempts = self._watching.attempts
@@ -411,7 +487,11 @@ class _Feed:
                 for arrival in frames:
                     if self._stopped.is_set():
                         return None
-                    self.latest.put(arrival)
+                    if isinstance(arrival, Unreadable):
+                        self.statistics.bad += 1
+                        self._watching.tell("BAD", arrival.reason)
+                    else:
+                        self.latest.put(arrival)
         except CmudrnError as error:
             return error
         return None
@@ -444,6 +524,9 @@ class Recorder:
         Raises:
             CmudrnError: its size differs from the first's, or the disk is full.
         """
+        pixels = to_rgb(pixels)
+        if pixels.dtype == np.float32:
+            pixels = from_float(pixels, np.uint16)
         height, width = pixels.shape[0] & ~1, pixels.shape[1] & ~1
         try:
             if self._output is None:

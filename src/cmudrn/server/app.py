@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
+import mimetypes
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
-from starlette.types import ASGIApp
+from starlette.responses import Response
 
 import cmudrn
 from cmudrn.engines import EngineInfo, shipped_models
@@ -55,7 +56,7 @@ def create_app(
     models: Mapping[str, str | os.PathLike[str]],
     limits: Limits | None = None,
     hosts: Iterable[str] = LOCAL_HOSTS,
-) -> ASGIApp:
+) -> Guard:
     """Return the server as an ASGI application.
 
     Args:
@@ -73,6 +74,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
+        service.stop()
         service.queue.close()
 
     app = FastAPI(
@@ -86,15 +88,20 @@ def create_app(
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_error)
     app.add_api_route("/restore", service.restore, methods=["POST"], **description.RESTORE)
     app.add_api_route("/models", service.models_list, **description.MODELS)
     app.add_api_route("/health", service.health, **description.HEALTH)
     app.add_api_route("/metrics", service.metrics_text, **description.METRICS)
+    for path, endpoint in (("/models", service.models_list), ("/health", service.health)):
+        app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     for file in ("index.html", "app.js", "style.css", "icon.svg"):
         route = "/" if file == "index.html" else f"/{file}"
-        endpoint = functools.partial(_page, PAGE / file)
-        app.add_api_route(route, endpoint, include_in_schema=False, response_model=None)
-    return Guard(app, hosts, drain_bytes=2 * limits.bytes)
+        page = functools.partial(_page, PAGE / file)
+        app.add_api_route(
+            route, page, methods=["GET", "HEAD"], include_in_schema=False, response_model=None
+        )
+    return Guard(app, hosts, drain_bytes=2 * limits.bytes, on_stop=service.stop)
 
 
 class Service:
@@ -105,13 +112,23 @@ class Service:
         self.models = Models(models, limits.engine_threads)
         self.queue = Queue(limits)
         self.metrics = Metrics(self.queue)
+        self._stopping = False
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    def stop(self) -> None:
+        """Answer the restorations under way, and those that may still come, with 503."""
+        self._stopping = True
+        for task in self._under_way:
+            task.cancel()
 
     async def restore(
         self, request: Request, parameters: Annotated[RestoreParameters, Query()]
     ) -> Response:
         """Remove rain and snow from a picture."""
         try:
-            answer = await self._answer(request, _order(parameters, next(iter(self.models.info))))
+            with self._stoppable():
+                order = _order(parameters, next(iter(self.models.info)))
+                answer = await self._answer(request, order)
         except Problem as problem:
             self.metrics.answers.labels(problem.status).inc()
             raise
@@ -122,6 +139,29 @@ class Service:
         self.metrics.seconds.observe(answer.seconds)
         self.metrics.pixels.inc(answer.pixels)
         return Response(answer.body, headers=_headers(answer), media_type=answer.media_type)
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """End a block of this request when the server stops.
+
+        Raises:
+            Problem: the server is stopping.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        stopping = Problem(503, "The server is stopping.", {"Connection": "close"})
+        if self._stopping:
+            raise stopping
+        self._under_way.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            task.uncancel()
+            raise stopping from None
+        finally:
+            self._under_way.discard(task)
 
     async def _answer(self, request: Request, order: Order) -> Answer:
         check_order(order, self.models.info)
@@ -192,7 +232,9 @@ def _model_record(name: str, info: EngineInfo) -> dict[str, Any]:
 
 
 async def _page(file: Path) -> Response:
-    return FileResponse(file, headers={"Cache-Control": "no-cache"})
+    media_type = mimetypes.guess_type(file.name)[0]
+    headers = {"Cache-Control": "no-cache"}
+    return Response(file.read_bytes(), headers=headers, media_type=media_type)
 
 
 async def _on_problem(request: Request, problem: Exception) -> Response:
@@ -208,6 +250,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     }
     detail = sentences.get(error.status_code, f"{error.detail}.")
     return problem_response(Problem(error.status_code, detail, error.headers))
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    """Answer what nobody foresaw; the server's log gets the details."""
+    return problem_response(Problem(500, "The server failed; its log says why."))
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:

@@ -69,6 +69,8 @@ async def _read_form(
         form = await parser.parse()
     except MultiPartException as error:
         raise Problem(422, f"The form cannot be read: {error.message.rstrip('.')}.") from error
+    except ValueError as error:  # a charset that decodes nothing
+        raise Problem(422, "The form cannot be read: its names cannot be decoded.") from error
     files = [part for part in form.values() if isinstance(part, UploadFile)]
     if not files:
         raise Problem(422, "The form holds no file.")

@@ -70,7 +70,7 @@ RESTORE: dict[str, Any] = {
         408: _problem("The picture took too long to arrive."),
         413: _problem("The picture is too large."),
         422: _problem("A parameter or the picture cannot be used."),
-        503: _problem("All places are taken; Retry-After says for how many seconds."),
+        503: _problem("All places are taken (Retry-After says for how long), or it is stopping."),
         504: _problem("The restoration took too long."),
         **_COMMON,
     },

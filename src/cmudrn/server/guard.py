@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cmudrn.server.problems import Problem, problem_response
 
 DRAIN_SECONDS = 5.0
+STOPPING_DRAIN_SECONDS = 0.5
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -37,12 +38,22 @@ class Guard:
         hosts: names that the server answers to; "*" is any.
         drain_bytes: how much of an unread body is read and dropped before an answer, so that a
             client that is still sending sees it.
+        on_stop: called once the server is told to stop.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], drain_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: Iterable[str], drain_bytes: int, on_stop: Callable[[], None]
+    ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._drain_bytes = drain_bytes
+        self._drain_seconds = DRAIN_SECONDS
+        self._on_stop = on_stop
+
+    def stop(self) -> None:
+        """End what is under way: requests for restorations are answered with 503 at once."""
+        self._drain_seconds = STOPPING_DRAIN_SECONDS
+        self._on_stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -56,7 +67,9 @@ class Guard:
             if message["type"] == "http.response.start":
                 # Asking for the body of a client that waits to be asked would start its upload.
                 if "expect" not in headers:
-                    await body.drain(_declared_length(headers), self._drain_bytes)
+                    await body.drain(
+                        _declared_length(headers), self._drain_bytes, self._drain_seconds
+                    )
                 answered = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     answered.setdefault(name, value)
@@ -102,11 +115,11 @@ class _Body:
             self._complete = True
         return message
 
-    async def drain(self, declared: int, limit: int) -> None:
+    async def drain(self, declared: int, limit: int, seconds: float) -> None:
         if declared > limit:
             return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(seconds):
                 while not self._complete and self._length <= limit:
                     await self.receive()
 

@@ -8,12 +8,25 @@ import threading
 import webbrowser
 
 import uvicorn
-from starlette.types import ASGIApp
 
 from cmudrn.errors import CmudrnError
+from cmudrn.server.guard import Guard
 
 
-def listen(app: ASGIApp, host: str, port: int, *, open_page: bool = False) -> None:
+class Server(uvicorn.Server):
+    """Tells the application that it is to stop, before it waits for the requests under way."""
+
+    def __init__(self, app: Guard, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop; called by uvicorn when the process is interrupted."""
+        self._app.stop()
+        await super().shutdown(sockets)
+
+
+def listen(app: Guard, host: str, port: int, *, open_page: bool = False) -> None:
     """Serve an application until interrupted.
 
     Args:
@@ -39,7 +52,7 @@ def listen(app: ASGIApp, host: str, port: int, *, open_page: bool = False) -> No
         timeout_keep_alive=5,
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[listener])
+    Server(app, config).run(sockets=[listener])
 
 
 def _bind(host: str, port: int) -> socket.socket:
@@ -48,6 +61,10 @@ def _bind(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=256)
     except OverflowError as error:
         raise CmudrnError(f"A port is a number from 0 to 65535, not {port}.") from error
+    except (TypeError, ValueError) as error:  # letters that no name of a machine can hold
+        raise CmudrnError(f"{host!r} is not the name or address of a machine.") from error
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        # What Python adds to the system's words is cut off; those of names have numbers below 0.
+        number, words = error.errno or 0, error.strerror or str(error)
+        reason = os.strerror(number) if number > 0 else words.partition(" (")[0]
         raise CmudrnError(f"Cannot listen on {host} port {port}: {reason}.") from error

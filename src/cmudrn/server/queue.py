@@ -125,5 +125,5 @@ class Queue:
             self._mean_seconds += 0.2 * (seconds - self._mean_seconds)
 
     def close(self) -> None:
-        """Let running jobs end and take no more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Take no more jobs; those that run end at their next check, and nobody waits for it."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
