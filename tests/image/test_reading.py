@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Picture, encode_picture, read_image, read_picture
+from cmudrn.image import Picture, encode_picture, lost_in, read_image, read_picture
 
 RGB = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
 
@@ -126,6 +126,25 @@ def test_metadata_is_read() -> None:
     assert metadata["xmp-data"] == xmp
 
 
+@pytest.mark.parametrize("cut", [0, 1])
+def test_the_profile_of_a_bmp_is_read(cut: int) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pixels = RGB[::-1, :, ::-1].tobytes()  # 34 * 3 bytes a row, and two to fill it up
+    rows = b"".join(pixels[at : at + 102] + bytes(2) for at in range(0, len(pixels), 102))
+    head = struct.pack("<IiiHHIIiiII", 124, 34, 21, 1, 24, 0, len(rows), 0, 0, 0, 0)
+    colours = bytes(16) + b"DEBM" + bytes(48)
+    place = struct.pack("<IIII", 4, 124 + len(rows), len(profile), 0)
+    start = struct.pack("<2sIHHI", b"BM", 138 + len(rows) + len(profile), 0, 0, 138)
+    data = start + head + colours + place + rows + profile
+    picture = read_picture(data[: len(data) - cut])
+    assert np.array_equal(picture.pixels, RGB)
+    assert picture.metadata == ({} if cut else {"icc-profile-data": profile})
+    if not cut:
+        assert lost_in(picture, "bmp") == ("BMP files are written without ICC data.",)
+        written = Pillow.open(io.BytesIO(encode_picture(picture, "png")))
+        assert written.info["icc_profile"] == profile
+
+
 def test_a_second_picture_is_mentioned() -> None:
     pages = [Pillow.fromarray(RGB), Pillow.fromarray(RGB[::-1])]
     data = pillow_bytes(pages[0], "MPO", save_all=True, append_images=pages[1:])
@@ -225,6 +244,7 @@ def test_limits_can_be_raised_and_lowered(tmp_path: Path) -> None:
         (b"%PDF-1.4", "is not a JPEG"),
         (b"RIFF\0\0\0\0WAVEfmt ", "is not a JPEG"),
         (b"BM", "cut short"),
+        (bmp_header(9, 9).replace(b"\x28", b"\x7c", 1) + bytes(16) + b"DEBM", "cut short"),
         (b"\x89PNG\r\n\x1a\n", "cut short"),
         (b"\xff\xd8\xff\xe0", "cut short"),
     ],

@@ -9,12 +9,14 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pyvips
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -75,15 +77,17 @@ def test_lossless_formats_return_every_bit(picture: Picture, data) -> None:
         assert found.alpha is None
 
 
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # holds the time
+
+
 def make_metadata() -> dict:
     exif = Pillow.Exif()
     exif[0x010F] = "A maker"
     exif[0x0112] = 6
-    exif.get_ifd(0x8769)[0x9003] = "2021:02:03 04:05:06"
+    exif.get_ifd(0x8769).update({0x9003: "2021:02:03 04:05:06", 0xA002: 64, 0xA003: 40})
     exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 6.0, 7.5), 3: "E", 4: (8.0, 9.0, 10.25)})
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     xmp = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><a>\N{SNOWMAN} ü</a></x:xmpmeta>'.encode()
-    return {"exif": exif, "icc_profile": profile, "xmp": xmp}
+    return {"exif": exif, "icc_profile": SRGB, "xmp": xmp}
 
 
 def make_photo(format: str) -> bytes:
@@ -151,6 +155,142 @@ def test_a_stale_thumbnail_is_dropped(order: str) -> None:
     written = encode_picture(read_picture(data))
     assert "jpeg-thumbnail-data" not in pyvips.Image.jpegload_buffer(written).get_fields()
     assert thumbnail[-100:] in data and thumbnail[-100:] not in written
+
+
+IPTC = b"\x1c\x02P\x00\x0bJane Author\x1c\x02t\x00\x08(c) Jane"
+RESOURCE = b"8BIM\x03\xf3\x01x\0\0\0\x01r\0"  # another kind, with a name and an odd length
+WRAPPED = b"Photoshop 3.0\0" + RESOURCE + b"8BIM\4\4\0\0" + struct.pack(">I", len(IPTC)) + IPTC
+
+
+def iptc_in(data: bytes) -> bytes:
+    """Return the IPTC of a TIFF or JPEG, read by tifffile or Pillow."""
+    if data[:2] == b"II":
+        value = tifffile.TiffFile(io.BytesIO(data)).pages[0].tags[33723].value
+        return value if isinstance(value, bytes) else bytes(value)
+    return Pillow.open(io.BytesIO(data)).info["photoshop"][0x404]
+
+
+@pytest.mark.parametrize("source", [IPTC, WRAPPED + b"\0"])
+@pytest.mark.parametrize("format", ["tiff", "jpeg"])
+def test_iptc_survives_between_tiff_and_jpeg(source: bytes, format: str) -> None:
+    picture = Picture(np.zeros((9, 8, 3), np.uint8), metadata={"iptc-data": source})
+    assert lost_in(picture, format) == ()
+    data = encode_picture(picture, format)
+    assert iptc_in(data) == IPTC
+    other = "jpeg" if format == "tiff" else "tiff"
+    assert iptc_in(encode_picture(read_picture(data), other)) == IPTC
+
+
+@pytest.mark.parametrize("format", ["png", "webp", "bmp"])
+def test_iptc_that_a_format_lacks_is_said(format: str) -> None:
+    picture = Picture(np.zeros((9, 8, 3), np.uint8), metadata={"iptc-data": IPTC})
+    assert lost_in(picture, format) == (f"{format.upper()} files are written without IPTC data.",)
+    without = replace(picture, metadata={"iptc-data": b"Photoshop 3.0\0" + RESOURCE})
+    assert lost_in(without, format) == ()
+
+
+def make_profile(space: bytes) -> bytes:
+    """Return a colour profile; of a grey one the least that readers take."""
+    if space == b"RGB ":
+        return SRGB
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63_190, 65_536, 54_061)
+    curve = b"curv\0\0\0\0" + struct.pack(">IHxx", 1, 461)
+    tags = struct.pack(">I4sII4sII", 2, b"wtpt", 156, len(white), b"kTRC", 176, len(curve))
+    head = struct.pack(">I4xI4s4s4s12x4s", 192, 0x02400000, b"mntr", space, b"XYZ ", b"acsp")
+    return head.ljust(68, b"\0") + white[8:] + bytes(48) + tags + white + curve
+
+
+@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("shape", [(9, 8), (9, 8, 3)])
+@pytest.mark.parametrize("space", [b"GRAY", b"RGB ", b"none"])
+def test_a_profile_is_kept_or_its_loss_is_said(
+    format: str, shape: tuple[int, ...], space: bytes
+) -> None:
+    profile = bytes(200) if space == b"none" else make_profile(space)
+    picture = Picture(np.zeros(shape, np.uint8), metadata={"icc-profile-data": profile})
+    found = read_picture(encode_picture(picture, format)).metadata.get("icc-profile-data")
+    grey = len(shape) == 2 and format != "webp"
+    fits = space == (b"GRAY" if grey else b"RGB ")
+    assert found == (profile if fits else None)
+    assert [("colour profile" in sentence) for sentence in lost_in(picture, format)] == (
+        [] if fits else [True]
+    )
+
+
+def png_with(*chunks: tuple[bytes, bytes], behind: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    """Return a small PNG with chunks before and behind its pixels."""
+    plain = encode_picture(Picture(np.zeros((5, 4, 3), np.uint8)), "png")
+
+    def join(chunks: tuple[tuple[bytes, bytes], ...]) -> bytes:
+        return b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+
+    return plain[:33] + join(chunks) + plain[33:-12] + join(behind) + plain[-12:]
+
+
+def test_png_texts_survive_in_every_script() -> None:
+    title = b"Title\0\0\0ja\0\0" + "雨の日".encode()
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0<x/>"
+    picture = read_picture(
+        png_with(
+            (b"iTXt", title),
+            (b"iTXt", xmp),
+            (b"tEXt", b"Raw profile type exif\0\nexif\n 1\n00"),
+            (b"zTXt", b"Copyright\0\0" + zlib.compress("© Jörg".encode("latin-1"))),
+            behind=((b"tEXt", b"Comment\0" + "Grüße".encode("latin-1")),),
+        )
+    )
+    data = encode_picture(picture)
+    written = Pillow.open(io.BytesIO(data))
+    written.load()
+    expected = {"Title": "雨の日", "Copyright": "© Jörg", "Comment": "Grüße"}
+    assert {key: written.text.get(key) for key in expected} == expected
+    assert written.text["Title"].lang == "ja"
+    assert data.count(b"Title") == 1 and data.count(b"XML:com.adobe.xmp") == 1
+    assert b"Raw profile" not in data
+    assert lost_in(picture, "png") == ()
+    assert "TIFF files are written without PNG text data." in lost_in(picture, "tiff")
+
+
+GAMMA = (b"gAMA", struct.pack(">I", 100_000))
+PQ = (b"cICP", bytes([9, 16, 0, 1]))
+
+
+@pytest.mark.parametrize(
+    "chunks, kept",
+    [
+        ((GAMMA, PQ), (b"gAMA", b"cICP")),
+        ((GAMMA, (b"cHRM", bytes(32))), (b"gAMA", b"cHRM")),
+        ((GAMMA, (b"sRGB", b"\0")), ()),
+        ((PQ, (b"sRGB", b"\0")), (b"cICP",)),
+    ],
+)
+def test_what_the_colours_of_a_png_mean_survives(chunks, kept: tuple[bytes, ...]) -> None:
+    picture = read_picture(png_with(*chunks))
+    data = encode_picture(picture)
+    assert tuple(name for name in (b"gAMA", b"cHRM", b"cICP") if name in data) == kept
+    Pillow.open(io.BytesIO(data)).load()
+    assert lost_in(picture, "png") == ()
+    assert [("gAMA" in sentence) for sentence in lost_in(picture, "webp")] == [True] * bool(kept)
+
+
+def test_png_text_cut_off_by_the_end_of_the_file() -> None:
+    data = png_with(behind=((b"tEXt", b"Comment\0" + bytes(500)),))[:-300]
+    picture = read_picture(data)
+    assert "png-texts" not in picture.metadata
+
+
+def test_jpeg_comments_survive() -> None:
+    stream = io.BytesIO()
+    Pillow.new("RGB", (20, 10)).save(stream, "JPEG", comment=b"shot at dawn", exif=Pillow.Exif())
+    picture = read_picture(stream.getvalue())
+    data = encode_picture(picture)
+    assert Pillow.open(io.BytesIO(data)).info["comment"] == b"shot at dawn"
+    assert read_picture(data).metadata["jpeg-comments"] == picture.metadata["jpeg-comments"]
+    assert lost_in(picture, "jpeg") == ()
+    assert lost_in(picture, "png") == ("PNG files are written without JPEG comment data.",)
 
 
 def test_resolution_survives_and_turns_with_the_picture() -> None:
@@ -233,6 +373,47 @@ def test_write_image(tmp_path: Path) -> None:
     assert np.abs(read_image(tmp_path / "a.png") - image).max() <= 0.5 / 255 + 1e-6
     with pytest.raises(CmudrnError, match="suffix"):
         write_image(image, tmp_path / "a.xyz")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7)])
+def test_write_image_keeps_integers(tmp_path: Path, dtype: type, shape: tuple[int, ...]) -> None:
+    white = np.iinfo(dtype).max
+    array = np.random.default_rng(0).integers(0, white, shape, dtype, endpoint=True)
+    write_image(array, tmp_path / "a.png")
+    found = read_picture(tmp_path / "a.png").pixels
+    assert found.dtype == dtype and np.array_equal(found, array)
+
+
+@pytest.mark.parametrize(
+    "array, sentence",
+    [
+        (np.zeros((3, 20, 30), np.float32), "shape"),
+        (np.zeros((20, 30, 2), np.float32), "shape"),
+        (np.zeros((20, 30, 4), np.float32), "shape"),
+        (np.zeros((20, 30, 5), np.uint8), "shape"),
+        (np.zeros((20,), np.uint8), "shape"),
+        (np.zeros((1, 3, 20, 30), np.float32), "shape"),
+        (np.zeros((20, 0), np.uint8), "shape"),
+        (np.zeros((20, 30), np.float64), "float64"),
+        (np.zeros((20, 30), bool), "bool"),
+        (np.full((20, 30), np.nan, np.float32), "no numbers"),
+        (np.full((20, 30), 255, np.float32), "runs from 255"),
+    ],
+)
+def test_write_image_refuses_what_is_no_picture(
+    tmp_path: Path, array: np.ndarray, sentence: str
+) -> None:
+    with pytest.raises(CmudrnError, match=sentence):
+        write_image(array, tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x\0.png", "nosuch\0/x.png", "\ud800.png"])
+def test_what_is_no_file_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CmudrnError, match="is not a file name"):
+        write_image(np.zeros((2, 2), np.uint8), tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["-o.png", "a[n=-1].png", "ü \N{SNOWMAN}.tif", "a,b[Q=1].jpg"])

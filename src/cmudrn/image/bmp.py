@@ -34,6 +34,7 @@ class Header:
         alpha: whether the fourth byte of a pixel is its opacity.
         palette: (N, 3) RGB, empty for true colour.
         metres: horizontal and vertical pixels per metre; 0 is unknown.
+        profile: the ICC profile in a version 5 file, or nothing.
     """
 
     width: int
@@ -44,6 +45,7 @@ class Header:
     alpha: bool
     palette: Bytes
     metres: tuple[int, int]
+    profile: bytes
 
     @property
     def stride(self) -> int:
@@ -86,7 +88,19 @@ def read_header(data: bytes, name: str) -> Header:
         alpha,
         palette.reshape(-1, 4)[:, 2::-1],
         (max(x, 0), max(y, 0)),
+        _profile(data, size),
     )
+
+
+def _profile(data: bytes, header_size: int) -> bytes:
+    """Return the ICC profile that a version 5 header points to, or nothing."""
+    if (
+        header_size < 124 or len(data) < 134 or data[70:74] != b"DEBM"
+    ):  # "embedded", least byte first
+        return b""
+    offset, length = struct.unpack_from("<II", data, 126)
+    profile = data[14 + offset : 14 + offset + length]
+    return profile if len(profile) == length else b""
 
 
 def read_pixels(data: bytes, header: Header, name: str) -> Bytes:

@@ -20,9 +20,10 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     process leaves nothing behind.
 
     Raises:
-        CmudrnError: the file cannot be made.
+        CmudrnError: the file cannot be made, or target is no file name.
     """
     path = Path(os.fspath(target))
+    _check_name(path)
     temporary = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
         with _nameless(path.parent) or open(temporary, "x+b") as file:
@@ -37,6 +38,15 @@ def atomic_file(target: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _check_name(path: Path) -> None:
+    try:
+        os.lstat(path)
+    except ValueError as error:  # a null character, or letters that no file name can hold
+        raise CmudrnError(f"{str(path)!r} is not a file name.") from error
+    except OSError:
+        pass  # whether it can be written, writing tells
 
 
 def _nameless(folder: Path) -> BinaryIO | None:

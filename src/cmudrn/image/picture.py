@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.errors import CmudrnError
+
 Image = NDArray[np.float32]
 """(H, W, 3) float32, RGB, nominally in [0, 1]."""
 
@@ -25,7 +27,8 @@ class Picture:
         alpha: (H, W) opacity of the same type, or None.
         format: "jpeg", "png", "tiff", "webp" or "bmp".
         orientation: the file's EXIF orientation, 1 to 8, already applied to pixels.
-        metadata: EXIF, XMP, IPTC and ICC data by libvips' names, carried to the output.
+        metadata: EXIF, XMP, IPTC and ICC data by libvips' names, and what libvips does not read
+            ("png-texts", "png-colours", "jpeg-comments"), carried to the output.
         resolution: horizontal and vertical pixels per millimetre.
         lossless: whether the file stores its pixels exactly.
         notes: sentences about what reading changed or left out; empty for most files.
@@ -39,6 +42,30 @@ class Picture:
     resolution: tuple[float, float] = (1.0, 1.0)
     lossless: bool = True
     notes: tuple[str, ...] = ()
+
+
+def check_array(array: Pixels) -> None:
+    """Refuse what is no picture: `Pixels`, of at least one pixel, floats roughly from 0 to 1.
+
+    Raises:
+        CmudrnError: the array has another type, shape or scale, or holds NaN or infinity.
+    """
+    if array.dtype not in (np.uint8, np.uint16, np.float32):
+        raise CmudrnError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
+        raise CmudrnError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
+    if array.dtype == np.float32:
+        _check_floats(array)
+
+
+def _check_floats(array: Pixels) -> None:
+    low, high = float(array.min()), float(array.max())
+    if not np.isfinite([low, high]).all():  # min and max pass a NaN on
+        raise CmudrnError("The picture holds values that are no numbers (NaN or infinity).")
+    if low < -1 or high > 2:  # a small overshoot is common; another scale is a mistake
+        raise CmudrnError(
+            f"A floating point picture runs from 0 to 1; this one runs from {low:g} to {high:g}."
+        )
 
 
 def to_batch(image: Image) -> NDArray[np.float32]:

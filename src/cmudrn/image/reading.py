@@ -9,13 +9,20 @@ import stat
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import bmp
-from cmudrn.image.containers import has_second_picture, is_animated_png, is_lossless
+from cmudrn.image.containers import (
+    has_second_picture,
+    is_animated_png,
+    is_lossless,
+    jpeg_comments,
+    png_extras,
+)
+from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
 from cmudrn.image.picture import Image, Picture, Pixels, to_float, to_rgb
 from cmudrn.image.vips import pyvips, reason
 
@@ -33,9 +40,7 @@ _MAGIC = {
     "bmp": (b"BM",),
 }
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-_CARRIED = re.compile(
-    r"exif-(?!ifd1-)|(?:xmp|iptc|icc-profile|photoshop)-data$|image-description$|png-comment"
-)
+_CARRIED = re.compile(r"exif-(?!ifd1-)|(?:xmp|iptc|icc-profile|photoshop)-data$")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
 
 
@@ -105,10 +110,29 @@ def _read(
     notes = []
     if kind == "jpeg" and has_second_picture(file):
         notes.append("A second picture inside it (preview, depth or gain map) is left out.")
-    lossless = is_lossless(file, kind)
+    lossless, (extras, told) = is_lossless(file, kind), _extras(file, kind)
     file.seek(0)
     picture = _read_vips(source, kind, max_pixels, name)
-    return replace(picture, lossless=lossless, notes=(*notes, *picture.notes))
+    return replace(
+        picture,
+        metadata={**picture.metadata, **extras},
+        lossless=lossless,
+        notes=(*notes, *told, *picture.notes),
+    )
+
+
+def _extras(file: BinaryIO, kind: str) -> tuple[dict[str, bytes], list[str]]:
+    """Return the metadata that libvips does not read, and what to say of it."""
+    if kind == "png":
+        return png_extras(file), []
+    if kind == "jpeg" and (comments := jpeg_comments(file)):
+        return {"jpeg-comments": comments}, []
+    if kind == "tiff":
+        tags, left_out = read_tags(file)
+        named = ", ".join(map(str, left_out))
+        told = [f"Its TIFF tags {named} are left out."] if left_out else []
+        return ({"exif-data": make_block(tags)} if tags else {}), told
+    return {}, []
 
 
 def _open_regular(source: str | os.PathLike[str], name: str) -> BinaryIO:
@@ -152,7 +176,9 @@ def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
     alpha = np.ascontiguousarray(pixels[..., 3]) if header.alpha else None
     rgb = np.ascontiguousarray(pixels[..., :3]) if header.alpha else pixels
     x, y = header.metres
-    return Picture(rgb, alpha, "bmp", resolution=(x / 1000 or 1.0, y / 1000 or 1.0))
+    resolution = (x / 1000 or 1.0, y / 1000 or 1.0)
+    metadata = {"icc-profile-data": header.profile} if header.profile else {}
+    return Picture(rgb, alpha, "bmp", metadata=metadata, resolution=resolution)
 
 
 def _read_vips(source: Any, kind: str, max_pixels: int, name: str) -> Picture:
@@ -223,19 +249,8 @@ def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
     if isinstance(xmp := carried.get("xmp-data"), bytes):
         carried["xmp-data"] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     if isinstance(exif := carried.get("exif-data"), bytes):
-        carried["exif-data"] = _without_thumbnail(exif)
+        carried["exif-data"] = without_thumbnail(bare(exif))
     return carried
-
-
-def _without_thumbnail(exif: bytes) -> bytes:
-    """Return EXIF data without its second directory, which shows the picture as it was."""
-    order: Literal["little", "big"] = "big" if exif[6:8] == b"MM" else "little"
-    first = 6 + int.from_bytes(exif[10:14], order)
-    entries = int.from_bytes(exif[first : first + 2], order)
-    following = first + 2 + 12 * entries
-    if following + 4 > len(exif):
-        return exif
-    return exif[:following] + bytes(4) + exif[following + 4 :]
 
 
 def _upright(array: Pixels, orientation: int) -> Pixels:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,18 @@ import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import bmp
-from cmudrn.image.containers import with_xmp
+from cmudrn.image.containers import (
+    MOST_EXIF,
+    iptc_records,
+    iptc_resource,
+    with_chunks,
+    with_comments,
+    with_exif,
+    xmp_chunk,
+)
+from cmudrn.image.exif import bare, read_tags, upright, with_tags
 from cmudrn.image.files import atomic_file
-from cmudrn.image.picture import Image, Picture, Pixels, from_float, to_float
+from cmudrn.image.picture import Picture, Pixels, check_array, from_float, to_float
 from cmudrn.image.vips import pyvips, reason
 
 SUFFIXES = {
@@ -38,6 +49,21 @@ QUALITY = 95
 
 _PLAIN_RESOLUTION = 72 / 25.4  # what readers assume of a file that says nothing
 _BAND_FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
+_METADATA = {
+    "exif-data": ("EXIF", ("jpeg", "png", "webp", "tiff")),
+    "icc-profile-data": ("ICC", ("jpeg", "png", "webp", "tiff")),
+    "xmp-data": ("XMP", ("jpeg", "png", "webp", "tiff")),
+    "iptc-data": ("IPTC", ("jpeg", "tiff")),
+    "photoshop-data": ("Photoshop", ("tiff",)),
+    "png-texts": ("PNG text", ("png",)),
+    "png-colours": ("PNG colour (gAMA, cHRM, cICP)", ("png",)),
+    "jpeg-comments": ("JPEG comment", ("jpeg",)),
+}
+"""Metadata -> what people call it, and the formats that it is written into."""
+
+_OWN = {"png": ("png-colours", "png-texts", "xmp-data"), "jpeg": ("jpeg-comments",)}
+"""Metadata that is written here, as libvips drops or garbles it."""
+
 _GTYPES = {
     bytes: pyvips.GValue.blob_type,
     str: pyvips.GValue.refstr_type,
@@ -61,16 +87,30 @@ def format_for(target: str | os.PathLike[str]) -> str:
 
 def lost_in(picture: Picture, format: str) -> tuple[str, ...]:
     """Return sentences about what a format cannot hold of a picture."""
-    lost = []
+    lost, metadata = [], _metadata_for(picture, format)
     if picture.pixels.dtype != np.uint8 and format in ("jpeg", "webp", "bmp"):
         lost.append(f"{format.upper()} holds 8 bits a channel; the picture had more.")
     if picture.pixels.dtype == np.float32 and format == "png":
         lost.append("PNG holds 16 bits a channel; the picture had floating point values.")
-    held = {"bmp": (), "tiff": ("icc", "xmp", "iptc")}.get(format, ("icc", "xmp", "iptc", "exif"))
-    for what in ("exif", "icc", "xmp", "iptc"):
-        if what not in held and any(key.startswith(what) for key in picture.metadata):
-            lost.append(f"{format.upper()} files are written without {what.upper()} data.")
+    if isinstance(exif := metadata.get("exif-data"), bytes) and format != "bmp":
+        lost += _lost_of_exif(picture, bare(exif), format)
+    if "icc-profile-data" in picture.metadata and not _profile_fits(picture, format):
+        lost.append("The colour profile is not one for these pixels and is left out.")
+    for key, (what, formats) in _METADATA.items():
+        if format not in formats and key in metadata:
+            lost.append(f"{format.upper()} files are written without {what} data.")
     return tuple(lost)
+
+
+def _lost_of_exif(picture: Picture, block: bytes, format: str) -> list[str]:
+    written = _upright_exif(picture, block)
+    if written is None and block:
+        return ["The picture's EXIF data is damaged; little or nothing of it is written."]
+    if format == "jpeg" and len(written or b"") > MOST_EXIF:
+        return [f"JPEG holds {MOST_EXIF:,} bytes of EXIF data; the picture had more."]
+    left_out = read_tags(io.BytesIO(block))[1] if format == "tiff" else []
+    tags = ", ".join(map(str, left_out))
+    return [f"TIFF files are written without the EXIF tags {tags}."] if tags else []
 
 
 def encode_picture(
@@ -97,12 +137,11 @@ def encode_picture(
     _check_fit(picture, chosen)
     if chosen == "bmp":
         return _bmp_bytes(picture)
-    xmp = picture.metadata.get("xmp-data") if chosen == "png" else None
-    if not isinstance(xmp, bytes):
-        return _vips_bytes(picture, chosen, quality, subsampling)
-    others = {key: value for key, value in picture.metadata.items() if key != "xmp-data"}
-    picture = replace(picture, metadata=others)
-    return with_xmp(_vips_bytes(picture, chosen, quality, subsampling), xmp)
+    metadata = _metadata_for(picture, chosen)
+    metadata.pop("exif-data", None)  # replaced below; of damaged EXIF libvips writes what it read
+    own = {key: metadata.pop(key) for key in _OWN.get(chosen, ()) if key in metadata}
+    data = _vips_bytes(replace(picture, metadata=metadata), chosen, quality, subsampling)
+    return _with_own(_with_exif(data, chosen, picture), chosen, own)
 
 
 def write_picture(
@@ -197,6 +236,60 @@ def _vips_image(picture: Picture, format: str) -> pyvips.Image:
     return image
 
 
+def _profile_fits(picture: Picture, format: str) -> bool:
+    """Return whether the picture's colour profile is one for its pixels as a format has them.
+
+    libvips leaves out one that is not. BMP holds none anyway.
+    """
+    profile = picture.metadata.get("icc-profile-data")
+    if not isinstance(profile, bytes) or format == "bmp":
+        return True
+    grey = picture.pixels.ndim == 2 and format != "webp"  # WebP has no grey
+    return profile[16:20] == (b"GRAY" if grey else b"RGB ") and profile[36:40] == b"acsp"
+
+
+def _metadata_for(picture: Picture, format: str) -> dict[str, bytes | str | int]:
+    """Return the metadata in the form that a format has it in."""
+    metadata = dict(picture.metadata)
+    iptc = metadata.pop("iptc-data", None)
+    if isinstance(iptc, bytes) and (records := iptc_records(iptc)):
+        # libvips counts the bytes of a TIFF's IPTC in fours and writes a quarter of them.
+        padded = records + bytes(3 * len(records))
+        metadata["iptc-data"] = padded if format == "tiff" else iptc_resource(iptc)
+    if not _profile_fits(picture, format):
+        del metadata["icc-profile-data"]
+    return metadata
+
+
+def _with_exif(data: bytes, format: str, picture: Picture) -> bytes:
+    """Return a file with the picture's own EXIF, which libvips rewrites or drops."""
+    exif = picture.metadata.get("exif-data")
+    if not isinstance(exif, bytes):
+        return data
+    block = _upright_exif(picture, bare(exif))
+    if block is None:
+        return data
+    if format == "tiff":
+        return with_tags(data, read_tags(io.BytesIO(block))[0])
+    return with_exif(data, format, block)
+
+
+def _upright_exif(picture: Picture, block: bytes) -> bytes | None:
+    height, width = picture.pixels.shape[:2]
+    known = picture.resolution != (1.0, 1.0)
+    return upright(block, width, height, picture.resolution if known else None)
+
+
+def _with_own(data: bytes, format: str, own: Mapping[str, Any]) -> bytes:
+    """Return a file with the metadata that libvips cannot write."""
+    if format == "jpeg" and own:
+        return with_comments(data, own["jpeg-comments"])
+    if format == "png" and own:
+        chunks = [xmp_chunk(value) if key == "xmp-data" else value for key, value in own.items()]
+        return with_chunks(data, b"".join(chunks))
+    return data
+
+
 def _save_options(
     picture: Picture, format: str, quality: int | None, chroma: str
 ) -> dict[str, Any]:
@@ -217,10 +310,17 @@ def _save_options(
             return {}
 
 
-def write_image(image: Image, target: str | os.PathLike[str]) -> None:
-    """Write an image as a plain 8-bit file; the suffix of target says which format.
+def write_image(image: Pixels, target: str | os.PathLike[str]) -> None:
+    """Write an array as a plain picture file; the suffix of target says which format.
+
+    Args:
+        image: (H, W, 3) RGB or (H, W) grey. float32 in [0, 1] is written with 8 bits; uint8 and
+            uint16 are written as they are where the format holds them (`to_depth`).
+        target: the file, written whole or not at all.
 
     Raises:
-        CmudrnError: the file cannot be written.
+        CmudrnError: the array is no picture, or the file cannot be written.
     """
-    write_picture(Picture(from_float(image, np.uint8)), target)
+    check_array(image)
+    pixels = from_float(image, np.uint8) if image.dtype == np.float32 else image
+    write_picture(Picture(pixels), target)

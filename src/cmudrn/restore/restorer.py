@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cmudrn.engines.context import Lift
 from cmudrn.engines.engine import Batch, Engine, EngineInfo, check_depth, receptive_field
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Image, Pixels, from_float, to_batch, to_float, to_rgb
+from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_float, to_rgb
 from cmudrn.restore.restraint import Restraint
 from cmudrn.restore.tiling import Area, Tile, make_tiles
 
@@ -75,7 +75,8 @@ class Restorer:
         """Return the restored picture, in the shape and type of array.
 
         Args:
-            array: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
+            array: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1]. What floats
+                have beyond that, within [-1, 2], is kept and goes around the network.
             strength: 0 returns the input exactly, 1 the network's answer (but for what restraint
                 holds back), between them a mix.
             stages: T for this call; None is the model's own.
@@ -166,7 +167,7 @@ class Restorer:
         tiles = self.tiles(height, width, stages, recursions)
         lift = lift or self.judge(array)
         for done, tile in enumerate(tiles, 1):
-            window = to_rgb(to_float(array[tile.window]))
+            window = to_rgb(to_float(_clipped(array[tile.window])))
             seen = lift(window, tile.window, (height, width)) if lift else window
             outputs = self.engine(
                 to_batch(seen), branches=branches, stages=stages, recursions=recursions
@@ -208,7 +209,19 @@ def _finish(piece: _Piece, strength: float, array: Pixels, restraint: Restraint 
         mixed = piece.degraded + np.float32(strength) * (piece.fused - piece.degraded)
     if array.ndim == 2:
         mixed = mixed.mean(axis=2)
-    return from_float(mixed, array.dtype)
+    finished = from_float(mixed, array.dtype)
+    if array.dtype == np.float32:
+        own = array[piece.core]
+        finished += own - _clipped(own)
+    return finished
+
+
+def _clipped(array: Pixels) -> Pixels:
+    """Return what the network sees of an array: floats end at black and white.
+
+    What they have beyond goes around the network, and `_finish` adds it again.
+    """
+    return np.clip(array, 0, 1) if array.dtype == np.float32 else array
 
 
 def _radius(info: EngineInfo, stages: int, recursions: int) -> int | None:
@@ -221,19 +234,4 @@ def _radius(info: EngineInfo, stages: int, recursions: int) -> int | None:
 def _check(array: Pixels, strength: float) -> None:
     if not 0 <= strength <= 1:
         raise CmudrnError(f"A strength runs from 0 to 1; it is {strength}.")
-    if array.dtype not in (np.uint8, np.uint16, np.float32):
-        raise CmudrnError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
-        raise CmudrnError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
-    if array.dtype == np.float32:
-        _check_floats(array)
-
-
-def _check_floats(array: Pixels) -> None:
-    low, high = float(array.min()), float(array.max())
-    if not np.isfinite([low, high]).all():  # min and max pass a NaN on
-        raise CmudrnError("The picture holds values that are no numbers (NaN or infinity).")
-    if low < -1 or high > 2:  # a small overshoot is common; another scale is a mistake
-        raise CmudrnError(
-            f"A floating point picture runs from 0 to 1; this one runs from {low:g} to {high:g}."
-        )
+    check_array(array)
