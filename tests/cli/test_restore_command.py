@@ -371,7 +371,10 @@ def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path)
     target = tmp_path / "b.mkv"
     command = ["restore", str(source), "-o", str(target), "--model", str(darkening_model)]
     with subprocess.Popen(
-        [sys.executable, "-m", "cmudrn", *command], stderr=subprocess.PIPE
+        [sys.executable, "-m", "cmudrn", *command],
+        stderr=subprocess.PIPE,
+        # Tests that a shell runs in the background are deaf to Ctrl-C, and so are their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         end = time.monotonic() + 60
         while not list(tmp_path.glob(".b.mkv.parts/*.npz")) and time.monotonic() < end:
