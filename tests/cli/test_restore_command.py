@@ -99,6 +99,38 @@ def test_a_folder_keeps_its_tree_and_a_bad_file_does_not_stop_it(
     assert b"Traceback" not in done.stderr
 
 
+def test_a_missing_input_does_not_stop_the_rest(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a.png", "b.png"):
+        make_picture(tmp_path / name)
+    inputs = ("a.png", "nope.png", "", "no*.png", "b.png")
+    done = run("restore", *inputs, "-o", "out", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "cmudrn: There is no file nope.png.",
+        "cmudrn: There is no file .",
+        "cmudrn: There is no file no*.png.",
+        "cmudrn: 3 of 5 files were not restored.",
+    ]
+    assert files(tmp_path / "out") == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    "arguments, result",
+    [
+        (("a.png", "./a.png", "a*.png"), "a.restored.png"),
+        (("a.png", "a.png", "-o", "b.png"), "b.png"),
+        ((".", "a.png", "-o", "out"), "out/a.png"),
+    ],
+)
+def test_a_file_that_is_named_twice_is_taken_once(
+    tmp_path: Path, tiny_model: Path, arguments: tuple[str, ...], result: str
+) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", *arguments, "--model", tiny_model, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == f"a.png -> {result}\n".encode()
+
+
 def test_a_folder_without_an_output(tmp_path: Path, tiny_model: Path) -> None:
     make_picture(tmp_path / "in" / "a.png")
     for expected in (0, 1):  # a second run finds the results there
@@ -251,6 +283,8 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "-o", "b.png"], 1, "exists already"),
         (["a.png", "-o", "c.mp4"], 1, "a.png is a picture; c.mp4 is the name of a video."),
         (["c.MOV", "-o", "c.png"], 1, "c.MOV is a video; c.png is the name of a picture."),
+        (["a.png", "--format", "png", "-o", "c.JPG"], 1, "c.JPG is the name of a jpeg, and"),
+        (["-", "--format", "png", "-o", "c.jpg"], 1, "and --format asks for png."),
         (["-", "-o", "c.mp4"], 1, "does not end in a known suffix"),
         (["a.png", "-o", "a.png/out"], 1, "is not a folder to write to"),
         (["a.png", "-o", "text.txt/out/"], 1, "is not a folder to write to"),
@@ -263,7 +297,9 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "--subsampling", "422"], 2, "auto, 444, 420"),
         (["a.png", "--nosuch"], 2, "No such option"),
         (["-", "a.png"], 2, "single picture"),
-        (["-", "--layers"], 2, "need files"),
+        (["-", "--layers"], 2, "Standard input and output go without --layers."),
+        (["a.png", "-o", "-", "--score", "--gate"], 2, "go without --gate and --score."),
+        (["nope.mp4", "-o", "c.png"], 1, "There is no file nope.mp4"),
     ],
 )
 def test_refusals_write_nothing(
@@ -348,6 +384,35 @@ def test_frames_go_through_pipes(darkening_model: Path) -> None:
     assert cut.stderr == b"cmudrn: The input ended inside a frame: 10 of 60 bytes came.\n"
 
 
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--score"], "--frames goes without --score."),
+        (["--layers", "--codec", "ffv1"], "--frames goes without --layers and --codec."),
+        (
+            ["--evidence", "--json", "--gate", "--side-by-side"],
+            "--frames goes without --gate, --side-by-side, --evidence and --json.",
+        ),
+    ],
+)
+def test_frames_refuse_what_they_would_not_heed(
+    tiny_model: Path, options: list[str], sentence: str
+) -> None:
+    command = ("restore", "--frames", "rgb24", "5x4", "-", *options, "--model", tiny_model)
+    done = run(*command, stdin=bytes(60), env=os.environ | {"COLUMNS": "200"})
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert sentence in done.stderr.decode() and b"Traceback" not in done.stderr
+
+
+def test_frames_heed_what_they_take(darkening_model: Path) -> None:
+    command = ("restore", "-", "-o", "-", "--frames", "gray", "5x4", "--strength", 0.5,
+               "--no-restraint", "--engine", "onnx", "--precision", "fp32", "--threads", 1,
+               "--model", darkening_model)  # fmt: skip
+    done = run(*command, stdin=bytes([200]) * 20)
+    assert done.returncode == 0, done.stderr
+    assert np.abs(np.frombuffer(done.stdout, np.uint8) - 174.5).max() <= 1
+
+
 def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model: Path) -> None:
     clips = pytest.importorskip("clips", reason="the extra video is not installed")
     clips.make_clip(tmp_path / "a ü.mkv", [512 * n for n in range(6)], extras=False)
@@ -387,6 +452,21 @@ def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path)
     done = run(*command, "--json")
     record = json.loads(done.stdout)
     assert record["resumed_at"] >= 48 and record["frames"] == 400
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the README speaks to a POSIX shell")
+def test_the_lines_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## Restore\n\n")[1].split("\n\n")[0]
+    lines = [line.strip() for line in block.splitlines() if "pip install" not in line]
+    assert len(lines) > 5
+    for name in ("photo.jpg", "photo.tif", "photo.png", "photos/a.jpg", "photos/sub/b.png"):
+        make_picture(tmp_path / name)
+    python = shlex.quote(sys.executable)
+    script = "\n".join(["set -e", f'cmudrn() {{ {python} -m cmudrn "$@"; }}', *lines])
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {"photo.restored.jpg", "clean/sub/b.png", "clean.png"} <= set(files(tmp_path))
 
 
 def test_models_are_listed() -> None:
@@ -468,7 +548,6 @@ def test_an_error_of_the_system_does_not_stop_the_rest(
         (("a.jpg", "a.png", "--layers", "-o", "lay"), b"would both become lay/a.removed-rain.png"),
         (("d/x.jpg", "x.removed-rain.png", "--layers", "-o", "."), b"x.removed-rain.png, which is"),
         (("d/b.png", "b.png", "-o", "."), b"d/b.png would overwrite b.png, which is an input too"),
-        (("a.jpg", "a.jpg"), b"would both become a.restored.jpg"),
     ],
 )
 def test_inputs_do_not_cost_each_other_anything(

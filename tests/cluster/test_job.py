@@ -12,10 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
 
 ray = pytest.importorskip("ray", reason="the cluster extra is not installed")
 
 import cmudrn  # noqa: E402
+from cmudrn.cli.app import app  # noqa: E402
+from cmudrn.cli.batch import batch  # noqa: E402
 from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job  # noqa: E402
 from cmudrn.cluster.work import Outcome  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
@@ -94,6 +98,19 @@ def test_a_stopped_job_goes_on(job: Job) -> None:
     assert (again.before, again.total) == (FILES, 0)
 
 
+def test_notes_are_told_and_clips_are_counted(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in sorted(Path(job.source).rglob("*.png"))[2:]:
+        path.unlink()
+    Pillow.new("CMYK", (8, 9)).save(Path(job.source, "print.jpg"))
+    for name in ("a.mp4", "0/b.MKV", ".hidden.mp4", "notes.txt"):
+        Path(job.source, name).write_bytes(b"")
+    batch(job.source, job.target, job.model, workers=1)
+    told = capsys.readouterr()
+    assert "3 files restored" in told.out and "Clips left out: 2;" in told.out
+    notes = [line for line in told.err.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: print.jpg: Its CMYK colours were converted to sRGB."]
+
+
 def test_bad_files_are_listed_and_not_fatal(job: Job) -> None:
     good = sorted(Path(job.source).rglob("*.png"))
     good[3].write_bytes(good[3].read_bytes()[:100])
@@ -147,6 +164,15 @@ def test_a_target_that_is_no_folder_is_said_to_be_before_ray_starts(
     assert (pictures / "file").read_text() == "precious"
 
 
+@pytest.mark.parametrize(
+    "option", ["--quality=500", "--quality=0", "--strength=2", "--stages=0", "--recursions=0"]
+)
+def test_an_option_out_of_its_range_is_a_wrong_use(pictures: Path, option: str) -> None:
+    result = CliRunner().invoke(app, ["batch", "ph", "out", option])
+    assert result.exit_code == 2
+    assert not (pictures / "out").exists()
+
+
 def test_impossible_jobs_get_one_sentence(job: Job, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for wrong in (
@@ -155,6 +181,7 @@ def test_impossible_jobs_get_one_sentence(job: Job, tmp_path: Path) -> None:
         {"target": job.source},
         {"strength": 2.0},
         {"stages": 0},
+        {"quality": 500},
         {"model": "none"},
     ):
         with pytest.raises(CmudrnError, match=r"\.$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 fsspec = pytest.importorskip("fsspec", reason="the cluster extra is not installed")
 
 import cmudrn  # noqa: E402
+from cmudrn.cluster import work as cluster_work  # noqa: E402
 from cmudrn.cluster.files import open_folder, write_whole  # noqa: E402
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task  # noqa: E402
 from cmudrn.cluster.work import Settings, Worker  # noqa: E402
@@ -57,6 +59,68 @@ def test_the_ledger_knows_source_and_settings(memory, worker: Worker) -> None:
     assert Ledger(memory, "/out", Settings("1" * 64).key).done([old]) == set()
     memory.rm_file("/out/a.png")
     assert ledger.done([old]) == set()
+
+
+def test_only_the_settings_of_the_result_that_is_there_are_done(
+    memory, worker: Worker, darkening_model: Path
+) -> None:
+    model, halved = darkening_model.read_bytes(), Settings("0" * 64, strength=0.5)
+    other = Worker("memory://in", "memory://out", model, halved)
+    put(memory, "a.png")
+    task = Task("a.png", "1")
+    first, second = worker.restore(task), memory.cat_file("/out/a.png")
+    assert other.restore(task).state == first.state == "done"
+    assert memory.cat_file("/out/a.png") != second
+    assert Ledger(memory, "/out", SETTINGS.key).done([task]) == set()
+    assert worker.restore(task).state == "done"
+    assert memory.cat_file("/out/a.png") == second
+    assert worker.restore(task).state == "already"
+    assert Ledger(memory, "/out", halved.key).done([task]) == set()
+
+
+def test_a_source_that_is_what_it_was_before_is_restored_again(memory, worker: Worker) -> None:
+    put(memory, "a.png")
+    assert worker.restore(Task("a.png", "1")).state == "done"
+    first = memory.cat_file("/out/a.png")
+    put(memory, "a.png", seed=1)
+    assert worker.restore(Task("a.png", "2")).state == "done"
+    put(memory, "a.png")
+    assert worker.restore(Task("a.png", "1")).state == "done"
+    assert memory.cat_file("/out/a.png") == first
+
+
+def test_a_file_put_in_a_results_place_is_no_result(
+    memory, worker: Worker, darkening_model: Path
+) -> None:
+    put(memory, "a.png")
+    task = Task("a.png", "1")
+    worker.restore(task)
+    result = memory.cat_file("/out/a.png")
+    memory.pipe_file("/out/a.png", bytes(len(result)))
+    assert Ledger(memory, "/out", SETTINGS.key).done([task]) == set()
+    assert "/out/a.png exists already" in worker.restore(task).reason
+    assert memory.cat_file("/out/a.png") == bytes(len(result))
+    model = darkening_model.read_bytes()
+    replacing = Worker("memory://in", "memory://out", model, SETTINGS, overwrite=True)
+    assert replacing.restore(task).state == "done"
+    assert memory.cat_file("/out/a.png") == result
+
+
+def test_results_on_a_disk_are_known_by_their_listing(
+    tmp_path: Path, darkening_model: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    data = encode_picture(Picture(np.full((4, 5, 3), 200, np.uint8), format="png"))
+    (tmp_path / "in" / "a.png").write_bytes(data)
+    source, target = str(tmp_path / "in"), str(tmp_path / "out")
+    task = Task("a.png", "1")
+    assert Worker(source, target, darkening_model.read_bytes(), SETTINGS).restore(task).state == (
+        "done"
+    )
+    ledger = Ledger(*open_folder(target), SETTINGS.key)
+    assert ledger.done([task]) == {task} and ledger.is_done(task)
+    (tmp_path / "out" / "a.png").write_bytes(data)
+    assert ledger.done([task]) == set() and not ledger.is_done(task)
 
 
 def test_a_file_that_no_job_made_is_not_overwritten(memory, worker: Worker) -> None:
@@ -113,6 +177,23 @@ def test_a_worker_killed_just_after_its_result_goes_on(
             worker.restore(task)
     assert memory.exists("/out/a.png")
     assert worker.restore(task).state == "done"
+
+
+def test_what_a_result_cannot_keep_is_told(memory, worker: Worker) -> None:
+    profile = {"icc-profile-data": b"no profile"}
+    picture = Picture(np.full((4, 5, 3), 200, np.uint8), format="png")
+    memory.pipe_file("/in/plain.png", encode_picture(picture))
+    assert worker.restore(Task("plain.png", "1")).notes == ""
+    with pytest.MonkeyPatch.context() as patch:
+        read = cluster_work.read_picture
+
+        def with_profile(*args: object, **options: object) -> Picture:
+            return replace(read(*args, **options), metadata=profile, notes=("One frame of 2.",))
+
+        patch.setattr(cluster_work, "read_picture", with_profile)
+        memory.pipe_file("/in/a.png", encode_picture(picture))
+        notes = worker.restore(Task("a.png", "1")).notes
+    assert notes.startswith("One frame of 2. ") and "colour profile" in notes
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(50)])

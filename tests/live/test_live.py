@@ -128,6 +128,30 @@ def test_the_newest_frames_stay_and_the_rest_is_counted() -> None:
     assert (latest.received, latest.dropped) == (5, 3)
 
 
+def test_every_picture_of_a_folder_is_restored_however_many_come_at_once(tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    seen, source = Seen(), open_source(str(folder))
+
+    def slow(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+        time.sleep(0.1)
+        return pixels, False
+
+    for number in range(10):
+        write_image(np.full((4, 5, 3), number / 10, np.float32), folder / f"{number}.png")
+    statistics = _watch_until(lambda: len(seen.frames) == 10, source, seen.watching(restore=slow))
+    assert sorted(a.name for a, _ in seen.frames) == [f"{number}.png" for number in range(10)]
+    assert (statistics.received, statistics.restored, statistics.dropped) == (10, 10, 0)
+
+
+def test_a_watch_that_is_over_ends_though_pictures_still_wait(tmp_path: Path) -> None:
+    source = open_source(str(tmp_path))
+    for number in range(5):
+        write_image(np.full((4, 5, 3), number / 10, np.float32), tmp_path / f"{number}.png")
+    threads, seen = threading.active_count(), Seen()
+    watch(source, seen.watching(), seconds=30, enough=lambda: bool(seen.frames))
+    assert threading.active_count() <= threads
+
+
 def test_percentiles_are_latencies_that_were_seen() -> None:
     statistics = Statistics()
     assert statistics.record()["p50_ms"] is None

@@ -279,6 +279,13 @@ def test_what_a_result_cannot_hold_is_told_and_does_not_end_the_watch(
     assert "NOTE: deep.png: JPEG holds 8 bits" in told
 
 
+def test_a_recording_of_a_folder_is_refused(scene: Scene) -> None:
+    record = scene.source.parent / "seen.mkv"
+    with pytest.raises(CmudrnError, match=r"A recording is made of a stream.*\.$"):
+        command(str(scene.source), scene.output, record, seconds=0.0)
+    assert not record.exists() and not scene.output.exists()
+
+
 def test_a_file_that_is_no_video_ends_the_watch(tmp_path: Path, darkening_model: Path) -> None:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"no video" * 100)

@@ -257,6 +257,43 @@ def test_pages_of_other_sites_are_refused(client: httpx.Client) -> None:
     assert client.post("/restore", content=b"x", headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1.evil.example:8000"},
+        {"Origin": "null"},
+        {"Origin": ""},
+    ],
+)
+def test_forms_of_other_sites_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
+    files = {"picture": as_file(make_picture())}
+    assert client.post("/restore", files=files, headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Origin": "https://a.example"},
+        {"Origin": "http://127.0.0.1:8000"},
+        {"Host": "localhost", "Origin": "https://LOCALHOST:8443"},
+        {"Host": "[::1]:80", "Origin": "http://[::1]"},
+    ],
+)
+def test_the_own_page_is_served_whatever_stands_before_it(
+    client: httpx.Client, headers: dict[str, str]
+) -> None:
+    data = as_file(make_picture())
+    assert client.post("/restore", content=data, headers=headers).status_code == 200
+
+
+def test_links_of_other_sites_are_followed(client: httpx.Client) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    assert client.get("/", headers=headers).status_code == 200
+    assert client.head("/", headers=headers).status_code == client.head("/").status_code
+
+
 @pytest.mark.parametrize("path", ["/", "/app.js", "/style.css", "/models", "/nothing", "/restore"])
 def test_every_answer_has_strict_headers(client: httpx.Client, path: str) -> None:
     headers = client.get(path).headers

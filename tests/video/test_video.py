@@ -323,6 +323,40 @@ def test_what_the_container_refuses_is_told(identity_model: Path, tmp_path: Path
     assert any("subtitle" in note and ".mp4" in note for note in record["notes"])
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [(".mkv", "ffv1", "bgra"), (".mov", "prores_ks", "yuva444p10le"),
+     (".webm", "libvpx-vp9", "yuva420p")],
+)  # fmt: skip
+def test_transparency_that_is_left_out_is_told(
+    suffix: str, codec: str, pixels: str, identity_model: Path, tmp_path: Path
+) -> None:
+    times = [512 * n for n in range(3)]
+    source = clips.make_clip(
+        tmp_path / f"a{suffix}", times, extras=False, codec=codec, pixel_format=pixels
+    )
+    target = tmp_path / f"b{suffix}"
+    record = restore_video(source, target, options(identity_model))
+    assert record["notes"] == ["Transparency was left out: the result is opaque."]
+    with av.open(str(target)) as clip:
+        assert "alpha_mode" not in map(str.lower, clip.streams.video[0].metadata)
+
+
+def test_frames_that_pass_the_gate_are_opaque_too(identity_model: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "bgra"
+        pixels = np.full((48, 64, 4), 100, np.uint8)
+        output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="bgra")))
+        output.mux(video.encode(None))
+    assert restore_video(source, target, options(identity_model, gate=True))["passed"] == 1
+    with av.open(str(target)) as clip:
+        frame = next(clip.decode(video=0))
+    assert frame.format.name == "bgra"
+    assert frame.to_ndarray().reshape(-1, 4).min(0).tolist() == [100, 100, 100, 255]
+
+
 def test_subtitles_that_a_transport_stream_would_garble_are_left_out(
     identity_model: Path, tmp_path: Path
 ) -> None:

@@ -21,10 +21,12 @@ def batch(
     source: Annotated[str, typer.Argument(help="Folder: a path or an fsspec address (s3://).")],
     target: Annotated[str, typer.Argument(help="Folder for the results, likewise.")],
     model: Annotated[str, typer.Option(help="Shipped name or .onnx file.")] = "cmudrn",
-    strength: Annotated[float, typer.Option(help="0 nothing, 1 all.")] = 1.0,
-    stages: Annotated[int | None, typer.Option(help="Outer loop; fewer is faster.")] = None,
-    recursions: Annotated[int | None, typer.Option(help="Inner loop; fewer is faster.")] = None,
-    quality: Annotated[int | None, typer.Option(help="Of JPEG and WebP, 1 to 100.")] = None,
+    strength: Annotated[float, typer.Option(min=0, max=1, help="0 nothing, 1 all.")] = 1.0,
+    stages: Annotated[int | None, typer.Option(min=1, help="Outer loop; fewer is faster.")] = None,
+    recursions: Annotated[
+        int | None, typer.Option(min=1, help="Inner loop; fewer is faster.")
+    ] = None,
+    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Engines at once; 0 is one a core.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each engine.")] = 1,
     tries: Annotated[int, typer.Option(min=1, help="For a file that cannot be reached.")] = 3,
@@ -33,7 +35,7 @@ def batch(
         bool, typer.Option("--overwrite", help="Replace files in the target that no batch made.")
     ] = False,
 ) -> None:
-    """Restore a folder with many workers; run it again and it goes on where it stopped."""
+    """Restore a folder of pictures with many workers; run again, it goes on where it stopped."""
     try:
         import fsspec  # noqa: F401
         import ray.data  # noqa: F401
@@ -48,6 +50,8 @@ def batch(
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""
     typer.echo(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
+    if progress.clips:
+        typer.echo(f"Clips left out: {progress.clips}; cmudrn restore takes them.")
     if progress.bad:
         raise CmudrnError(
             f"{len(progress.bad)} of {progress.total} files could not be restored; "
@@ -56,7 +60,7 @@ def batch(
 
 
 def _teller() -> OnOutcome:
-    """Return a function that prints bad files at once and the progress now and then."""
+    """Return a function that prints bad files and notes at once and the progress now and then."""
     period = 1.0 if sys.stderr.isatty() else 10.0
     last = time.monotonic()
 
@@ -64,6 +68,8 @@ def _teller() -> OnOutcome:
         nonlocal last
         if outcome.state == "bad":
             print(f"bad: {outcome.reason}", file=sys.stderr)
+        if outcome.notes:
+            print(f"note: {outcome.name}: {outcome.notes}", file=sys.stderr)
         if time.monotonic() - last >= period:
             last = time.monotonic()
             print(progress, file=sys.stderr, flush=True)

@@ -62,6 +62,15 @@ Recursions = Annotated[
     typer.Option(min=1, help="Inner recursions: fewer are faster.", rich_help_panel=NETWORK),
 ]
 
+_NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score"})
+"""Parameters of `restore` that mean nothing where a picture is a stream."""
+
+_TAKEN_BY_FRAMES = frozenset(
+    "inputs output frames strength restraint model stages recursions engine precision threads "
+    "budget_ms".split()
+)
+"""Parameters of `restore` that raw frames obey; any other would go unheard."""
+
 
 @dataclass(frozen=True)
 class Clips:
@@ -75,6 +84,7 @@ class Clips:
 
 @app.command(no_args_is_help=True)
 def restore(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(metavar="INPUT", help="Files, folders, patterns, or - for standard input."),
@@ -233,13 +243,16 @@ def restore(
     precision = "fp32" if evidence else precision
     if budget_ms is not None and (stages or recursions or threads):
         raise typer.BadParameter("--budget-ms chooses stages, recursions and threads itself.")
+    given = _options_given(context)
     if frames is not None:
+        if unheard := [given[name] for name in given if name not in _TAKEN_BY_FRAMES]:
+            raise typer.BadParameter(f"--frames goes without {_enumerate(unheard)}.")
         restorer = _load(model, engine, threads, precision, budget_ms, restraint)
         _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
         return
     if evidence and gate:
         raise typer.BadParameter("--evidence records what was restored; it goes without --gate.")
-    _check_streams(inputs, output, layers or as_json or evidence or gate or score)
+    _check_streams(inputs, output, [given[name] for name in given if name in _NEED_FILES])
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
         _load(model, engine, threads, precision, budget_ms, restraint),
@@ -368,11 +381,38 @@ def _check_choices(format: str | None, subsampling: str) -> None:
         raise typer.BadParameter(f"{subsampling!r} is not one of {', '.join(SUBSAMPLINGS)}.")
 
 
-def _check_streams(inputs: list[str], output: str | None, needs_files: bool) -> None:
+def _options_given(context: typer.Context) -> dict[str, str]:
+    """Return what stands on the command line: a parameter's name -> how it is written there."""
+    given = {}
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            given[name] = parameter.opts[0]
+    return given
+
+
+def _enumerate(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _check_streams(inputs: list[str], output: str | None, need_files: list[str]) -> None:
+    """Refuse what standard input and output do not do.
+
+    Args:
+        inputs: as given.
+        output: as given.
+        need_files: the options given that need files.
+
+    Raises:
+        typer.BadParameter: there are several pictures, or options that need files, or a picture
+            would be written to a terminal.
+        CmudrnError: standard output is closed.
+    """
     if len(inputs) > 1 and ("-" in inputs or output == "-"):
         raise typer.BadParameter("Standard input and output take a single picture.")
-    if needs_files and (output == "-" or "-" in inputs):
-        raise typer.BadParameter("--layers, --json and --evidence need files.")
+    if need_files and (output == "-" or "-" in inputs):
+        raise typer.BadParameter(f"Standard input and output go without {_enumerate(need_files)}.")
     if output == "-" or (inputs == ["-"] and output is None):
         _check_stdout("A picture is not written to a terminal; redirect it or use -o.")
 
@@ -390,7 +430,7 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
 
     from cmudrn.image import atomic_file, format_for, read_bytes
     from cmudrn.restore.files import make_folder, restore_bytes
-    from cmudrn.restore.folder import check_target
+    from cmudrn.restore.folder import check_format, check_target
 
     if source == "-":
         data, name = _read_stdin(options.max_bytes), "Standard input"
@@ -403,6 +443,7 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     else:
         target = Path(output)
         check_target(None, target, options.overwrite)
+        check_format(target, options.format)
         options = replace(options, format=options.format or format_for(target))
         restored, notes = restore_bytes(data, options, name=name)
         make_folder(target.parent)
@@ -436,10 +477,7 @@ def _restore_raw(
     _check_stdout("Frames are not written to a terminal; pipe them on.")
     keywords = dict(zip(("strength", "stages", "recursions"), settings, strict=True))
     form = RawFormat.parse(*frames)
-    try:
-        restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, **keywords)
-    except BrokenPipeError:
-        raise CmudrnError("Nobody reads the frames any more.") from None
+    restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, **keywords)
 
 
 def _restore_jobs(jobs: list[Job], options: Options, clips: Clips, as_json: bool) -> bool:

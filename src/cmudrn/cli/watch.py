@@ -40,7 +40,7 @@ def watch(
         ),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(help="Record what was restored to this .mkv file.")
+        Path | None, typer.Option(help="Record what was restored of a stream to this .mkv file.")
     ] = None,
     overwrite: Annotated[
         bool,
@@ -59,7 +59,7 @@ def watch(
         float, typer.Option(min=0.05, help="Seconds without a frame until STALE is said.")
     ] = 2.0,
     report: Annotated[float, typer.Option(min=0.1, help="Seconds between reports.")] = 10.0,
-    waiting: Annotated[int, typer.Option(min=1, help="Frames that may wait.")] = 1,
+    waiting: Annotated[int, typer.Option(min=1, help="Frames of a stream that may wait.")] = 1,
     attempts: Annotated[
         int | None,
         typer.Option(min=0, help="How often in a row to open a lost source again; no end."),
@@ -72,10 +72,10 @@ def watch(
     engine: Annotated[str, typer.Option(help="What runs the network.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
 ) -> None:
-    """Remove rain and snow from a live source: the newest frame first, older ones are dropped.
+    """Remove rain and snow from a live source: a stream's newest frame, a folder's every picture.
 
     Says LIVE and STALE as frames come and stay away, opens a lost source again, and reports
-    latency (p50, p95, p99) and dropped frames. Ctrl-C ends it.
+    latency (p50, p95, p99) and dropped frames of a stream. Ctrl-C ends it.
     """
     import cmudrn
 
@@ -84,6 +84,9 @@ def watch(
         from cmudrn.restore.live import watch as run
     except ImportError:
         raise CmudrnError("watch needs the package av (pip install 'cmudrn[video]').") from None
+
+    if record is not None and Path(source).is_dir():
+        raise CmudrnError("A recording is made of a stream; the pictures of a folder are no film.")
 
     def tell(word: str, sentence: str) -> None:
         event = {"event": word, "text": sentence}

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from cmudrn.cluster.files import is_inside, open_folder
-from cmudrn.cluster.ledger import FOLDER, Ledger, Task
+from cmudrn.cluster.ledger import FOLDER, Ledger, Task, version
 from cmudrn.cluster.work import Outcome, Settings, Worker
 from cmudrn.engines import find_model, open_engine
 from cmudrn.engines.engine import available_cores, check_depth
 from cmudrn.errors import CmudrnError
 from cmudrn.image import SUFFIXES
+from cmudrn.restore.folder import is_clip
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
 
@@ -73,6 +74,7 @@ class Progress:
         total: files to do in this run.
         before: files that an earlier run had done.
         done: files restored.
+        clips: video files of the source, which batches leave out.
         bad: name -> why it was not restored.
         pixels: restored.
         started: on the monotonic clock, seconds.
@@ -81,6 +83,7 @@ class Progress:
     total: int
     before: int = 0
     done: int = 0
+    clips: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
     started: float = field(default_factory=time.monotonic)
@@ -135,10 +138,10 @@ def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
     settings = _settings(job, model)
     files, target = open_folder(job.target)
     ledger = Ledger(files, target, settings.key)
-    tasks = list_tasks(job.source, job.target)
+    tasks, clips = _look_through(job.source, job.target)
     ledger.open()
     done = ledger.done(tasks)
-    progress = Progress(len(tasks) - len(done), before=len(done))
+    progress = Progress(len(tasks) - len(done), before=len(done), clips=clips)
     left = [task for task in tasks if task not in done]
     for outcome in _outcomes(job, left, model, settings):
         progress.add(outcome)
@@ -155,6 +158,15 @@ def list_tasks(source: str, target: str) -> list[Task]:
         CmudrnError: there is no such folder, it holds no picture, or it is the target itself or
             lies in it.
     """
+    return _look_through(source, target)[0]
+
+
+def _look_through(source: str, target: str) -> tuple[list[Task], int]:
+    """Return the pictures below the source, and how many clips lie among them.
+
+    Raises:
+        CmudrnError: as `list_tasks` says.
+    """
     files, folder = open_folder(source)
     target_files, target_folder = open_folder(target)
     same_system = type(files) is type(target_files)
@@ -164,27 +176,25 @@ def list_tasks(source: str, target: str) -> list[Task]:
         raise CmudrnError(f"The source {source} lies inside the target; choose another target.")
     if not files.isdir(folder):
         raise CmudrnError(f"There is no folder {source}.")
-    tasks = []
+    tasks, clips = [], 0
     for path, entry in sorted(files.find(folder, detail=True).items()):
         if same_system and is_inside(path, target_folder):
             continue
         name = path[len(folder) :].lstrip("/")
         hidden = any(part.startswith(".") for part in name.split("/"))
         if not hidden and Path(name).suffix.lower() in SUFFIXES:
-            tasks.append(Task(name, _version(entry)))
+            tasks.append(Task(name, version(entry)))
+        clips += not hidden and is_clip(Path(name))
     if not tasks:
         raise CmudrnError(f"There is no picture in {source}.")
-    return tasks
-
-
-def _version(entry: dict[str, Any]) -> str:
-    ages = (entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
-    return f"{entry.get('size')} {next((age for age in ages if age is not None), '')}"
+    return tasks, clips
 
 
 def _settings(job: Job, model: bytes) -> Settings:
     if not 0 <= job.strength <= 1:
         raise CmudrnError(f"A strength runs from 0 to 1; it is {job.strength}.")
+    if job.quality is not None and not 1 <= job.quality <= 100:
+        raise CmudrnError(f"A quality runs from 1 to 100; it is {job.quality}.")
     check_depth(open_engine(job.model, threads=1).info, job.stages, job.recursions)
     sha256 = hashlib.sha256(model).hexdigest()
     return Settings(sha256, job.strength, job.stages, job.recursions, job.quality)

@@ -1,10 +1,11 @@
 """What a batch job has done, kept beside its results so that a killed job can go on.
 
-A finished file is one small object whose name says everything: source, its size and age, and the
-settings. Before a result is put in its place, another such object says which bytes will be there:
-so a file that no job made is told from a result. Each is written whole, and nothing is ever
-appended or locked, so it works on a disk and on an object store, for any number of workers, killed
-at any time.
+A finished file is one small object whose name says everything: source, its size and age, the
+settings, and the size and age of the result. So a result that was replaced since, by another job
+or by anybody, is not taken for this one, and no result need be read to know it. Before a result is
+put in its place, another such object says which bytes will be there: so a file that no job made is
+told from a result. Each is written whole, and nothing is ever appended or locked, so it works on a
+disk and on an object store, for any number of workers, killed at any time.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from cmudrn.cluster.files import sentence, write_whole
@@ -34,6 +36,19 @@ class Task:
 
     name: str
     version: str
+
+
+def version(entry: dict[str, Any]) -> str:
+    """Return what changes when a file does: its size and its age or tag.
+
+    Args:
+        entry: what an fsspec file system says about the file.
+    """
+    ages = (entry.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    age = next((age for age in ages if age is not None), "")
+    if isinstance(age, datetime):  # some file systems list numbers and tags without quotes,
+        age = age.timestamp()  # but give dates and quoted tags of a single file
+    return f"{entry.get('size')} {str(age).strip(chr(34))}"
 
 
 @dataclass
@@ -62,25 +77,30 @@ class Ledger:
             raise CmudrnError(f"Cannot write to {self.target}: {sentence(error)}.") from error
 
     def done(self, tasks: Collection[Task]) -> set[Task]:
-        """Return the tasks whose results exist and are recorded: two listings, no reading."""
+        """Return the tasks whose results are there as recorded: two listings, no reading."""
         recorded = self._listing(f"{self.target}/{FOLDER}/done")
         results = self._listing(self.target)
         return {
             task
             for task in tasks
-            if self._path("done", task) in recorded and f"{self.target}/{task.name}" in results
+            if (entry := results.get(f"{self.target}/{task.name}"))
+            and self._done(task, entry) in recorded
         }
 
     def is_done(self, task: Task) -> bool:
-        """Return whether this task is recorded as done."""
-        return bool(self.files.exists(self._path("done", task)))
+        """Return whether this task's result is there as recorded."""
+        try:
+            entry = self.files.info(f"{self.target}/{task.name}")
+        except FileNotFoundError:
+            return False
+        return bool(self.files.exists(self._done(task, entry)))
 
     def begin(self, task: Task) -> int:
         """Record that a worker starts on a task; return how often that happened before.
 
         A file that brings its worker down is found again this way, and not tried for ever.
         """
-        path = self._path("begun", task)
+        path = self._begun(task)
         try:
             before = int(json.loads(self.files.cat_file(path)))
         except FileNotFoundError:
@@ -91,14 +111,15 @@ class Ledger:
         return before
 
     def finish(self, task: Task, record: dict[str, Any]) -> None:
-        """Record that a task's result is complete."""
-        self._write(self._path("done", task), {"name": task.name, **record})
+        """Record that a task's result is in its place."""
+        entry = self.files.info(f"{self.target}/{task.name}")
+        self._write(self._done(task, entry), {"name": task.name, **record})
         self.forget(task)
 
     def forget(self, task: Task) -> None:
         """Forget the starts of a task, so that a later job tries it afresh."""
         with suppress(FileNotFoundError):
-            self.files.rm_file(self._path("begun", task))
+            self.files.rm_file(self._begun(task))
 
     def make(self, source: str, sha256: str) -> None:
         """Record that a result with these bytes is about to be put in its place.
@@ -116,8 +137,11 @@ class Ledger:
         """Leave the list of files that failed in this job, name -> sentence."""
         self._write(f"{self.target}/{FOLDER}/bad.json", bad)
 
-    def _path(self, what: str, task: Task) -> str:
-        return self._entry(what, task.name, task.version, self.settings)
+    def _begun(self, task: Task) -> str:
+        return self._entry("begun", task.name, task.version, self.settings)
+
+    def _done(self, task: Task, result: dict[str, Any]) -> str:
+        return self._entry("done", task.name, task.version, self.settings, version(result))
 
     def _made(self, source: str, sha256: str) -> str:
         return self._entry("made", source, sha256)
@@ -130,5 +154,5 @@ class Ledger:
     def _write(self, path: str, value: Any) -> None:
         write_whole(self.files, path, json.dumps(value, ensure_ascii=True).encode())
 
-    def _listing(self, folder: str) -> set[str]:
-        return set(self.files.find(folder)) if self.files.exists(folder) else set()
+    def _listing(self, folder: str) -> dict[str, dict[str, Any]]:
+        return dict(self.files.find(folder, detail=True)) if self.files.exists(folder) else {}

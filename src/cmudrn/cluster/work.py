@@ -13,7 +13,7 @@ from cmudrn.cluster.files import open_folder, sentence, write_whole
 from cmudrn.cluster.ledger import Ledger, Task
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
-from cmudrn.image import MAX_PIXELS, encode_picture, read_picture
+from cmudrn.image import MAX_PIXELS, encode_picture, lost_in, read_picture
 from cmudrn.restore import Restorer
 
 
@@ -49,6 +49,7 @@ class Outcome:
         name: path below the source.
         state: "done", "already" (done before) or "bad".
         reason: one sentence for a bad file.
+        notes: sentences about what the result could not keep of its picture.
         pixels: width times height.
         seconds: the work took.
         worker: host and process.
@@ -60,6 +61,7 @@ class Outcome:
     pixels: int = 0
     seconds: float = 0.0
     worker: str = ""
+    notes: str = ""
 
 
 class Worker:
@@ -151,7 +153,8 @@ class Worker:
         }
         self._ledger.finish(task, record)
         size = pixels.shape[0] * pixels.shape[1]
-        return Outcome(task.name, "done", "", size, seconds, self._name)
+        notes = " ".join((*picture.notes, *lost_in(picture, picture.format)))
+        return Outcome(task.name, "done", "", size, seconds, self._name, notes)
 
     def _check_target(self, source: str, target: str) -> None:
         """Refuse a target that is there and is no result of this source.

@@ -39,7 +39,8 @@ def plan_jobs(
 
     Without an output, `photo.jpg` becomes `photo.restored.jpg` beside it, and what is in the
     folder `photos` goes to the folder `photos.restored` beside that. An output that ends in a
-    known suffix names the result of a single file; any other output is a folder.
+    known suffix names the result of a single file; any other output is a folder. An input that
+    does not exist is a job with an error, and one that is named twice is taken once.
 
     Args:
         inputs: files, folders (walked, their tree kept) and glob patterns.
@@ -47,22 +48,25 @@ def plan_jobs(
         format: one of `FORMATS`; changes the suffix of the results.
 
     Raises:
-        CmudrnError: an input does not exist, several would become one file, or a picture would
-            become a clip or a clip a picture.
+        CmudrnError: several inputs would become one file, a picture would become a clip or a
+            clip a picture, or the output is named as another format.
     """
-    named = [path for text in inputs for path in _expand(text)]
+    named = [name for text in inputs for name in _expand(text)]
     if output is not None and _names_a_file(output):
-        if len(named) > 1 or os.path.isdir(named[0]):
+        if len(set(map(os.path.abspath, named))) > 1 or os.path.isdir(named[0]):
             raise CmudrnError(f"Several pictures cannot all become {output}; name a folder.")
-        job = Job(named[0], Path(output))
-        if is_clip(job.source) != is_clip(job.target):
+        job = Job(Path(named[0]), Path(output), _why_missing(named[0]))
+        if not job.error and is_clip(job.source) != is_clip(job.target):
             kinds = ("video", "picture") if is_clip(job.source) else ("picture", "video")
             raise CmudrnError(
                 f"{job.source} is a {kinds[0]}; {output} is the name of a {kinds[1]}."
             )
+        check_format(job.target, format)
         return [job]
     folder = None if output is None else Path(output)
-    return [job for path in named for job in _jobs_of(path, folder, format)]
+    jobs = [job for name in named for job in _jobs_of(name, folder, format)]
+    places = [(os.path.abspath(job.source), os.path.abspath(job.target)) for job in jobs]
+    return list(dict(zip(places, jobs, strict=True)).values())
 
 
 def _names_a_file(output: str) -> bool:
@@ -71,16 +75,34 @@ def _names_a_file(output: str) -> bool:
     return known and not output.endswith(("/", os.sep)) and not os.path.isdir(output)
 
 
-def _expand(text: str) -> list[Path]:
-    if os.path.lexists(text):
-        return [Path(text)]
-    found = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []
-    if not found:
-        raise CmudrnError(f"There is no file {text}.")
-    return [Path(path) for path in found]
+def check_format(target: Path, format: str | None) -> None:
+    """Refuse a name that says another format than the one asked for.
+
+    Raises:
+        CmudrnError: it does; a name that says none will do for all.
+    """
+    named = SUFFIXES.get(target.suffix.lower())
+    if named and format and named != format:
+        raise CmudrnError(f"{target} is the name of a {named}, and --format asks for {format}.")
 
 
-def _jobs_of(path: Path, folder: Path | None, format: str | None) -> Iterator[Job]:
+def _expand(text: str) -> list[str]:
+    """Return the names that a pattern stands for, or the text itself where it is none."""
+    if not os.path.lexists(text) and glob.has_magic(text):
+        return sorted(glob.glob(text, recursive=True)) or [text]
+    return [text]
+
+
+def _why_missing(name: str) -> str:
+    # Asked of the text: Path("") would be the folder that we are in.
+    return "" if os.path.lexists(name) else f"There is no file {name}."
+
+
+def _jobs_of(name: str, folder: Path | None, format: str | None) -> Iterator[Job]:
+    path = Path(name)
+    if missing := _why_missing(name):
+        yield Job(path, path, missing)
+        return
     if not os.path.isdir(path):
         beside = path.with_name(f"{path.stem}.restored{path.suffix}")
         yield Job(path, _with_format(folder / path.name if folder else beside, format))

@@ -1,4 +1,4 @@
-"""A live source watched: the newest frame is restored, whatever else came meanwhile is dropped."""
+"""A live source watched: a stream's newest frame, and every picture of a folder, is restored."""
 
 from __future__ import annotations
 
@@ -63,40 +63,46 @@ class Refused(CmudrnError):
 
 
 class Latest:
-    """A queue of few frames that never makes its source wait: the oldest is dropped.
+    """A queue of few frames: where it is full, the oldest is dropped, or the source waits.
 
     Args:
         length: how many frames may wait.
+        keeps: nothing is dropped.
     """
 
-    def __init__(self, length: int = 1) -> None:
+    def __init__(self, length: int = 1, *, keeps: bool = False) -> None:
         self._waiting: deque[Arrival] = deque()
-        self._length = length
+        self._length, self._keeps = length, keeps
         self._changed = threading.Condition()
         self.received = 0
         self.dropped = 0
         self.ended = False
 
     def put(self, arrival: Arrival) -> None:
-        """Add the newest frame."""
+        """Add the newest frame; one that would have to wait when the end is said is left out."""
         with self._changed:
+            if self._keeps:
+                self._changed.wait_for(lambda: len(self._waiting) < self._length or self.ended)
+                if self.ended:
+                    return
             self.received += 1
             self._waiting.append(arrival)
             while len(self._waiting) > self._length:
                 self._waiting.popleft()
                 self.dropped += 1
-            self._changed.notify()
+            self._changed.notify_all()
 
     def end(self) -> None:
         """Say that no more will come."""
         with self._changed:
             self.ended = True
-            self._changed.notify()
+            self._changed.notify_all()
 
     def get(self, timeout_s: float) -> Arrival | None:
         """Return the oldest that waits; None if none comes in time, or none will come."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self.ended, timeout_s)
+            self._changed.notify_all()
             return self._waiting.popleft() if self._waiting else None
 
 
@@ -306,7 +312,7 @@ class Statistics:
     Attributes:
         received: frames that came.
         restored: frames that were restored.
-        dropped: frames that gave way to newer ones.
+        dropped: frames of a stream that gave way to newer ones.
         passed: frames that the gate left as they were.
         reconnects: how often a lost source was opened again.
         stalls: how often the source went stale.
@@ -437,7 +443,8 @@ class _Feed:
     """The thread that reads a source, and opens it again when it is lost."""
 
     def __init__(self, source: Source, watching: Watching) -> None:
-        self.latest = Latest(watching.waiting)
+        # A stream's frames grow old; a folder's pictures stay where they are until their turn.
+        self.latest = Latest(watching.waiting, keeps=isinstance(source, FolderSource))
         self.statistics = Statistics()
         self.error: CmudrnError | None = None
         self._source, self._watching = source, watching
@@ -449,6 +456,7 @@ class _Feed:
 
     def stop(self) -> None:
         self._stopped.set()
+        self.latest.end()  # the thread may wait for room
         if isinstance(self._source, FolderSource):
             self._source.stop.set()
         self._thread.join(timeout=2)  # FFmpeg may wait for the net until its own timeout

@@ -76,20 +76,28 @@ class Guard:
             await send(message)
 
         try:
-            self._check(headers)
+            self._check(scope["method"], headers)
         except Problem as problem:
             await problem_response(problem)(scope, body.receive, send_guarded)
         else:
             await self._app(scope, body.receive, send_guarded)
 
-    def _check(self, headers: Headers) -> None:
+    def _check(self, method: str, headers: Headers) -> None:
         name = _host_name(headers.get("host", ""))
         if "*" not in self._hosts and name not in self._hosts:
             raise Problem(421, f"This server does not answer to the host name {name!r}.")
-        # Browsers say so when another site's page makes a request.
-        if headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != (
-            "navigate"
-        ):
+        # A link on another site may lead here; its scripts and forms may not send anything.
+        only_looks = method in ("GET", "HEAD")
+        site = headers.get("sec-fetch-site")
+        if site == "cross-site":
+            foreign = not (only_looks and headers.get("sec-fetch-mode") == "navigate")
+        elif site is None and not only_looks and "origin" in headers:
+            # Browsers leave out Sec-Fetch-Site for other machines without TLS, and old ones always.
+            origin = _host_name(headers["origin"].partition("://")[2])
+            foreign = not origin or origin not in self._hosts | {name}
+        else:
+            foreign = False
+        if foreign:
             raise Problem(403, "Pages of other sites may not use this server.")
 
 

@@ -37,6 +37,7 @@ class Clip:
         aspect: width of a stored pixel over its height.
         rotation: nine numbers of the display matrix, or None.
         interlaced: whether the first frame is made of two fields.
+        alpha: whether it has transparency.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Clip:
     aspect: Fraction
     rotation: tuple[int, ...] | None
     interlaced: bool
+    alpha: bool
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,7 @@ def look_at(path: Path) -> Clip:
             aspect=stream.sample_aspect_ratio or Fraction(1),
             rotation=_rotation(first),
             interlaced=first.interlaced_frame,
+            alpha=_has_alpha(stream, first),
         )
 
 
@@ -205,6 +208,12 @@ def _guess_frames(container: Any, stream: Any, rate: Fraction) -> int:
     if stream.duration:
         return int(stream.duration * stream.time_base * rate + Fraction(1, 2))
     return int(container.duration * rate / av.time_base) if container.duration else 0
+
+
+def _has_alpha(stream: Any, frame: Any) -> bool:
+    # VP8 and VP9 keep it beside their frames, where FFmpeg's own decoder does not look.
+    beside = stream.metadata.get("alpha_mode") == "1"
+    return beside or any(part.is_alpha for part in frame.format.components)
 
 
 def _rotation(frame: Any) -> tuple[int, ...] | None:

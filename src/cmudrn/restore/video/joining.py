@@ -124,6 +124,7 @@ def _add_video(output: Any, stream: Any, clip: Clip, encoding: Encoding) -> Any:
     if clip.rotation is not None:
         video.set_display_matrix(clip.rotation)
     _copy_tags(stream, video)
+    video.metadata.pop("alpha_mode", None)  # the result is opaque
     return video
 
 

@@ -119,7 +119,8 @@ def restore_video(
     make_folder(target.parent)
     parts = PartsFolder(target, make_plan(clip, encodings, options))
     count, frames, resumed = _make_parts(clip, parts, encodings, options, on_frame)
-    notes = find_losses(clip, frames)
+    notes = ["Transparency was left out: the result is opaque."] if clip.alpha else []
+    notes += find_losses(clip, frames)
     for name, path in targets.items():
         notes += join_parts(
             clip, parts, count, name, encodings[name], path, alone=name != "restored"
@@ -329,7 +330,9 @@ def _picture(done: Done, name: str, encoding: Encoding) -> Any:
 
 def _is_stored_so(picture: Any, encoding: Encoding) -> bool:
     same_range = colours_of(picture).range == encoding.colours.range
-    return same_range and picture.format.name == encoding.pixel_format
+    # Restored frames are opaque; one with alpha among them would flicker.
+    opaque = not any(part.is_alpha for part in picture.format.components)
+    return opaque and same_range and picture.format.name == encoding.pixel_format
 
 
 def _write_scores(path: Path, clip: Clip, parts: PartsFolder, count: int) -> None:
