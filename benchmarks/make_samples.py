@@ -1,8 +1,11 @@
-"""Render the sample pictures: python benchmarks/make_samples.py KODAK24 samples"""
+"""Render the sample pictures.
+
+python benchmarks/make_samples.py KODAK24 samples
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,4 +28,8 @@ def main(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kodak", type=Path, help="folder with Kodak's 24 pictures")
+    parser.add_argument("samples", type=Path, help="folder of the samples")
+    options = parser.parse_args()
+    main(options.kodak, options.samples)

@@ -9,7 +9,7 @@ shipped models' strength was chosen on `../shared/data/clean/val`.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -69,4 +69,8 @@ def main(folder: Path, model: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *(sys.argv[2:] or ["cmudrn"]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path, help="folder of clean pictures")
+    parser.add_argument("model", nargs="?", default="cmudrn")
+    options = parser.parse_args()
+    main(options.pictures, options.model)

@@ -9,8 +9,8 @@ clean pictures; the fit at a severity drawn from 1.5 to 4.5, the test at 3 and a
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -123,9 +123,12 @@ def print_table(rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    photographs, kodak = map(Path, sys.argv[1:])
-    found = sorted(path for path in photographs.rglob("*") if path.suffix in (".jpg", ".png"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path, help="folder of clean pictures to fit on")
+    parser.add_argument("kodak", type=Path, help="folder of Kodak24, to test on")
+    options = parser.parse_args()
+    found = sorted(path for path in options.pictures.rglob("*") if path.suffix in (".jpg", ".png"))
     order = np.random.default_rng(4).permutation(len(found))[:PICTURES]
     fit(measure_all([found[i] for i in order], is_test=False))
     print(f"model {restorer().info.sha256[:12]}\n")
-    print_table(measure_all(sorted(kodak.glob("*.png")), is_test=True))
+    print_table(measure_all(sorted(options.kodak.glob("*.png")), is_test=True))

@@ -11,7 +11,7 @@ published screens have no licence that would let their pictures be shown.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -300,8 +300,15 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    kind, kodak, other, *rest = sys.argv[1:]
-    if kind == "rain":
-        compare_rain(Path(kodak), Path(other), Path(rest[0]) if rest else None)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=["rain", "snow"])
+    parser.add_argument("kodak", type=Path, help="folder of Kodak24")
+    parser.add_argument("published", type=Path, help="SCREENS for rain, TRIPLE for snow")
+    parser.add_argument("figure", nargs="?", type=Path, help="to draw, for rain")
+    options = parser.parse_args()
+    if options.kind == "rain":
+        compare_rain(options.kodak, options.published, options.figure)
+    elif options.figure is not None:
+        parser.error("snow has no figure")
     else:
-        compare_snow(Path(kodak), Path(other))
+        compare_snow(options.kodak, options.published)

@@ -138,6 +138,25 @@ def test_what_is_wrong_is_one_sentence(csd: Path, arguments: list[str], sentence
         run(*(text.format(csd=csd) for text in arguments))
 
 
+def test_a_table_replaces_a_file_only_when_asked_and_never_a_model(
+    csd: Path, identity_model: Path, tmp_path: Path
+) -> None:
+    table, model = tmp_path / "table.csv", identity_model.read_bytes()
+    table.write_text("something else")
+
+    def score(output: Path, *options: str) -> None:
+        run(identity_model, "--data", f"csd:{csd}@test", "--pictures", output, *options)
+
+    with pytest.raises(CmudrnError, match="table.csv exists already"):
+        score(table)
+    assert table.read_text() == "something else"
+    with pytest.raises(CmudrnError, match="would overwrite itself"):
+        score(identity_model, "--overwrite")
+    assert identity_model.read_bytes() == model
+    score(table, "--overwrite")
+    assert table.read_text().startswith("set,model,")
+
+
 def test_no_half_file_is_left_where_a_result_is_missing(csd: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(CmudrnError, match="holds no result for 1"):

@@ -90,6 +90,31 @@ def test_two_models_of_one_name_are_refused(
     assert not (tmp_path / "a.png").exists()
 
 
+def test_a_sheet_replaces_a_file_only_when_asked_and_never_a_photograph(
+    identity_model: Path, tmp_path: Path
+) -> None:
+    photos = [tmp_path / "a.png", tmp_path / "b.png"]
+    for photo in photos:
+        save(scene(1), photo)
+    before, sheet = photos[1].read_bytes(), tmp_path / "sheet.png"
+    sheet.write_text("something else")
+
+    def draw(output: Path, *options: str) -> None:
+        command = ["sheet", str(identity_model), str(output), "--photos", str(photos[0])]
+        command += ["--photos", str(photos[1]), *options]
+        RUNNER.invoke(app, command, catch_exceptions=False)
+
+    for options in ((), ("--overwrite",)):
+        with pytest.raises(CmudrnError, match="b.png would overwrite itself"):
+            draw(photos[1], *options)
+    assert photos[1].read_bytes() == before
+    with pytest.raises(CmudrnError, match="sheet.png exists already"):
+        draw(sheet)
+    assert sheet.read_text() == "something else"
+    draw(sheet, "--overwrite")
+    assert Pillow.open(sheet).format == "PNG"
+
+
 @pytest.mark.parametrize("name", ["p$_$", "50$ and $x", r"\$a^$"])
 def test_dollar_signs_in_names_are_no_formulas(
     identity_model: Path, tmp_path: Path, name: str

@@ -106,7 +106,7 @@ def test_other_settings_or_a_full_folder_are_refused(clean: Path, tmp_path: Path
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("change", ["added", "removed", "replaced"])
+@pytest.mark.parametrize("change", ["added", "removed", "replaced", "same size"])
 def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, change: str) -> None:
     made = Rendering(clean, tmp_path / "out", "rain", "light-rain")
     render_folder(made)
@@ -119,9 +119,40 @@ def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, c
             (clean / "a.png").unlink()
         case "replaced":
             shutil.copy(clean / "d.tif", clean / "a.png")
+        case "same size":
+            pixels = bytearray((clean / "d.tif").read_bytes())
+            pixels[len(pixels) // 2] ^= 1
+            (clean / "d.tif").write_bytes(pixels)
     with pytest.raises(CmudrnError, match="not begun with the pictures that .*clean holds now"):
         render_folder(made)
     assert digest(made.target) == before
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("folder", ["Gt", "Snow", "Mask", "Transmission"])
+def test_a_missing_result_is_rendered_again(
+    clean: Path, tmp_path: Path, folder: str, frames: int
+) -> None:
+    made = Rendering(clean, tmp_path / "out", "snow", "csd-snow", frames=frames)
+    render_folder(made)
+    before = digest(made.target)
+    (made.target / folder / ("2.tif" if frames == 1 else "2/0002.tif")).unlink()
+    assert render_folder(made) == 1
+    assert digest(made.target) == before
+    assert render_folder(made) == 0
+
+
+def test_bad_pictures_are_all_named_before_anything_is_written(clean: Path, tmp_path: Path) -> None:
+    made = Rendering(clean, tmp_path / "out", "rain", "light-rain")
+    for name in ("._a.png", ".hidden/x.png", "deep/bad.png", "z.jpg"):
+        (clean / name).parent.mkdir(exist_ok=True)
+        (clean / name).write_text("no picture")
+    with pytest.raises(CmudrnError, match=r"deep/bad.png is not .*; .*/z.jpg is not .*read\.$"):
+        render_folder(made)
+    assert not made.target.exists()
+    (clean / "deep" / "bad.png").unlink()
+    (clean / "z.jpg").unlink()
+    assert render_folder(made) == 6  # what is hidden does not count
 
 
 def test_a_target_inside_the_source_is_refused(clean: Path) -> None:

@@ -200,4 +200,4 @@ def test_another_branch_than_in_training_is_refused(folder: Path, tmp_path: Path
     path = branch / "last.safetensors"
     record = {"training": {"config": {"data": {"context": str(path)}}, "context": "another"}}
     with pytest.raises(CmudrnError, match="not the one this run was trained behind"):
-        context_behind(record)
+        context_behind(record, tmp_path / "run" / "last.safetensors")

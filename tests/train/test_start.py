@@ -63,6 +63,17 @@ def test_a_run_goes_on_with_the_weights_it_began_with_and_no_others(
     assert train(settings, tmp_path / "run").step == 4  # it knows what it began with
 
 
+@pytest.mark.parametrize("setting", ["clean", "validation"])
+def test_a_folder_without_pictures_is_named_with_its_setting(
+    clean: Path, tmp_path: Path, setting: str
+) -> None:
+    settings = config(clean, data={setting: "nowhere"})
+    sentence = rf"^There are no pictures in nowhere; --set data\.{setting}=FOLDER names yours\.$"
+    with pytest.raises(CmudrnError, match=sentence):
+        train(settings, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_weights_come_too_late_for_a_run_that_began_without(clean: Path, tmp_path: Path) -> None:
     other = train(config(clean, training={"seed": 1}), tmp_path / "other").last
     train(config(clean), tmp_path / "run", until=2)

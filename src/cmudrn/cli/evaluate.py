@@ -72,6 +72,9 @@ def evaluate(
     pictures: Annotated[
         Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option(help="Replace the file of --pictures if it exists.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
     engine: Annotated[str, typer.Option(help="auto, native, onnx or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
@@ -84,8 +87,14 @@ def evaluate(
     from cmudrn.evaluate import table
     from cmudrn.evaluate.evaluator import evaluate as score
     from cmudrn.image import atomic_file
+    from cmudrn.restore.folder import check_target
 
     columns = _columns(protocols)
+    if pictures:  # scoring takes long: what cannot be kept is refused before it
+        for model in (Path(split_name(text)[1]) for text in models or []):
+            if model.exists():
+                check_target(model, pictures, overwrite=True)  # a model is never replaced
+        check_target(None, pictures, overwrite)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
     methods = [

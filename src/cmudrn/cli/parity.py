@@ -29,13 +29,13 @@ def parity(
     side: Annotated[int, typer.Option(min=16, help="Of the square picture, pixels.")] = 500,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved calls; medians count.")] = 5,
     picture: Annotated[
-        str | None, typer.Option(help="A clean picture; by default a drawn one.")
+        str | None, typer.Option(help="Picture to lay weather over; by default a drawn one.")
     ] = None,
 ) -> None:
     """Compare every engine with ONNX Runtime: difference, PSNR, PSNR lost, time.
 
-    A clean picture gets rendered rain and snow. PSNR is against ONNX Runtime's answer; lost is
-    how much nearer to the clean picture that answer is, in dB, the worse of the two weathers.
+    Rendered rain and snow are laid over a picture. PSNR is against ONNX Runtime's answer; lost is
+    how much nearer to the picture that answer is, in dB, the worse of the two weathers.
     """
     import numpy as np
 

@@ -46,6 +46,7 @@ def sheet(
     crop: Annotated[str, typer.Option(help="Show LEFT,TOP,WIDTH,HEIGHT only, pixels.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
     threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a sheet that exists.")] = False,
 ) -> None:
     """Lay degraded, clean, restored and removed side by side, with their scores.
 
@@ -55,6 +56,7 @@ def sheet(
     from cmudrn.evaluate.sheet import draw_sheet, make_row
     from cmudrn.image import atomic_file, read_image
     from cmudrn.restore import Restorer
+    from cmudrn.restore.folder import check_target
 
     if output.suffix.lower() not in KINDS:
         raise CmudrnError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")
@@ -64,6 +66,9 @@ def sheet(
     sets = open_sets(data, weather, seed) if data else {}
     names = [name.strip() for name in pictures.split(",") if name.strip()]
     paths = [path for place in photos or [] for path in _photos(place)]
+    for path in paths:
+        check_target(path, output, overwrite=True)  # a photograph is never replaced
+    check_target(None, output, overwrite)
     named = [split_name(text) for text in models]
     for name, count in Counter(name for name, _ in named).items():
         if count > 1:

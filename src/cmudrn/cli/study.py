@@ -16,7 +16,10 @@ from cmudrn.errors import CmudrnError
 @app.command()
 def study(
     name: Annotated[
-        str, typer.Argument(help="ablation, baselines, alpha, loops, or a .toml file.")
+        str,
+        typer.Argument(
+            help="ablation, baselines, unveiled, alpha, loops, recipe, or a .toml file."
+        ),
     ],
     run: Annotated[Path, typer.Option(help="Folder of the runs; studies may share one.")],
     settings: Annotated[

@@ -58,6 +58,7 @@ def export(
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace a model file that exists.")] = False,
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
     need_torch()
@@ -73,6 +74,7 @@ def export(
         toward and _checkpoint(toward),
         share or 0.0,
         restraint_db,
+        overwrite,
     )
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
 

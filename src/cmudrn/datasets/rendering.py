@@ -8,14 +8,15 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cmudrn.datasets.files import list_pictures, picture_size
 from cmudrn.errors import CmudrnError
 from cmudrn.image import (
-    SUFFIXES,
     Image,
     Picture,
     Pixels,
@@ -100,15 +101,19 @@ class Rendering:
             "screens": None if self.screens is None else str(self.screens.resolve()),
             "frames": self.frames,
             "pictures": [
-                [path.relative_to(self.source).as_posix(), _size(path)] for path in pictures
+                [path.relative_to(self.source).as_posix(), _hash(path)] for path in pictures
             ],
         }
 
 
-def _size(path: Path) -> int:
-    """Return a file's bytes."""
+def _hash(path: Path) -> str:
+    """Return the SHA-256 of a file, by which one of the same size is known for another.
+
+    Raises:
+        CmudrnError: it cannot be read.
+    """
     try:
-        return path.stat().st_size
+        return sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
 
@@ -136,8 +141,10 @@ def render_folder(
     `OUT/Gt/1.tif`, `OUT/Rain/1.tif` (or `Snow`) and `OUT/Mask/1.tif` belong together, as in CSD;
     veiled snow has `OUT/Transmission/1.tif` too, and `OUT/weather.jsonl` a line for each picture
     with its source, its airlight and all that was drawn. With several frames, each picture
-    becomes a folder, `OUT/Rain/1/0001.tif`. Pictures are numbered in the order of their paths.
-    The bytes depend neither on the number of workers nor on interruptions.
+    becomes a folder, `OUT/Rain/1/0001.tif`. Pictures are numbered in the order of their paths;
+    hidden ones are left out, and one that is none is found before the target is touched.
+    A picture with a missing file is rendered again. The bytes depend neither on the number of
+    workers nor on interruptions.
 
     Args:
         rendering: what to make.
@@ -153,7 +160,7 @@ def render_folder(
     _claim(rendering, sources)
     parts = rendering.target / PARTS
     parts.mkdir(exist_ok=True)
-    waiting = [n for n in range(1, len(sources) + 1) if not (parts / f"{n}.json").exists()]
+    waiting = [n for n in range(1, len(sources) + 1) if not _is_done(rendering, n)]
     before = len(sources) - len(waiting)
     tasks = [(rendering, number, sources[number - 1]) for number in waiting]
     for done, _ in enumerate(_map(tasks, workers), start=1):
@@ -162,6 +169,31 @@ def render_folder(
         for number in range(1, len(sources) + 1):
             stream.write((parts / f"{number}.json").read_bytes() + b"\n")
     return len(waiting)
+
+
+def _is_done(rendering: Rendering, number: int) -> bool:
+    """Return whether a picture has its record and every file that belongs to it.
+
+    Raises:
+        CmudrnError: its record cannot be read.
+    """
+    path = rendering.target / PARTS / f"{number}.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise CmudrnError(f"The record {path} cannot be read: {error}.") from error
+    folders = ["Gt", FOLDERS[rendering.kind], "Mask"]
+    if "airlight" in record:  # only snow with a veil has one
+        folders.append("Transmission")
+    names = [_name(rendering, number, frame) for frame in range(rendering.frames)]
+    return all((rendering.target / folder / name).is_file() for folder in folders for name in names)
+
+
+def _name(rendering: Rendering, number: int, frame: int) -> str:
+    """Return where a frame of a picture lies in each of the dataset's folders."""
+    return f"{number}.tif" if rendering.frames == 1 else f"{number}/{frame + 1:04d}.tif"
 
 
 def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[None]:
@@ -174,11 +206,25 @@ def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[Non
 
 
 def _list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures below a folder, in the order of their paths.
+
+    Raises:
+        CmudrnError: there are none, or some have no head of a picture; all of these are named.
+    """
     if not folder.is_dir():
         raise CmudrnError(f"There is no folder {folder}.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    # Not in natural order: pictures have always been numbered by their plain paths.
+    found = sorted(list_pictures(folder))
     if not found:
         raise CmudrnError(f"There are no pictures in {folder}.")
+    bad = []
+    for path in found:
+        try:
+            picture_size(path)
+        except CmudrnError as error:
+            bad.append(str(error).removesuffix("."))
+    if bad:
+        raise CmudrnError(f"Nothing was rendered: {'; '.join(bad)}.")
     return found
 
 
@@ -222,8 +268,7 @@ def _render(task: tuple[Rendering, int, Path]) -> None:
     scene = rendering.weather().scene((clean.shape[0], clean.shape[1]), rng)
     for frame in range(rendering.frames):
         made = scene(clean, frame)
-        name = f"{number}.tif" if rendering.frames == 1 else f"{number}/{frame + 1:04d}.tif"
-        _write(rendering, name, clean, made)
+        _write(rendering, _name(rendering, number, frame), clean, made)
     record = {
         "number": number,
         "source": os.fspath(source.relative_to(rendering.source)),

@@ -83,21 +83,34 @@ def open_checkpoint(path: Path | str) -> TorchEngine:
     """
     path = Path(path)
     config, weights, record = read_averaged(path)
+    refuse_context(path, config)
+    network = make_network(config)
+    network.load_state_dict(weights)
+    return TorchEngine(network, config, record, _hash(path), context_behind(record, path))
+
+
+def refuse_context(path: Path, config: NetworkConfig) -> None:
+    """Refuse a checkpoint of a context branch alone where a network is needed.
+
+    Raises:
+        CmudrnError: it is one.
+    """
     if config.kind == "context":
         raise CmudrnError(
             f"{path} holds a context branch, which restores no pictures; "
             "it goes into the model of a run that learned behind it."
         )
-    network = make_network(config)
-    network.load_state_dict(weights)
-    return TorchEngine(network, config, record, _hash(path), context_behind(record))
 
 
-def context_behind(record: dict[str, Any]) -> Context | None:
+def context_behind(record: dict[str, Any], checkpoint: Path) -> Context | None:
     """Return the context branch behind which a checkpoint was trained, or None.
+
+    Its path was recorded as it was given for training; where it is relative, it is looked up from
+    the working directory and from every folder above the checkpoint.
 
     Args:
         record: what `read_averaged` returned for the checkpoint.
+        checkpoint: the file itself.
 
     Raises:
         CmudrnError: the branch's file is missing or has changed since.
@@ -106,10 +119,17 @@ def context_behind(record: dict[str, Any]) -> Context | None:
     name = trained.get("config", {}).get("data", {}).get("context")
     if name is None:
         return None
-    context = open_context(Path(name))
-    if trained.get("context") != _hash(Path(name)):
-        raise CmudrnError(f"The context branch {name} is not the one this run was trained behind.")
-    return context
+    places = (Path(), *checkpoint.absolute().parents)
+    found = [place / name for place in places if (place / name).is_file()]
+    if not found:
+        raise CmudrnError(
+            f"The context branch {name}, which data.context of the run {checkpoint} names, "
+            "is neither here nor beside the run."
+        )
+    for path in found:  # another file may have the name: the hash says which is meant
+        if trained.get("context") == _hash(path):
+            return open_context(path)
+    raise CmudrnError(f"The context branch {name} is not the one this run was trained behind.")
 
 
 def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from cmudrn.engines.context import PREFIX, SIDE
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
 from cmudrn.image import atomic_file
-from cmudrn.nn.engine import context_behind, open_checkpoint, read_averaged
+from cmudrn.nn.engine import context_behind, open_checkpoint, read_averaged, refuse_context
 from cmudrn.nn.export import export_onnx
+from cmudrn.restore.folder import check_target
 
 TOLERANCE = 1e-4
 
@@ -28,6 +30,7 @@ def export_checkpoint(
     toward: Path | None = None,
     share: float = 0.0,
     restraint_db: float | None = None,
+    overwrite: bool = False,
 ) -> float:
     """Write a checkpoint's averaged weights as a model file and return how far it is from torch.
 
@@ -36,28 +39,47 @@ def export_checkpoint(
 
     Args:
         checkpoint: of a run, or one of the DRN authors' `.pth` files.
-        output: the model file.
+        output: the model file, which ends in .onnx.
         name: of the model; None is the preset's.
         toward: checkpoint of a run that began with this one's weights: the model lies between.
         share: how far along, 0 this checkpoint, 1 the other.
         restraint_db: what the file asks of `cmudrn.restore.Restorer`; None is nothing.
+        overwrite: whether a model file that exists is replaced.
 
     Raises:
-        CmudrnError: a checkpoint is wrong, they do not fit, the restraint is no number, model file
-            and torch differ, or the file cannot be written.
+        CmudrnError: the output is no .onnx file, exists already or is a checkpoint itself; a
+            checkpoint is wrong or a context branch alone; the two do not fit or stand behind
+            different context branches; the restraint is not above 0; model file and torch
+            differ; or the file cannot be written.
 
     References:
         Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (weights between).
     """
-    if restraint_db is not None and not math.isfinite(restraint_db):
-        raise CmudrnError(f"A restraint is a number of decibels; it is {restraint_db}.")
+    if output.suffix.lower() != ".onnx":
+        raise CmudrnError(f"A model is an .onnx file, not {output.name}.")
+    for source in (checkpoint, toward):
+        check_target(source if source and source.exists() else None, output, overwrite)
+    if restraint_db is not None and not 0 < restraint_db < math.inf:
+        raise CmudrnError(f"A restraint is a number of decibels above 0; it is {restraint_db:g}.")
     config, weights, record = read_averaged(checkpoint)
-    if toward is not None:
-        weights = blend(weights, read_averaged(toward)[1], share)
+    refuse_context(checkpoint, config)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
+    if toward is not None:
+        _, others, theirs = read_averaged(toward)
+        weights = blend(weights, others, share)
+        # A network is at home behind the branch it learned behind; the file has room for one.
+        if record["training"].get("context") != theirs["training"].get("context"):
+            raise CmudrnError(
+                f"{checkpoint} and {toward} were not trained behind the same context branch."
+            )
+        about["toward"] = {
+            "share": share,
+            "sha256": sha256(toward.read_bytes()).hexdigest(),
+            "training": theirs["training"],
+        }
     if restraint_db is not None:
         about["restraint_db"] = restraint_db
-    tensors, context = weights, context_behind(record)
+    tensors, context = weights, context_behind(record, checkpoint)
     if context is not None:
         about["context"] = {"parameters": context.parameters, "thumbnail": SIDE}
         about["parameters"] = record["parameters"] + context.parameters

@@ -68,6 +68,7 @@ def start_run(
         torch.set_num_threads(threads)
     processes = join_processes()
     # All that may be wrong is found before the run's folder is touched.
+    check_folders(config.data)
     sources = sources or make_sources(config.data, SCREENS_SEED)
     _try_sources(config, sources)
     origin = provenance(config)
@@ -95,6 +96,25 @@ def start_run(
         ) from error
     processes.leave()
     return run
+
+
+def check_folders(config: DataConfig) -> None:
+    """Refuse folders without pictures, naming the setting: presets name folders few people have.
+
+    Raises:
+        CmudrnError: there are no pictures in one that is used.
+    """
+    used = {"validation": config.validation}
+    if any(source.weather for source in config.sources.values()):
+        used["clean"] = config.clean
+    for setting, folder in sorted(used.items()):
+        if not folder:
+            continue
+        try:
+            list_pictures(Path(folder))
+        except CmudrnError as error:
+            reason = str(error).removesuffix(".")
+            raise CmudrnError(f"{reason}; --set data.{setting}=FOLDER names yours.") from error
 
 
 def _try_sources(config: Config, sources: Mapping[str, PatchSource]) -> None:

@@ -32,7 +32,7 @@ from cmudrn.train.checkpoint import load_checkpoint
 from cmudrn.train.loop import Progress, computes_bf16
 from cmudrn.train.ship import open_exported
 from cmudrn.train.sources import make_sources
-from cmudrn.train.start import SCREENS_SEED, start_run
+from cmudrn.train.start import SCREENS_SEED, check_folders, start_run
 from cmudrn.train.study import TRAINED_FROM, TestConfig, Trial, expected, stale_part
 
 Depth = tuple[int | None, int | None]
@@ -189,7 +189,9 @@ def _sources(data: str) -> dict[str, PatchSource]:
     """Return the patches of a configuration; the last ones are kept for the next trial."""
     if data not in _kept:
         _kept.clear()
-        _kept[data] = make_sources(DataConfig.model_validate_json(data), SCREENS_SEED)
+        config = DataConfig.model_validate_json(data)
+        check_folders(config)
+        _kept[data] = make_sources(config, SCREENS_SEED)
     return _kept[data]
 
 
