@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def no_signal_handler_left() -> Iterator[None]:
+    """Take away the SIGCHLD handler that torch's workers leave.
+
+    Called while OpenVINO keeps AMX tiles, as no other process of ours does, it ends the tests.
+    """
+    yield
+    if os.name == "posix":
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
