@@ -106,13 +106,13 @@ def evaluate(
     scores = []
     for name, dataset in sets.items():
         scores += score(name, dataset, methods, limit=limit, on_pair=_teller(name))
+    if pictures:  # before the tables, whose reader may be gone
+        with atomic_file(pictures) as file:
+            file.write(table.to_csv(table.per_picture(scores)).encode())
     rendered = table.FORMATS[format.value]
     typer.echo(rendered(table.summary(scores, intervals, columns, costs)), nl=False)
     if len(methods) > 1:
         typer.echo("\n" + rendered(table.differences(scores, intervals, columns)), nl=False)
-    if pictures:
-        with atomic_file(pictures) as file:
-            file.write(table.to_csv(table.per_picture(scores)).encode())
 
 
 def need_metrics() -> None:
