@@ -93,8 +93,12 @@ class Context:
 
     def judge(self, thumbnail: Image) -> Lift:
         """Return what takes it off the picture that a thumbnail, (SIDE, SIDE, 3), was made of."""
-        blocks = thumbnail.reshape(SIDE // BLOCK, BLOCK, SIDE // BLOCK, BLOCK, 3)
-        seen = [blocks.mean((1, 3)), blocks.min((1, 3)), blocks.max((1, 3))]
+        bands = thumbnail.reshape(SIDE // BLOCK, BLOCK, SIDE, 3)
+        # Rows first, which are long: both sides of small blocks at once are seven times as slow.
+        seen = [
+            reduce(reduce(bands, 1).reshape(SIDE // BLOCK, SIDE // BLOCK, BLOCK, 3), 2)
+            for reduce in (np.mean, np.min, np.max)
+        ]
         h = np.concatenate(seen, -1).transpose(2, 0, 1) - np.float32(0.5)
         h = _relu(self._convolve(h, "enter", 2))
         h = _relu(self._convolve(h, "reduce", 2))

@@ -94,9 +94,8 @@ def read_header(data: bytes, name: str) -> Header:
 
 def _profile(data: bytes, header_size: int) -> bytes:
     """Return the ICC profile that a version 5 header points to, or nothing."""
-    if (
-        header_size < 124 or len(data) < 134 or data[70:74] != b"DEBM"
-    ):  # "embedded", least byte first
+    embedded = data[70:74] == b"DEBM"  # "MBED", least byte first
+    if header_size < 124 or len(data) < 134 or not embedded:
         return b""
     offset, length = struct.unpack_from("<II", data, 126)
     profile = data[14 + offset : 14 + offset + length]
