@@ -34,7 +34,7 @@ def test_several_processes_have_the_losses_of_one(tmp_path: Path, processes: int
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
     subprocess.run([sys.executable, script, tmp_path / "one"], check=True)
-    subprocess.run(
+    done = subprocess.run(
         [
             sys.executable,
             "-m",
@@ -44,10 +44,11 @@ def test_several_processes_have_the_losses_of_one(tmp_path: Path, processes: int
             script,
             tmp_path / "several",
         ],
-        check=True,
         capture_output=True,
+        text=True,
         timeout=300,
     )
+    assert done.returncode == 0, done.stderr
     one, several = losses(tmp_path / "one"), losses(tmp_path / "several")
     assert len(one) == 8
     assert several == pytest.approx(one, abs=1e-5)
