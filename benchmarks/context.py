@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from cmudrn.checkpoints.averaged_weights import open_context
 from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
-from cmudrn.engines.context import Context, make_thumbnail
-from cmudrn.evaluate.metrics import psnr_rgb
+from cmudrn.evaluation.metrics import psnr_rgb
 from cmudrn.image import Image
-from cmudrn.nn.averaged import open_context
-from cmudrn.restore import Restorer
+from cmudrn.image.resampling import make_thumbnail
+from cmudrn.restoration import Restorer
+from cmudrn.restoration.dehazing import VeilEstimator
 from cmudrn.weather.presets import WEATHERS
 
 SEED = 24  # of `cmudrn evaluate`
@@ -32,7 +33,7 @@ def whole(picture: Image) -> tuple[slice, slice]:
     return slice(0, picture.shape[0]), slice(0, picture.shape[1])
 
 
-def lift(context: Context, picture: Image) -> Image:
+def lift(context: VeilEstimator, picture: Image) -> Image:
     lifted = context(picture)(picture, whole(picture), picture.shape[:2])
     return np.ascontiguousarray(lifted).clip(-1, 2)
 
@@ -48,7 +49,7 @@ def psnr(picture: Image, clean: Image) -> float:
     return psnr_rgb(picture.clip(0, 1), clean)
 
 
-def compare(context: Context, model: str, data: str, weather: str, limit: int | None) -> str:
+def compare(context: VeilEstimator, model: str, data: str, weather: str, limit: int | None) -> str:
     """Return a row of the table."""
     restore = Restorer(open_engine(model))
     pairs = open_dataset(data, weather=weather, seed=SEED)
@@ -74,7 +75,7 @@ def milliseconds(call: Callable[[], object]) -> float:
     return 1000 * float(np.median(times))
 
 
-def print_costs(context: Context, model: str) -> None:
+def print_costs(context: VeilEstimator, model: str) -> None:
     engine = open_engine(model)
     print("| picture | thumbnail, ms | branch, ms | lift, ms | network, ms | share |")
     print("|---|---|---|---|---|---|")
@@ -82,11 +83,11 @@ def print_costs(context: Context, model: str) -> None:
         picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
         stored = (255 * picture).astype(np.uint8)
         thumbnail, batch = make_thumbnail(stored), picture.transpose(2, 0, 1)[None]
-        lifted = context.judge(0.5 * thumbnail + 0.4)
+        lifted = context.estimate_veil(0.5 * thumbnail + 0.4)
         assert not lifted.clear
         steps = [
             milliseconds(lambda s=stored: make_thumbnail(s)),
-            milliseconds(lambda t=thumbnail: context.judge(t)),
+            milliseconds(lambda t=thumbnail: context.estimate_veil(t)),
             milliseconds(lambda p=picture, m=lifted: m(p, whole(p), p.shape[:2])),
             milliseconds(lambda b=batch: engine(b)),
         ]

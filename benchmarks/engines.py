@@ -28,12 +28,14 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") != HUGE_PAGES:
 import torch  # noqa: E402
 
 from cmudrn.config import NetworkConfig  # noqa: E402
-from cmudrn.engines import find_model, open_engine  # noqa: E402
-from cmudrn.engines.engine import EngineInfo, available_cores  # noqa: E402
-from cmudrn.engines.model_file import make_info, read_model_file  # noqa: E402
+from cmudrn.engines import open_engine  # noqa: E402
+from cmudrn.engines.base import available_cores  # noqa: E402
 from cmudrn.engines.native import peak_gflops  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.nn.networks import make_network  # noqa: E402
+from cmudrn.models import find_model  # noqa: E402
+from cmudrn.models.info import ModelInfo  # noqa: E402
+from cmudrn.models.model_file import make_info, read_model_file  # noqa: E402
+from cmudrn.networks.registry import make_network  # noqa: E402
 
 Call = Callable[[], object]
 
@@ -48,7 +50,7 @@ ENGINES = (
 )
 """Engine, precision, and the instruction set it is forced to."""
 
-STRUCTURE = ("tasks", "features", "cross_stitch", "fusion", "text_literal")
+STRUCTURE = ("tasks", "features", "cross_stitch", "fusion", "relu_output")
 """What a model's record and a network's configuration both say."""
 
 
@@ -96,7 +98,7 @@ def candidates(model: str, batch: np.ndarray, depth: int, compiled: bool) -> dic
     return calls
 
 
-def describe(info: EngineInfo, side: int, depth: int, peaks: dict[str, list[float]]) -> str:
+def describe(info: ModelInfo, side: int, depth: int, peaks: dict[str, list[float]]) -> str:
     """Return one line: the model, the picture, the machine and its peaks."""
     stitch = info.metadata.get("cross_stitch", {})
     ranges = ", ".join(f"{name} {min(v):.0f} to {max(v):.0f}" for name, v in peaks.items())

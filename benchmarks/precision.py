@@ -17,9 +17,9 @@ import numpy as np
 
 from cmudrn.datasets import Dataset, open_dataset
 from cmudrn.engines import open_engine
-from cmudrn.evaluate.metrics import psnr, psnr_rgb8
+from cmudrn.evaluation.metrics import psnr, psnr_rgb8
 from cmudrn.image import Image, read_image
-from cmudrn.restore import Restorer
+from cmudrn.restoration import Restorer
 
 WEATHERS = ("clear", "csd-rain", "light-rain", "snow", "csd-snow")
 PICTURES = (".jpg", ".jpeg", ".png")

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 import cmudrn
-from cmudrn.engines.context import Lift
 from cmudrn.image import Image, read_image
-from cmudrn.restore.steady import SteadyVeil
-from cmudrn.train.pictures import list_pictures
+from cmudrn.restoration.dehazing import VeilCorrection
+from cmudrn.restoration.temporal_smoothing import VeilSmoother
+from cmudrn.training.data.clean_patches import list_pictures
 from cmudrn.weather.presets import WEATHERS
 
 
-def brightness(frames: list[Image], lifts: list[Lift]) -> list[float]:
+def brightness(frames: list[Image], lifts: list[VeilCorrection]) -> list[float]:
     """Return the mean of each frame, in 255ths, without its veil."""
     shape = frames[0].shape[:2]
     area = (slice(0, shape[0]), slice(0, shape[1]))
@@ -47,7 +47,7 @@ def main() -> None:
         scene = WEATHERS[options.weather].scene(clean.shape[:2], rng)
         frames = [scene(clean, number).degraded for number in range(options.frames)]
         lifts = [lift for lift in map(restorer.judge, frames) if lift]
-        steady = SteadyVeil()
+        steady = VeilSmoother()
         held = [lift for lift in map(steady, lifts) if lift]
         steps = [
             step([255 * float(frame.mean()) for frame in frames]),

@@ -22,7 +22,13 @@ from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.image import read_image
-from cmudrn.restore.score import CALIBRATION_PATH, CLASSES, Calibration, measure, read_calibration
+from cmudrn.restoration.weather_classifier import (
+    CALIBRATION_PATH,
+    CLASSES,
+    Calibration,
+    measure,
+    read_calibration,
+)
 from cmudrn.weather import WEATHERS
 
 PICTURES, SIDE = 40, 256

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmudrn.evaluate.metrics import psnr_rgb
-from cmudrn.evaluate.sheet import Cell, draw_sheet
+from cmudrn.evaluation.comparison_figure import Cell, draw_sheet
+from cmudrn.evaluation.metrics import psnr_rgb
 from cmudrn.image import Image, Picture, from_float, read_image, write_picture
 from cmudrn.weather import WEATHERS
 

@@ -18,10 +18,10 @@ import numpy as np
 
 from cmudrn.datasets import open_dataset
 from cmudrn.datasets.rendering import Rendering, render_folder
-from cmudrn.evaluate.table import FORMATS
-from cmudrn.train.batches import PatchSource
-from cmudrn.train.pictures import CleanPictures
-from cmudrn.train.sources import PairPatches, WeatherPatches
+from cmudrn.evaluation.table import FORMATS
+from cmudrn.training.data.batches import PatchSource
+from cmudrn.training.data.clean_patches import CleanPictures
+from cmudrn.training.data.sources import PairPatches, WeatherPatches
 from cmudrn.weather import WEATHERS, PatchWeather
 
 SIZE = 64

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from cmudrn.evaluate.metrics import psnr_rgb, ssim_rgb
-from cmudrn.evaluate.table import FORMATS
+from cmudrn.evaluation.metrics import psnr_rgb, ssim_rgb
+from cmudrn.evaluation.table import FORMATS
 from cmudrn.image import SUFFIXES, read_image
 from cmudrn.weather import WEATHERS
 from cmudrn.weather.layered_rain import PAPER_LAYERS, SCREEN, render_screens

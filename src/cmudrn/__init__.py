@@ -13,7 +13,7 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     import os
 
-    from cmudrn.restore.restorer import Restorer
+    from cmudrn.restoration.restorer import Restorer
 
 __version__ = "0.1.0"
 
@@ -24,7 +24,7 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
-    restraint: bool = True,
+    change_gating: bool = True,
 ) -> Restorer:
     """Return a model that restores arrays.
 
@@ -33,21 +33,21 @@ def load(
         engine: "auto" takes the fastest that can run the model.
         threads: processor threads of a call; None is one for every core this process may use.
         precision: "fp32", "bf16", or "auto": bfloat16 where it is faster and as good.
-        restraint: hold back changes too faint to be weather, where the model asks for it.
+        change_gating: hold back changes too faint to be weather, where the model asks for it.
 
     Raises:
         CmudrnError: there is no such model or engine, or the file is damaged.
     """
     from cmudrn.engines import open_engine
-    from cmudrn.restore.restorer import Restorer
+    from cmudrn.restoration.restorer import Restorer
 
-    return Restorer(open_engine(model, engine, threads, precision), restraint=restraint)
+    return Restorer(open_engine(model, engine, threads, precision), change_gating=change_gating)
 
 
 def __getattr__(name: str) -> Any:
     # `import cmudrn` stays fast: NumPy and the rest come with the first use.
     if name == "Restorer":
-        from cmudrn.restore.restorer import Restorer
+        from cmudrn.restoration.restorer import Restorer
 
         return Restorer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,6 +19,9 @@ from cmudrn.errors import CmudrnError
 
 PRESETS = Path(__file__).parent / "presets"
 
+RENAMED_SETTINGS = {"text_literal": "relu_output"}
+"""Settings in checkpoints of older versions -> what they are called today."""
+
 Position = Literal["in", "rb1", "rb2", "rec", "img"]
 
 
@@ -66,7 +69,7 @@ class NetworkConfig(Table):
         features: channels of every hidden map.
         stages: T, outer recursions (the paper's inter loop).
         recursions: S, inner recursions (the paper's intra loop).
-        text_literal: put the ReLU after the last convolution, as the paper's text says; it
+        relu_output: put the ReLU after the last convolution, as the paper's text says; it
             turns the network into near identity and exists to show that.
     """
 
@@ -77,7 +80,7 @@ class NetworkConfig(Table):
     recursions: int = Field(default=3, ge=1)
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
     fusion: FusionConfig = FusionConfig()
-    text_literal: bool = False
+    relu_output: bool = False
 
 
 class TermConfig(Table):
@@ -339,9 +342,19 @@ def make_config(table: Mapping[str, Any]) -> Config:
         CmudrnError: a key is unknown or a value does not fit; the sentence names it.
     """
     try:
-        return Config.model_validate(table)
+        return Config.model_validate(_with_present_names(table))
     except ValidationError as error:
         raise CmudrnError(_explain(error)) from error
+
+
+def _with_present_names(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with the settings of older checkpoints renamed to today's."""
+    return {
+        RENAMED_SETTINGS.get(key, key): (
+            _with_present_names(value) if isinstance(value, Mapping) else value
+        )
+        for key, value in table.items()
+    }
 
 
 def load_config(name: str, settings: Iterable[str] = ()) -> Config:

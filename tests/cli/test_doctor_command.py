@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from trees import make_csd, save, scene
+from support.trees import make_csd, save, scene
 from typer.testing import CliRunner
 
 from cmudrn.cli import app

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from trees import make_csd, save, scene
+from support.trees import make_csd, save, scene
 from typer.testing import CliRunner
 
 from cmudrn.cli import app
@@ -63,7 +63,7 @@ def test_weather_is_laid_over_clean_pictures_only(csd: Path, tmp_path: Path) -> 
 def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from cmudrn.config import make_config
-    from cmudrn.train.start import start_run
+    from cmudrn.training.run import start_run
 
     source = {"dataset": f"csd:{csd}@train", "task": "snow", "weight": 1}
     config = make_config(
@@ -99,8 +99,8 @@ def test_names_costs_and_columns(
 
 def test_a_weight_file_of_the_drn_authors_is_a_model(csd: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from cmudrn.nn.drn import DRN
-    from cmudrn.nn.official import NAMES
+    from cmudrn.checkpoints.drn_authors import NAMES
+    from cmudrn.networks.drn import DRN
 
     ours = DRN(16, 7, 7).state_dict()
     theirs = {

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from cmudrn.cli import app
 from cmudrn.image import read_picture
-from cmudrn.restore.files import encode_layer
+from cmudrn.photos.restore_photo import encode_layer
 
 
 def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **options: object):
@@ -65,11 +65,11 @@ def test_faint_changes_are_held_back_unless_told_otherwise(
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     model = onnx.load(darkening_model)
     model.metadata_props[0].value = json.dumps(
-        json.loads(model.metadata_props[0].value) | {"restraint_db": 10}
+        json.loads(model.metadata_props[0].value) | {"change_gating_db": 10}
     )
     onnx.save(model, tmp_path / "m.onnx")
     Pillow.new("RGB", (30, 20), (200, 200, 200)).save(tmp_path / "a.png")
-    for options, level in (((), 193), (("--no-restraint",), 149)):  # 0.2^2 is 14 dB: gain 0.138
+    for options, level in (((), 193), (("--no-change_gating",), 149)):  # 0.2^2 is 14 dB: gain 0.138
         args = ("restore", "a.png", "-o", "b.png", "--overwrite", "--model", "m.onnx", *options)
         done = run(*args, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -406,7 +406,7 @@ def test_frames_refuse_what_they_would_not_heed(
 
 def test_frames_heed_what_they_take(darkening_model: Path) -> None:
     command = ("restore", "-", "-o", "-", "--frames", "gray", "5x4", "--strength", 0.5,
-               "--no-restraint", "--engine", "onnx", "--precision", "fp32", "--threads", 1,
+               "--no-change_gating", "--engine", "onnx", "--precision", "fp32", "--threads", 1,
                "--model", darkening_model)  # fmt: skip
     done = run(*command, stdin=bytes([200]) * 20)
     assert done.returncode == 0, done.stderr
@@ -470,7 +470,7 @@ def test_the_lines_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
 
 
 def test_models_are_listed() -> None:
-    from cmudrn.engines import shipped_models
+    from cmudrn.models import shipped_models
 
     done = run("models", "--json")
     assert done.returncode == 0
@@ -530,7 +530,7 @@ def test_an_error_of_the_system_does_not_stop_the_rest(
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("cmudrn.restore.files.restore_file", fail)
+    monkeypatch.setattr("cmudrn.photos.restore_photo.restore_file", fail)
     for name in ("a.png", "b.png"):
         make_picture(tmp_path / name)
     arguments = ["restore", str(tmp_path), "--json", "--model", str(tiny_model)]

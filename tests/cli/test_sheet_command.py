@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from trees import make_csd, save, scene
+from support.trees import make_csd, save, scene
 from typer.testing import CliRunner
 
 from cmudrn.cli import app
 from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
-from cmudrn.evaluate.metrics import psnr_rgb
-from cmudrn.evaluate.sheet import make_row
-from cmudrn.restore import Restorer
+from cmudrn.evaluation.comparison_figure import make_row
+from cmudrn.evaluation.metrics import psnr_rgb
+from cmudrn.restoration import Restorer
 
 RUNNER = CliRunner()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import save, scene
+from support.trees import save, scene
 from typer.testing import CliRunner, Result
 
 from cmudrn.cli import app
@@ -82,8 +82,8 @@ def test_what_weather_renders_the_doctor_passes_and_fifty_steps_learn_from(
 
 def test_a_checkpoint_carries_the_fingerprint_of_its_data(clean: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cmudrn.train import fingerprints
-    from cmudrn.train.checkpoint import load_checkpoint
+    from cmudrn.checkpoints.checkpoint import load_checkpoint
+    from cmudrn.training import fingerprints
 
     assert run("weather", "snow", clean, tmp_path / "CSD" / "Train").exit_code == 0
     dataset = f"csd:{tmp_path}/CSD@train"

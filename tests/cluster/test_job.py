@@ -21,7 +21,7 @@ import cmudrn  # noqa: E402
 from cmudrn.cli.app import app  # noqa: E402
 from cmudrn.cli.batch import batch  # noqa: E402
 from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job  # noqa: E402
-from cmudrn.cluster.work import Outcome  # noqa: E402
+from cmudrn.cluster.worker import Outcome  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, read_picture, write_picture  # noqa: E402
 

@@ -11,10 +11,10 @@ import pytest
 fsspec = pytest.importorskip("fsspec", reason="the cluster extra is not installed")
 
 import cmudrn  # noqa: E402
-from cmudrn.cluster import work as cluster_work  # noqa: E402
+from cmudrn.cluster import worker as cluster_work  # noqa: E402
 from cmudrn.cluster.files import open_folder, write_whole  # noqa: E402
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task  # noqa: E402
-from cmudrn.cluster.work import Settings, Worker  # noqa: E402
+from cmudrn.cluster.worker import Settings, Worker  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from trees import make_csd, save, scene
+from support.trees import make_csd, save, scene
 
 from cmudrn.datasets import open_dataset
 from cmudrn.datasets.doctor import examine

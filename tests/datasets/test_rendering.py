@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streaks import make_database
+from support.streaks import make_database
 
 from cmudrn.datasets.rendering import Rendering, render_folder
 from cmudrn.errors import CmudrnError

@@ -18,17 +18,17 @@ from cmudrn.engines.native import (
     keeps_promise,
     peak_gflops,
 )
-from cmudrn.engines.native.promise import trial_picture
+from cmudrn.engines.native.precision_check import trial_picture
 from cmudrn.engines.onnx import OnnxEngine
-from cmudrn.engines.registry import find_model
 from cmudrn.errors import CmudrnError
 from cmudrn.image import read_image, to_batch
+from cmudrn.models.registry import find_model
 
 torch = pytest.importorskip("torch")
 
 from cmudrn.config import NetworkConfig  # noqa: E402
-from cmudrn.nn.export import export_onnx  # noqa: E402
-from cmudrn.nn.networks import make_network  # noqa: E402
+from cmudrn.export.onnx_graph import export_onnx  # noqa: E402
+from cmudrn.networks.registry import make_network  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     not instruction_sets(), reason="the native engine was not built here (no C++20 compiler)"
@@ -52,7 +52,7 @@ STRUCTURES: dict[str, dict[str, object]] = {
     "small head": {"fusion": {"kernel": 1, "skip": True}},
     "after the recursions": {"cross_stitch": {"a": 0.5, "positions": ["rec", "img"]}},
     "three tasks": {"tasks": ["rain", "snow", "haze"], "cross_stitch": {"a": 1 / 3}},
-    "literal": {"text_literal": True},
+    "literal": {"relu_output": True},
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import tiny_onnx
+from support import tiny_onnx
 
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
@@ -20,7 +20,7 @@ def batch() -> np.ndarray:
 
 
 def torch_cmudrn(weights: dict, batch: np.ndarray, stages: int, recursions: int) -> dict:
-    """The paper's equations in PyTorch's functional form, independent of cmudrn.nn."""
+    """The paper's equations in PyTorch's functional form, independent of cmudrn.networks."""
     torch = pytest.importorskip("torch")
     relu = torch.relu
     tensors = {name: torch.from_numpy(value.copy()) for name, value in weights.items()}

@@ -11,7 +11,7 @@ import pytest
 
 from cmudrn.engines import ENGINES, PRECISIONS, open_engine
 from cmudrn.engines.native import NativeEngine, instruction_sets
-from cmudrn.engines.native.promise import trial_picture
+from cmudrn.engines.native.precision_check import trial_picture
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
 

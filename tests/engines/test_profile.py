@@ -18,7 +18,7 @@ from cmudrn.engines.profile import (
     save_profile,
 )
 from cmudrn.errors import CmudrnError
-from cmudrn.restore.budget import BudgetRestorer
+from cmudrn.restoration.time_budget import BudgetRestorer
 
 PROFILE = Profile("0" * 64, "auto auto", {1: (0.0, 10.0, 40.0), 2: (0.0, 5.0, 20.0)})
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Picture, encode_picture, lost_in, read_picture
+from cmudrn.image import Picture, encode_picture, read_picture, unsupported_features
 from cmudrn.image.exif import bare, make_block, read_tags, upright, with_tags, without_thumbnail
 
 TEXTS = {
@@ -62,7 +62,7 @@ def check_exif(data: bytes) -> None:
 @pytest.mark.parametrize("format", ["tiff", "jpeg", "png", "webp"])
 def test_tags_exif_and_gps_survive_every_change_of_format(source: str, format: str) -> None:
     picture = read_picture(make_file(source, orientation=6))
-    assert picture.notes == lost_in(picture, format) == ()
+    assert picture.notes == unsupported_features(picture, format) == ()
     data = encode_picture(picture, format)
     check_exif(data)
     inner = Pillow.open(io.BytesIO(data)).getexif().get_ifd(0x8769)
@@ -111,8 +111,10 @@ def test_exif_tags_that_tiff_is_not_given_are_named() -> None:
     exif = make_exif()
     exif[50341] = b"PrIM"
     picture = Picture(np.zeros((4, 4), np.uint8), "jpeg", metadata={"exif-data": exif.tobytes()})
-    assert lost_in(picture, "jpeg") == ()
-    assert lost_in(picture, "tiff") == ("TIFF files are written without the EXIF tags 50341.",)
+    assert unsupported_features(picture, "jpeg") == ()
+    assert unsupported_features(picture, "tiff") == (
+        "TIFF files are written without the EXIF tags 50341.",
+    )
 
 
 def maker_note_block(order: str) -> bytes:
@@ -182,7 +184,7 @@ def test_an_empty_exif_block_is_no_loss() -> None:
     stream = io.BytesIO()
     Pillow.new("RGB", (8, 8)).save(stream, "JPEG", exif=b"Exif\0\0")
     picture = read_picture(stream.getvalue())
-    assert lost_in(picture, "jpeg") == ()
+    assert unsupported_features(picture, "jpeg") == ()
     assert read_picture(encode_picture(picture)).pixels.shape == (8, 8, 3)
 
 
@@ -208,9 +210,9 @@ def test_more_exif_than_jpeg_holds_is_said() -> None:
     exif = make_exif()
     exif.get_ifd(0x8769)[0x927C] = bytes(70_000)
     picture = Picture(np.zeros((8, 8, 3), np.uint8), metadata={"exif-data": exif.tobytes()})
-    assert "65,527 bytes" in lost_in(picture, "jpeg")[0]
+    assert "65,527 bytes" in unsupported_features(picture, "jpeg")[0]
     assert Pillow.open(io.BytesIO(encode_picture(picture, "jpeg"))).size == (8, 8)
-    assert lost_in(picture, "png") == lost_in(picture, "tiff") == ()
+    assert unsupported_features(picture, "png") == unsupported_features(picture, "tiff") == ()
     for format in ("png", "tiff"):
         inner = Pillow.open(io.BytesIO(encode_picture(picture, format))).getexif().get_ifd(0x8769)
         assert inner[0x927C] == bytes(70_000)
@@ -222,7 +224,7 @@ def test_more_exif_than_jpeg_holds_is_said() -> None:
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
 def test_damaged_exif_is_said(exif: bytes, format: str) -> None:
     picture = Picture(np.zeros((8, 8, 3), np.uint8), metadata={"exif-data": exif})
-    assert "is damaged" in lost_in(picture, format)[0]
+    assert "is damaged" in unsupported_features(picture, format)[0]
     assert read_picture(encode_picture(picture, format)).orientation == 1
 
 

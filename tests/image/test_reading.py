@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Picture, encode_picture, lost_in, read_image, read_picture
+from cmudrn.image import Picture, encode_picture, read_image, read_picture, unsupported_features
 
 RGB = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
 
@@ -140,7 +140,7 @@ def test_the_profile_of_a_bmp_is_read(cut: int) -> None:
     assert np.array_equal(picture.pixels, RGB)
     assert picture.metadata == ({} if cut else {"icc-profile-data": profile})
     if not cut:
-        assert lost_in(picture, "bmp") == ("BMP files are written without ICC data.",)
+        assert unsupported_features(picture, "bmp") == ("BMP files are written without ICC data.",)
         written = Pillow.open(io.BytesIO(encode_picture(picture, "png")))
         assert written.info["icc_profile"] == profile
 

@@ -24,17 +24,17 @@ from PIL import Image as Pillow
 from PIL import ImageCms, PngImagePlugin
 
 from cmudrn.errors import CmudrnError
+from cmudrn.files import atomic_file
 from cmudrn.image import (
     Picture,
-    atomic_file,
     encode_picture,
     from_batch,
     from_float,
-    lost_in,
     read_image,
     read_picture,
     to_batch,
     to_float,
+    unsupported_features,
     write_image,
     write_picture,
 )
@@ -106,7 +106,7 @@ def make_photo(format: str) -> bytes:
 @pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
 def test_profile_exif_and_gps_survive(source: str, format: str) -> None:
     picture = read_picture(make_photo(source))
-    assert lost_in(picture, format) == ()
+    assert unsupported_features(picture, format) == ()
     written = Pillow.open(io.BytesIO(encode_picture(picture, format)))
     assert written.size == (40, 64)
     exif, given_ = written.getexif(), make_metadata()
@@ -174,7 +174,7 @@ def iptc_in(data: bytes) -> bytes:
 @pytest.mark.parametrize("format", ["tiff", "jpeg"])
 def test_iptc_survives_between_tiff_and_jpeg(source: bytes, format: str) -> None:
     picture = Picture(np.zeros((9, 8, 3), np.uint8), metadata={"iptc-data": source})
-    assert lost_in(picture, format) == ()
+    assert unsupported_features(picture, format) == ()
     data = encode_picture(picture, format)
     assert iptc_in(data) == IPTC
     other = "jpeg" if format == "tiff" else "tiff"
@@ -184,9 +184,11 @@ def test_iptc_survives_between_tiff_and_jpeg(source: bytes, format: str) -> None
 @pytest.mark.parametrize("format", ["png", "webp", "bmp"])
 def test_iptc_that_a_format_lacks_is_said(format: str) -> None:
     picture = Picture(np.zeros((9, 8, 3), np.uint8), metadata={"iptc-data": IPTC})
-    assert lost_in(picture, format) == (f"{format.upper()} files are written without IPTC data.",)
+    assert unsupported_features(picture, format) == (
+        f"{format.upper()} files are written without IPTC data.",
+    )
     without = replace(picture, metadata={"iptc-data": b"Photoshop 3.0\0" + RESOURCE})
-    assert lost_in(without, format) == ()
+    assert unsupported_features(without, format) == ()
 
 
 def make_profile(space: bytes) -> bytes:
@@ -212,9 +214,9 @@ def test_a_profile_is_kept_or_its_loss_is_said(
     grey = len(shape) == 2 and format != "webp"
     fits = space == (b"GRAY" if grey else b"RGB ")
     assert found == (profile if fits else None)
-    assert [("colour profile" in sentence) for sentence in lost_in(picture, format)] == (
-        [] if fits else [True]
-    )
+    assert [
+        ("colour profile" in sentence) for sentence in unsupported_features(picture, format)
+    ] == ([] if fits else [True])
 
 
 def png_with(*chunks: tuple[bytes, bytes], behind: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
@@ -250,8 +252,8 @@ def test_png_texts_survive_in_every_script() -> None:
     assert written.text["Title"].lang == "ja"
     assert data.count(b"Title") == 1 and data.count(b"XML:com.adobe.xmp") == 1
     assert b"Raw profile" not in data
-    assert lost_in(picture, "png") == ()
-    assert "TIFF files are written without PNG text data." in lost_in(picture, "tiff")
+    assert unsupported_features(picture, "png") == ()
+    assert "TIFF files are written without PNG text data." in unsupported_features(picture, "tiff")
 
 
 GAMMA = (b"gAMA", struct.pack(">I", 100_000))
@@ -272,8 +274,10 @@ def test_what_the_colours_of_a_png_mean_survives(chunks, kept: tuple[bytes, ...]
     data = encode_picture(picture)
     assert tuple(name for name in (b"gAMA", b"cHRM", b"cICP") if name in data) == kept
     Pillow.open(io.BytesIO(data)).load()
-    assert lost_in(picture, "png") == ()
-    assert [("gAMA" in sentence) for sentence in lost_in(picture, "webp")] == [True] * bool(kept)
+    assert unsupported_features(picture, "png") == ()
+    assert [("gAMA" in sentence) for sentence in unsupported_features(picture, "webp")] == [
+        True
+    ] * bool(kept)
 
 
 def test_png_text_cut_off_by_the_end_of_the_file() -> None:
@@ -289,8 +293,10 @@ def test_jpeg_comments_survive() -> None:
     data = encode_picture(picture)
     assert Pillow.open(io.BytesIO(data)).info["comment"] == b"shot at dawn"
     assert read_picture(data).metadata["jpeg-comments"] == picture.metadata["jpeg-comments"]
-    assert lost_in(picture, "jpeg") == ()
-    assert lost_in(picture, "png") == ("PNG files are written without JPEG comment data.",)
+    assert unsupported_features(picture, "jpeg") == ()
+    assert unsupported_features(picture, "png") == (
+        "PNG files are written without JPEG comment data.",
+    )
 
 
 def test_resolution_survives_and_turns_with_the_picture() -> None:
@@ -305,11 +311,15 @@ def test_resolution_survives_and_turns_with_the_picture() -> None:
 
 def test_what_a_format_cannot_hold_is_said() -> None:
     photo = read_picture(make_photo("JPEG"))
-    assert [sentence.split()[-2] for sentence in lost_in(photo, "bmp")] == ["EXIF", "ICC", "XMP"]
+    assert [sentence.split()[-2] for sentence in unsupported_features(photo, "bmp")] == [
+        "EXIF",
+        "ICC",
+        "XMP",
+    ]
     deep = Picture(np.zeros((2, 2), np.uint16))
-    assert lost_in(deep, "png") == lost_in(deep, "tiff") == ()
-    assert "8 bits" in lost_in(deep, "jpeg")[0]
-    assert "16 bits" in lost_in(Picture(np.zeros((2, 2), np.float32)), "png")[0]
+    assert unsupported_features(deep, "png") == unsupported_features(deep, "tiff") == ()
+    assert "8 bits" in unsupported_features(deep, "jpeg")[0]
+    assert "16 bits" in unsupported_features(Picture(np.zeros((2, 2), np.float32)), "png")[0]
 
 
 def test_jpeg_refuses_transparency() -> None:
@@ -449,7 +459,7 @@ def test_an_atomic_write_replaces(tmp_path: Path) -> None:
 
 
 def test_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cmudrn.image.files as module
+    import cmudrn.files as module
 
     monkeypatch.setattr(module, "_nameless", lambda folder: None)
     test_an_atomic_write_replaces(tmp_path)

@@ -14,12 +14,12 @@ import pytest
 
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
-import clips  # noqa: E402
+from support import clips  # noqa: E402
 
 from cmudrn.cli.watch import watch as command  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture, write_picture  # noqa: E402
-from cmudrn.restore import live  # noqa: E402
+from cmudrn.live import watcher as live  # noqa: E402
 
 SECONDS = 30.0
 """After so long a test gives up."""

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from serving import serving  # noqa: E402
+from support.serving import serving  # noqa: E402
 
 from cmudrn.image import Picture, write_picture  # noqa: E402
 

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from serving import serving  # noqa: E402
+from support.serving import serving  # noqa: E402
 
 import cmudrn  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
@@ -220,7 +220,7 @@ def test_what_nobody_foresaw_is_a_problem_too(
     def fail(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("cmudrn.server.app.carry_out", fail)
+    monkeypatch.setattr("cmudrn.server.app.process_request", fail)
     with serving(darkening_model, LIMITS) as address:
         answer = httpx.post(f"{address}/restore", content=b"x")
     assert answer.status_code == 500

@@ -14,8 +14,8 @@ pytest.importorskip("fastapi", reason="the serve extra is not installed")
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
 from hypothesis import HealthCheck, given, settings  # noqa: E402
-from mutations import mutate, sample_files  # noqa: E402
-from serving import serving  # noqa: E402
+from support.mutations import mutate, sample_files  # noqa: E402
+from support.serving import serving  # noqa: E402
 
 from cmudrn.server import Limits  # noqa: E402
 

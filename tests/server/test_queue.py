@@ -14,9 +14,10 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from serving import serving  # noqa: E402
+from support.serving import serving  # noqa: E402
 
-from cmudrn.server import Limits, app, work  # noqa: E402
+from cmudrn.server import Limits, app  # noqa: E402
+from cmudrn.server import processing as work
 from cmudrn.server.problems import Problem  # noqa: E402
 from cmudrn.server.queue import ClientLeft, Queue, Ticket  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_a_full_server_answers_503_with_retry_after(
         release.wait(20)
         return work.Answer(b"done", "image/png", (), 1, 0.1)
 
-    monkeypatch.setattr(app, "carry_out", blocked)
+    monkeypatch.setattr(app, "process_request", blocked)
     with (
         serving(darkening_model, Limits(workers=1, waiting=2)) as address,
         ThreadPoolExecutor(3) as pool,
@@ -136,7 +137,7 @@ def test_work_stops_when_a_connection_closes(
             outcome.append("stopped")
             raise
 
-    monkeypatch.setattr(app, "carry_out", endless)
+    monkeypatch.setattr(app, "process_request", endless)
     with serving(darkening_model, Limits(workers=1, waiting=0)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as connection:
@@ -165,7 +166,7 @@ def test_a_server_that_stops_answers_what_it_works_on(
         finally:
             release.set()
 
-    monkeypatch.setattr(app, "carry_out", blocked)
+    monkeypatch.setattr(app, "process_request", blocked)
     with ThreadPoolExecutor(2) as pool:
         with serving(darkening_model, Limits(workers=1, waiting=1)) as address:
             jobs = [pool.submit(ask, address) for _ in range(2)]

@@ -8,12 +8,7 @@ from skimage.filters import threshold_otsu
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Picture, write_picture
-from cmudrn.weather.published import (
-    PublishedRain,
-    filter_screen,
-    list_screens,
-    otsu_level,
-)
+from cmudrn.weather.published import PublishedRain, filter_screen, list_screens, otsu_level
 
 
 def make_screen() -> np.ndarray:

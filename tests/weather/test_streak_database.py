@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streaks import ELEVATIONS, make_database
+from support.streaks import ELEVATIONS, make_database
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Picture, write_picture
-from cmudrn.weather.exposure import Exposure
+from cmudrn.weather.camera import Exposure
 from cmudrn.weather.particles import Particles
 from cmudrn.weather.streak_database import (
     DatabaseRain,
-    lay_streaks,
+    composite_streaks,
     open_database,
     read_streak,
     read_table,
@@ -73,11 +73,13 @@ def test_a_table_may_have_its_numbers_beside_or_below_the_heading(tmp_path: Path
 def test_a_streak_lies_where_it_should_as_long_and_wide_as_it_should(database: Path) -> None:
     found = open_database(only_environment(database))
     found = replace(found, lights=((0,),))
-    light = lay_streaks(one_streak(), STILL, (200, 120), found, np.random.default_rng(0))
+    light = composite_streaks(one_streak(), STILL, (200, 120), found, np.random.default_rng(0))
     rows, columns = np.nonzero(light > 0.02)
     assert rows.min() in range(58, 64) and rows.max() in range(137, 142)
     assert columns.min() in range(55, 59) and columns.max() in range(62, 66)
-    tilted = lay_streaks(one_streak(angle=0.5), STILL, (200, 120), found, np.random.default_rng(0))
+    tilted = composite_streaks(
+        one_streak(angle=0.5), STILL, (200, 120), found, np.random.default_rng(0)
+    )
     assert tilted.sum() == pytest.approx(light.sum(), rel=0.03)
     above, below = np.nonzero(tilted[70] > 0.02)[0].mean(), np.nonzero(tilted[130] > 0.02)[0].mean()
     assert (below - above) / 60 == pytest.approx(np.tan(0.5), rel=0.1)
@@ -88,7 +90,7 @@ def test_a_camera_that_looks_up_sees_shorter_streaks(database: Path) -> None:
     heights = []
     for elevation in ELEVATIONS:
         chosen = replace(found, lights=((elevation,),))
-        light = lay_streaks(one_streak(), STILL, (200, 120), chosen, np.random.default_rng(0))
+        light = composite_streaks(one_streak(), STILL, (200, 120), chosen, np.random.default_rng(0))
         heights.append(int((light > 0.02).any(1).sum()))
     assert np.allclose(heights, 80 * np.cos(np.radians(ELEVATIONS)), atol=4)
 
@@ -96,7 +98,7 @@ def test_a_camera_that_looks_up_sees_shorter_streaks(database: Path) -> None:
 def test_what_leaves_a_screen_comes_back_in(database: Path) -> None:
     found = replace(open_database(only_environment(database)), lights=((0,),))
     middle, corner = (
-        lay_streaks(one_streak(**place), STILL, (200, 120), found, np.random.default_rng(0))
+        composite_streaks(one_streak(**place), STILL, (200, 120), found, np.random.default_rng(0))
         for place in ({"y": 100}, {"y": 0})
     )
     assert np.allclose(np.roll(middle, 100, 0), corner, atol=1e-6)
@@ -107,7 +109,7 @@ def test_a_narrow_streak_is_fainter_not_lost(database: Path) -> None:
     sums = []
     for width in (0.25, 0.5, 1.0):
         streak = one_streak(width=width, opacity=0.2)
-        light = lay_streaks(streak, STILL, (200, 120), found, np.random.default_rng(0))
+        light = composite_streaks(streak, STILL, (200, 120), found, np.random.default_rng(0))
         sums.append(float(-np.log1p(-light).sum()))
     assert np.allclose(np.array(sums) / sums[2], [0.25, 0.5, 1], atol=0.06)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmudrn.engines import open_engine, shipped_models
+from cmudrn.engines import open_engine
 from cmudrn.image import read_picture
-from cmudrn.restore import Restorer
+from cmudrn.models import shipped_models
+from cmudrn.restoration import Restorer
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 

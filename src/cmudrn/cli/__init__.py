@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cmudrn.cli.telling import complain
+from cmudrn.cli.terminal import complain
 from cmudrn.errors import CmudrnError
 
 INTERRUPTED = 130

@@ -13,7 +13,7 @@ from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
     from cmudrn.cluster.job import OnOutcome, Progress
-    from cmudrn.cluster.work import Outcome
+    from cmudrn.cluster.worker import Outcome
 
 
 @app.command()

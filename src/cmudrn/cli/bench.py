@@ -10,7 +10,7 @@ import typer
 from cmudrn.cli.app import app
 
 if TYPE_CHECKING:
-    from cmudrn.evaluate.heatmap import Cell
+    from cmudrn.evaluation.heatmap import Cell
 
 SMALLEST, STEP = 100, 50
 """Pixels: the side of the heat map's first pictures, and how much longer the next ones are."""
@@ -38,7 +38,7 @@ def bench(
 
     label = f"{engine} {precision}"
     if heatmap is not None:
-        from cmudrn.evaluate.heatmap import measure_heatmap
+        from cmudrn.evaluation.heatmap import measure_heatmap
 
         opened = open_engine(model, engine, None, precision)
         kind = type(opened).__name__.removesuffix("Engine")
@@ -68,7 +68,7 @@ def _fingerprint() -> str:
     import platform
 
     import cmudrn
-    from cmudrn.engines.engine import available_cores
+    from cmudrn.engines.base import available_cores
     from cmudrn.engines.native import instruction_sets
 
     name = platform.processor() or platform.machine()

@@ -17,8 +17,8 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset
     from cmudrn.engines import Engine
-    from cmudrn.evaluate.evaluator import OnPair
-    from cmudrn.evaluate.methods import Method
+    from cmudrn.evaluation.evaluator import OnPair
+    from cmudrn.evaluation.methods import Method
 
 
 class Format(StrEnum):
@@ -56,7 +56,7 @@ def evaluate(
     stages: Annotated[int | None, typer.Option(help="Outer loop of the models.")] = None,
     recursions: Annotated[int | None, typer.Option(help="Inner loop of the models.")] = None,
     branches: Annotated[bool, typer.Option(help="Score each branch of the models too.")] = False,
-    restraint: Annotated[
+    change_gating: Annotated[
         bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
     ] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")] = None,
@@ -84,10 +84,10 @@ def evaluate(
     With several models, the paired differences to the first one follow.
     """
     need_metrics()
-    from cmudrn.evaluate import table
-    from cmudrn.evaluate.evaluator import evaluate as score
-    from cmudrn.image import atomic_file
-    from cmudrn.restore.folder import check_target
+    from cmudrn.evaluation import table
+    from cmudrn.evaluation.evaluator import evaluate as score
+    from cmudrn.files import atomic_file
+    from cmudrn.files import check_target
 
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it
@@ -100,7 +100,7 @@ def evaluate(
     methods = [
         method
         for text in models or []
-        for method in _methods(text, opened, stages, recursions, branches, restraint)
+        for method in _methods(text, opened, stages, recursions, branches, change_gating)
     ]
     methods += _folders(pred or [])
     scores = []
@@ -183,7 +183,7 @@ def open_model(
         import torch  # noqa: F401
     except ImportError as error:
         raise CmudrnError("Checkpoints need torch: pip install 'cmudrn[train]'.") from error
-    from cmudrn.train.ship import open_exported
+    from cmudrn.export.export_checkpoint import open_exported
 
     opened: Engine = open_exported(path, threads, engine, precision)
     return opened
@@ -196,7 +196,7 @@ def split_name(text: str) -> tuple[str, str]:
 
 
 def _columns(text: str) -> list[str]:
-    from cmudrn.evaluate.metrics import PROTOCOLS
+    from cmudrn.evaluation.metrics import PROTOCOLS
 
     chosen = [name.strip() for name in text.split(",")] if text else list(PROTOCOLS)
     unknown = [name for name in chosen if name not in PROTOCOLS]
@@ -211,25 +211,20 @@ def _methods(
     stages: int | None,
     recursions: int | None,
     branches: bool,
-    restraint: bool,
+    change_gating: bool,
 ) -> list[Method]:
-    from cmudrn.evaluate.methods import (
-        branch_methods,
-        engine_method,
-        is_python,
-        python_method,
-    )
+    from cmudrn.evaluation.methods import branch_methods, engine_method, is_python, python_method
 
     name, model = split_name(text)
     if is_python(model) and not Path(model).exists():
         return [python_method(model, name)]
     engine = opened(model)
-    methods = [engine_method(name, engine, stages, recursions, restraint=restraint)]
+    methods = [engine_method(name, engine, stages, recursions, change_gating=change_gating)]
     return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
 
 
 def _folders(texts: list[str]) -> list[Method]:
-    from cmudrn.evaluate.methods import folder_method
+    from cmudrn.evaluation.methods import folder_method
 
     named = [split_name(text) for text in texts]
     return [folder_method(Path(what), "" if name == what else name) for name, what in named]

@@ -40,7 +40,7 @@ def parity(
     import numpy as np
 
     from cmudrn.engines import open_engine
-    from cmudrn.engines.native.promise import trial_picture
+    from cmudrn.engines.native.precision_check import trial_picture
     from cmudrn.errors import CmudrnError
     from cmudrn.image import from_batch, read_image, to_batch
     from cmudrn.weather import WEATHERS

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.telling import complain, printable
+from cmudrn.cli.terminal import complain, printable
 from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
-    from cmudrn.restore.files import Options
-    from cmudrn.restore.folder import Job
-    from cmudrn.restore.restorer import Restorer
+    from cmudrn.photos.planning import Job
+    from cmudrn.photos.restore_photo import Options
+    from cmudrn.restoration.restorer import Restorer
 
 NETWORK, RESULT, VIDEO, LIMITS = "Network", "Result", "Video", "Limits"
 
@@ -66,7 +66,7 @@ _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score"})
 """Parameters of `restore` that mean nothing where a picture is a stream."""
 
 _TAKEN_BY_FRAMES = frozenset(
-    "inputs output frames strength restraint model stages recursions engine precision threads "
+    "inputs output frames strength change_gating model stages recursions engine precision threads "
     "budget_ms".split()
 )
 """Parameters of `restore` that raw frames obey; any other would go unheard."""
@@ -109,7 +109,7 @@ def restore(
             "--layers",
             help="Also write what each branch and the fusion removed, as photo.removed-rain.png "
             "and so on: grey 128 is nothing, brighter is light taken away. At full strength and "
-            "without restraint.",
+            "without change_gating.",
             rich_help_panel=RESULT,
         ),
     ] = False,
@@ -135,10 +135,10 @@ def restore(
             rich_help_panel=RESULT,
         ),
     ] = "auto",
-    restraint: Annotated[
+    change_gating: Annotated[
         bool,
         typer.Option(
-            "--restraint/--no-restraint",
+            "--change_gating/--no-change_gating",
             help="Hold back changes too faint to be weather: mostly gleams and letters taken for "
             "drops and flakes.",
             rich_help_panel=RESULT,
@@ -232,9 +232,9 @@ def restore(
     subtitles and frame times; a run that was stopped goes on where it was. One bad file is
     reported and the rest goes on; the exit code is 0 when all were restored and 1 otherwise.
     """
-    from cmudrn.restore.evidence import Provenance
-    from cmudrn.restore.files import Options
-    from cmudrn.restore.folder import plan_jobs, refuse_collisions
+    from cmudrn.photos.planning import plan_jobs, refuse_collisions
+    from cmudrn.photos.provenance import Provenance
+    from cmudrn.photos.restore_photo import Options
 
     _check_choices(format, subsampling)
     if evidence and (precision == "bf16" or budget_ms is not None):
@@ -247,7 +247,7 @@ def restore(
     if frames is not None:
         if unheard := [given[name] for name in given if name not in _TAKEN_BY_FRAMES]:
             raise typer.BadParameter(f"--frames goes without {_enumerate(unheard)}.")
-        restorer = _load(model, engine, threads, precision, budget_ms, restraint)
+        restorer = _load(model, engine, threads, precision, budget_ms, change_gating)
         _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
         return
     if evidence and gate:
@@ -255,7 +255,7 @@ def restore(
     _check_streams(inputs, output, [given[name] for name in given if name in _NEED_FILES])
     jobs = [] if inputs == ["-"] else plan_jobs(inputs, output, format)
     options = Options(
-        _load(model, engine, threads, precision, budget_ms, restraint),
+        _load(model, engine, threads, precision, budget_ms, change_gating),
         strength=strength,
         stages=stages,
         recursions=recursions,
@@ -289,7 +289,7 @@ def models(
     """List the models that ship with cmudrn: hash, licence, training data, scores."""
     from dataclasses import asdict
 
-    from cmudrn.engines import shipped_models
+    from cmudrn.models import shipped_models
 
     shipped = shipped_models()
     if as_json:
@@ -323,7 +323,7 @@ def verify(
     """
     from dataclasses import asdict
 
-    from cmudrn.restore.verify import verify as check
+    from cmudrn.photos.verify import verify as check
 
     good = True
     for output in outputs:
@@ -353,22 +353,25 @@ def _load(
     threads: int | None,
     precision: str,
     budget_ms: float | None,
-    restraint: bool,
+    change_gating: bool,
 ) -> Restorer:
     import cmudrn
     from cmudrn.engines import open_engine
     from cmudrn.engines.profile import load_profile
-    from cmudrn.restore.budget import BudgetRestorer
+    from cmudrn.restoration.time_budget import BudgetRestorer
 
     if budget_ms is None:
         return cmudrn.load(
-            model, engine=engine, threads=threads, precision=precision, restraint=restraint
+            model, engine=engine, threads=threads, precision=precision, change_gating=change_gating
         )
 
     info = open_engine(model, engine, 1, precision).info
     profile = load_profile(info, f"{engine} {precision}")
     return BudgetRestorer(
-        lambda n: open_engine(model, engine, n, precision), profile, budget_ms, restraint=restraint
+        lambda n: open_engine(model, engine, n, precision),
+        profile,
+        budget_ms,
+        change_gating=change_gating,
     )
 
 
@@ -428,9 +431,10 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     """Restore one picture from standard input, to standard output, or both."""
     from dataclasses import replace
 
-    from cmudrn.image import atomic_file, format_for, read_bytes
-    from cmudrn.restore.files import make_folder, restore_bytes
-    from cmudrn.restore.folder import check_format, check_target
+    from cmudrn.files import atomic_file
+    from cmudrn.image import format_for, read_bytes
+    from cmudrn.photos.planning import check_format, check_target
+    from cmudrn.photos.restore_photo import make_folder, restore_bytes
 
     if source == "-":
         data, name = _read_stdin(options.max_bytes), "Standard input"
@@ -470,7 +474,7 @@ def _restore_raw(
     settings: tuple[float, int | None, int | None],
 ) -> None:
     """Restore raw frames from standard input to standard output."""
-    from cmudrn.restore.video.raw import RawFormat, restore_raw
+    from cmudrn.video.raw_frames import RawFormat, restore_raw
 
     if inputs != ["-"] or output not in (None, "-"):
         raise typer.BadParameter("--frames reads standard input and writes standard output (-).")
@@ -496,8 +500,8 @@ def _restore_jobs(jobs: list[Job], options: Options, clips: Clips, as_json: bool
 def _restore_job(
     job: Job, options: Options, clips: Clips, on_tile: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    from cmudrn.restore.files import restore_file
-    from cmudrn.restore.folder import is_clip
+    from cmudrn.photos.planning import is_clip
+    from cmudrn.photos.restore_photo import restore_file
 
     try:
         if job.error:
@@ -516,15 +520,15 @@ def _restore_job(
 
 def _results(job: Job, options: Options) -> list[Path]:
     """Return every file that a job writes."""
-    from cmudrn.restore.files import result_paths
-    from cmudrn.restore.folder import is_clip
+    from cmudrn.photos.planning import is_clip
+    from cmudrn.photos.restore_photo import result_paths
 
     if job.error:
         return []
     if not is_clip(job.source):
         return result_paths(job.target, options)
     try:
-        from cmudrn.restore.video.work import removed_path, scores_path
+        from cmudrn.video.restore_clip import removed_path, scores_path
     except ImportError:  # nothing is written then
         return [job.target]
     names = (*options.restorer.info.tasks, "fused") if options.layers else ()
@@ -536,7 +540,7 @@ def _restore_clip(
     job: Job, options: Options, clips: Clips, on_frame: Callable[[int, int], None]
 ) -> dict[str, Any]:
     try:
-        from cmudrn.restore.video import VideoFormat, VideoOptions, restore_video
+        from cmudrn.video import VideoFormat, VideoOptions, restore_video
     except ImportError:
         raise CmudrnError(
             f"{job.source} needs the package av (pip install 'cmudrn[video]')."

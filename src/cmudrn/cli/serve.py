@@ -37,7 +37,7 @@ def serve(
     except ImportError as error:
         raise CmudrnError("The server needs more packages: pip install 'cmudrn[serve]'.") from error
     from cmudrn.server import Limits, create_app
-    from cmudrn.server.listen import listen
+    from cmudrn.server.serve import listen
 
     limits = Limits(
         bytes=max_bytes,
@@ -57,7 +57,7 @@ def _named(models: list[str]) -> dict[str, str]:
     Raises:
         CmudrnError: there is none, or two have the same name.
     """
-    from cmudrn.engines import shipped_models
+    from cmudrn.models import shipped_models
 
     if not models:
         models = list(shipped_models())

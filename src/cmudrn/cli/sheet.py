@@ -53,10 +53,11 @@ def sheet(
     One model's branches follow; several models stand beside one another.
     """
     need_metrics()
-    from cmudrn.evaluate.sheet import draw_sheet, make_row
-    from cmudrn.image import atomic_file, read_image
-    from cmudrn.restore import Restorer
-    from cmudrn.restore.folder import check_target
+    from cmudrn.evaluation.comparison_figure import draw_sheet, make_row
+    from cmudrn.files import atomic_file
+    from cmudrn.image import read_image
+    from cmudrn.files import check_target
+    from cmudrn.restoration import Restorer
 
     if output.suffix.lower() not in KINDS:
         raise CmudrnError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")

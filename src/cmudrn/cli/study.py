@@ -45,10 +45,10 @@ def study(
     need_torch()
     need_metrics()
     from cmudrn.config import parse_settings
-    from cmudrn.evaluate import table
-    from cmudrn.train import study as studies
-    from cmudrn.train.study_runs import estimate_seconds, finish, forget_stale
-    from cmudrn.train.study_table import describe, insert, make_table
+    from cmudrn.evaluation import table
+    from cmudrn.experiments import study as studies
+    from cmudrn.experiments.runs import estimate_seconds, finish, forget_stale
+    from cmudrn.experiments.table import describe, insert, make_table
 
     read = studies.read_study(name)
     if budget:

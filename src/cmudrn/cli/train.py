@@ -21,7 +21,7 @@ def train(
     ] = [],  # noqa: B006
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
     until: Annotated[int, typer.Option(help="Stop after this step, to go on later.")] = 0,
-    weights_of: Annotated[
+    init_from: Annotated[
         Path | None,
         typer.Option(help="A checkpoint, or a run's folder: its last weights begin a new run."),
     ] = None,
@@ -29,14 +29,14 @@ def train(
     """Train a network; stop it at any time and start it again to go on."""
     need_torch()
     from cmudrn.config import load_config
-    from cmudrn.train.start import start_run
+    from cmudrn.training.run import start_run
 
     run = start_run(
         load_config(preset, settings),
         into,
         threads=threads,
         until=until or None,
-        weights_of=weights_of and _checkpoint(weights_of),
+        init_from=init_from and _checkpoint(init_from),
     )
     if run.processes.first:
         typer.echo(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
@@ -54,7 +54,7 @@ def export(
         Path | None, typer.Option(help="A later run's checkpoint: the model lies between the two.")
     ] = None,
     share: Annotated[float | None, typer.Option(help="How far toward it, 0 to 1.")] = None,
-    restraint_db: Annotated[
+    change_gating_db: Annotated[
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
     ] = None,
@@ -62,7 +62,7 @@ def export(
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
     need_torch()
-    from cmudrn.train.ship import export_checkpoint
+    from cmudrn.export.export_checkpoint import export_checkpoint
 
     if (toward is None) != (share is None):
         raise CmudrnError("--toward and --share go together: one without the other does nothing.")
@@ -73,7 +73,7 @@ def export(
         name or None,
         toward and _checkpoint(toward),
         share or 0.0,
-        restraint_db,
+        change_gating_db,
         overwrite,
     )
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.telling import printable
+from cmudrn.cli.terminal import printable
 from cmudrn.errors import CmudrnError
 
 if TYPE_CHECKING:
     from cmudrn.image import Pixels
-    from cmudrn.restore.live import Arrival, Recorder
-    from cmudrn.restore.restorer import Restorer
+    from cmudrn.live.watcher import Arrival, Recorder
+    from cmudrn.restoration.restorer import Restorer
 
 
 @app.command(no_args_is_help=True)
@@ -80,8 +80,8 @@ def watch(
     import cmudrn
 
     try:
-        from cmudrn.restore.live import Recorder, Watching, open_source
-        from cmudrn.restore.live import watch as run
+        from cmudrn.live.watcher import Recorder, Watching, open_source
+        from cmudrn.live.watcher import watch as run
     except ImportError:
         raise CmudrnError("watch needs the package av (pip install 'cmudrn[video]').") from None
 
@@ -97,7 +97,7 @@ def watch(
     opened = open_source(source, timeout, skip=written)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
     settings = {"strength": strength, "stages": stages, "recursions": recursions}
-    show = _Shows(output, source, tell, overwrite=overwrite)
+    show = _OutputWriter(output, source, tell, overwrite=overwrite)
     with ExitStack() as stack:
         if record is not None:
             show.recorder = Recorder(record, overwrite=overwrite)
@@ -117,7 +117,7 @@ def watch(
     typer.echo(told)
 
 
-class _Shows:
+class _OutputWriter:
     """Writes each restored frame to where the user wants it."""
 
     def __init__(
@@ -129,7 +129,7 @@ class _Shows:
         overwrite: bool,
     ) -> None:
         from cmudrn.image import SUFFIXES
-        from cmudrn.restore.files import make_folder
+        from cmudrn.photos.restore_photo import make_folder
 
         self.recorder: Recorder | None = None
         self._output, self._tell, self._overwrite = output, tell, overwrite
@@ -156,8 +156,8 @@ class _Shows:
             Refused: a file is there that this run did not write.
             CmudrnError: its folder cannot be made.
         """
-        from cmudrn.restore.files import make_folder
-        from cmudrn.restore.live import Refused
+        from cmudrn.live.watcher import Refused
+        from cmudrn.photos.restore_photo import make_folder
 
         if not self._overwrite and target not in self._own and os.path.lexists(target):
             raise Refused(f"{target} exists already (--overwrite replaces it).")
@@ -170,8 +170,9 @@ class _Shows:
             Refused: the format cannot hold it.
             CmudrnError: it cannot be written.
         """
-        from cmudrn.image import Picture, atomic_file, encode_picture, format_for, lost_in
-        from cmudrn.restore.live import Refused
+        from cmudrn.files import atomic_file
+        from cmudrn.image import Picture, encode_picture, format_for, unsupported_features
+        from cmudrn.live.watcher import Refused
 
         whole, target, format = Picture(pixels), output, None
         if arrival.picture is not None:
@@ -188,18 +189,20 @@ class _Shows:
             file.write(data)
         self._own.add(target)
         if arrival.picture is not None:
-            for note in (*whole.notes, *lost_in(whole, format)):
+            for note in (*whole.notes, *unsupported_features(whole, format)):
                 self._tell("NOTE", f"{arrival.name}: {note}")
 
 
 def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any], moving: bool) -> Any:
-    from cmudrn.restore.score import check_scorable, score_weather
-    from cmudrn.restore.steady import SteadyVeil
+    from cmudrn.restoration.temporal_smoothing import VeilSmoother
+    from cmudrn.restoration.weather_classifier import check_scorable, score_weather
 
-    steady = SteadyVeil()
+    steady = VeilSmoother()
 
     def restore(pixels: Pixels) -> tuple[Pixels, bool]:
-        lift = steady(restorer.judge(pixels)) if moving else None  # a folder's pictures are apart
+        lift = (
+            steady(restorer.estimate_veil(pixels)) if moving else None
+        )  # a folder's pictures are apart
         if not gate:
             return restorer(pixels, lift=lift, **settings), False
         restoration = restorer.layers(pixels, lift=lift, **settings)

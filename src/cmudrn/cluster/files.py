@@ -9,7 +9,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import atomic_file
+from cmudrn.files import atomic_file
 
 
 def open_folder(address: str) -> tuple[Any, str]:

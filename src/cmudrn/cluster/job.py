@@ -14,12 +14,14 @@ from typing import Any
 
 from cmudrn.cluster.files import is_inside, open_folder
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task, version
-from cmudrn.cluster.work import Outcome, Settings, Worker
-from cmudrn.engines import find_model, open_engine
-from cmudrn.engines.engine import available_cores, check_depth
+from cmudrn.cluster.worker import Outcome, Settings, Worker
+from cmudrn.engines import open_engine
+from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError
 from cmudrn.image import SUFFIXES
-from cmudrn.restore.folder import is_clip
+from cmudrn.models import find_model
+from cmudrn.models.info import check_depth
+from cmudrn.photos.planning import is_clip
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from cmudrn.datasets.dataset import PairFiles
 from cmudrn.datasets.files import picture_size
 from cmudrn.datasets.layouts import LAYOUTS
-from cmudrn.datasets.looks import find_matches, hash_pictures
-from cmudrn.datasets.opening import find_files, parse_description
+from cmudrn.datasets.near_duplicates import find_matches, hash_pictures
 from cmudrn.datasets.problems import Problems
+from cmudrn.datasets.specification import find_files, parse_description
 from cmudrn.errors import CmudrnError
 from cmudrn.image import read_image
 

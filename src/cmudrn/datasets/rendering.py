@@ -16,15 +16,8 @@ import numpy as np
 
 from cmudrn.datasets.files import list_pictures, picture_size
 from cmudrn.errors import CmudrnError
-from cmudrn.image import (
-    Image,
-    Picture,
-    Pixels,
-    atomic_file,
-    from_float,
-    read_image,
-    write_picture,
-)
+from cmudrn.files import atomic_file
+from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.published import PublishedRain, list_screens

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cmudrn.datasets.dataset import PairFiles
-from cmudrn.datasets.looks import find_scenes
+from cmudrn.datasets.near_duplicates import find_scenes
 from cmudrn.errors import CmudrnError
 
 SPLITS = ("paper-train", "paper-test", "scene-train", "scene-test")

@@ -6,9 +6,10 @@ import os
 from numbers import Integral
 from pathlib import Path
 
-from cmudrn.engines.engine import Batch, Engine, EngineInfo, EngineOutputs, receptive_field
-from cmudrn.engines.registry import ShippedModel, find_model, shipped_models
+from cmudrn.engines.base import Batch, Engine, EngineOutputs
 from cmudrn.errors import CmudrnError
+from cmudrn.models.info import ModelInfo, receptive_field
+from cmudrn.models.registry import ShippedModel, find_model, shipped_models
 
 ENGINES = ("auto", "native", "onnx", "openvino")
 """What `engine` may be; "auto" takes the fastest that can run the model."""
@@ -17,7 +18,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 """What `precision` may be; "auto" takes bfloat16 where it is faster and keeps its promise."""
 
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 """More than any one machine's cores here; starting tens of thousands would take minutes."""
 
 
@@ -32,7 +33,7 @@ def open_engine(
     Args:
         model: a shipped model's name, or the path of an ONNX file.
         engine: one of `ENGINES`.
-        threads: processor threads of a call, at most `MOST_THREADS`; None is one for every core
+        threads: processor threads of a call, at most `MAX_THREADS`; None is one for every core
             this process may use.
         precision: one of `PRECISIONS`; what the network multiplies in.
 
@@ -61,8 +62,8 @@ def open_engine(
 def _check(engine: str, threads: int | None, precision: str) -> None:
     if threads is not None and not isinstance(threads, Integral):
         raise CmudrnError(f"A number of threads is a whole number, not {threads}.")
-    if threads is not None and not 1 <= threads <= MOST_THREADS:
-        raise CmudrnError(f"A number of threads is from 1 to {MOST_THREADS}; it is {threads}.")
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise CmudrnError(f"A number of threads is from 1 to {MAX_THREADS}; it is {threads}.")
     if engine not in ENGINES:
         raise CmudrnError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.")
     if precision not in PRECISIONS:
@@ -107,7 +108,7 @@ __all__ = [
     "PRECISIONS",
     "Batch",
     "Engine",
-    "EngineInfo",
+    "ModelInfo",
     "EngineOutputs",
     "ShippedModel",
     "find_model",

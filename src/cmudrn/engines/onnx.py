@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
-from cmudrn.engines.model_file import make_info, parse_model
+from cmudrn.engines.base import Batch, EngineOutputs, available_cores
 from cmudrn.errors import CmudrnError
+from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.models.model_file import make_info, parse_model
 
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
 
@@ -42,7 +43,7 @@ class OnnxEngine:
         self._info = self._read_info(data)
 
     @property
-    def info(self) -> EngineInfo:
+    def info(self) -> ModelInfo:
         """What the model file says about itself."""
         return self._info
 
@@ -99,11 +100,11 @@ class OnnxEngine:
             )
         return str(images[0])
 
-    def _read_info(self, data: bytes) -> EngineInfo:
+    def _read_info(self, data: bytes) -> ModelInfo:
         if "cmudrn" in self._session.get_modelmeta().custom_metadata_map:
             return make_info(parse_model(data, self._path))
         name, sha256 = Path(self._path).stem, hashlib.sha256(data).hexdigest()
-        return EngineInfo(name, "other", (), 0, 0, False, False, 0, sha256)
+        return ModelInfo(name, "other", (), 0, 0, False, False, 0, sha256)
 
 
 def _make_session(data: bytes, path: str, threads: int | None) -> Any:

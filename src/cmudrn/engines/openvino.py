@@ -9,13 +9,14 @@ import numpy as np
 import openvino as ov
 from openvino import opset13 as ops
 
-from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
-from cmudrn.engines.model_file import ModelFile, make_info, read_model_file
+from cmudrn.engines.base import Batch, EngineOutputs, available_cores
 from cmudrn.engines.native.weights import POSITIONS, Floats, stitch_matrix
 from cmudrn.errors import CmudrnError
+from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.models.model_file import ModelFile, make_info, read_model_file
 
 Node = Any
-MOST_COMPILED = 4
+MAX_COMPILED = 4
 """Networks kept, each for one size and depth."""
 
 
@@ -52,7 +53,7 @@ class OpenVinoEngine:
         self._compiled: dict[tuple[int, ...], Any] = {}
 
     @property
-    def info(self) -> EngineInfo:
+    def info(self) -> ModelInfo:
         """What the model file says about itself."""
         return self._info
 
@@ -82,7 +83,7 @@ class OpenVinoEngine:
 
     def _request(self, key: tuple[int, ...]) -> Any:
         if key not in self._compiled:
-            if len(self._compiled) == MOST_COMPILED:
+            if len(self._compiled) == MAX_COMPILED:
                 del self._compiled[next(iter(self._compiled))]
             graph = _Builder(self._model, self._info).network(key[:4], key[4], key[5])
             compiled = ov.Core().compile_model(graph, "CPU", self._settings)
@@ -93,7 +94,7 @@ class OpenVinoEngine:
 class _Builder:
     """Writes one network as an OpenVINO graph."""
 
-    def __init__(self, model: ModelFile, info: EngineInfo) -> None:
+    def __init__(self, model: ModelFile, info: ModelInfo) -> None:
         self._model, self._record = model, info.metadata
         self._fused = info.network == "cmudrn"
         self._branches = len(info.tasks) if self._fused else 1
@@ -125,7 +126,7 @@ class _Builder:
                 )
         maps = self._stitch(maps, "rec")
         left = [self._convolve(h, b, "conv_out") for b, h in enumerate(maps)]
-        if self._record.get("text_literal", False):
+        if self._record.get("relu_output", False):
             left = [ops.relu(h) for h in left]
         return self._stitch([ops.add(degraded, h) for h in left], "img")
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cmudrn.engines.engine import Engine, EngineInfo, available_cores
+from cmudrn.engines.base import Engine, available_cores
 from cmudrn.errors import CmudrnError
+from cmudrn.models.info import ModelInfo
 
 OpenWith = Callable[[int], Engine]
 """Opens the engine with a number of threads."""
@@ -57,7 +58,7 @@ class Choice:
     expected_ms: float
 
 
-def pick_depth(profile: Profile, info: EngineInfo, pixels: int, budget_ms: float) -> Choice:
+def pick_depth(profile: Profile, info: ModelInfo, pixels: int, budget_ms: float) -> Choice:
     """Return the deepest network that fits the budget, with the fewest threads that do it.
 
     A tenth of the budget is kept in reserve. Where nothing fits, the fastest is returned. Only
@@ -74,7 +75,7 @@ def pick_depth(profile: Profile, info: EngineInfo, pixels: int, budget_ms: float
     return max(fitting, key=lambda c: (c.stages * (1 + 7 * c.recursions), c.stages, -c.threads))
 
 
-def _depths(info: EngineInfo) -> Iterator[tuple[int, int]]:
+def _depths(info: ModelInfo) -> Iterator[tuple[int, int]]:
     if not info.elastic:
         yield info.stages, info.recursions
         return
@@ -134,7 +135,7 @@ def time_call(
     return seconds[1:]
 
 
-def profile_path(info: EngineInfo, label: str) -> Path:
+def profile_path(info: ModelInfo, label: str) -> Path:
     """Return where the profile of a model and engine is kept for this user."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "cmudrn" / f"{info.sha256[:16]}-{label.replace(' ', '-')}.json"
@@ -153,7 +154,7 @@ def save_profile(profile: Profile, path: Path) -> None:
         raise CmudrnError(f"Cannot write the profile {path}: {error.strerror}.") from error
 
 
-def load_profile(info: EngineInfo, label: str) -> Profile:
+def load_profile(info: ModelInfo, label: str) -> Profile:
     """Return the profile that `cmudrn bench` wrote for this model and engine.
 
     Raises:

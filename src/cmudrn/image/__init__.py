@@ -1,6 +1,6 @@
 """Picture files and arrays: every pixel type, orientation and metadata survive."""
 
-from cmudrn.image.files import atomic_file
+from cmudrn.files import atomic_file
 from cmudrn.image.picture import (
     Image,
     Picture,
@@ -20,7 +20,7 @@ from cmudrn.image.writing import (
     SUFFIXES,
     encode_picture,
     format_for,
-    lost_in,
+    unsupported_features,
     write_image,
     write_picture,
 )
@@ -41,7 +41,7 @@ __all__ = [
     "format_for",
     "from_batch",
     "from_float",
-    "lost_in",
+    "unsupported_features",
     "read_bytes",
     "read_image",
     "read_picture",

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-MOST_EXIF = 65_527
+MAX_EXIF = 65_527
 """Bytes of a bare EXIF block that a JPEG's segment holds."""
 
 _AFTER_HEADER = 33  # a PNG's signature and IHDR chunk
@@ -111,7 +111,7 @@ def with_exif(data: bytes, format: str, block: bytes) -> bytes:
         body = b"Exif\0\0" + block
         for marker, length in _jpeg_segments(file):
             start = file.tell()
-            if marker == 0xE1 and file.read(6) == body[:6] and len(block) <= MOST_EXIF:
+            if marker == 0xE1 and file.read(6) == body[:6] and len(block) <= MAX_EXIF:
                 segment = (len(body) + 2).to_bytes(2) + body
                 return data[: start - 2] + segment + data[start + length :]
     elif format == "png":

@@ -40,8 +40,8 @@ _SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
 _UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8}
 """Kind of value -> bytes of one number; kinds 5 and 10 are fractions of two."""
 
-_MOST_ENTRIES, _MOST_BYTES = 512, 1 << 22  # of a directory: more than any camera writes
-_MOST_PER_MM = 40_000  # a million pixels an inch; more is damage
+_MAX_ENTRIES, _MAX_BYTES = 512, 1 << 22  # of a directory: more than any camera writes
+_MAX_PER_MM = 40_000  # a million pixels an inch; more is damage
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def upright(
                 field = layout.address.pack(side)
                 layout.entry.pack_into(patched, inner[tag][0], tag, _LONG, 1, field)
     tags: dict[int, Value | Tags] = {_ORIENTATION: Value(_SHORT, b"\1\0")}
-    if resolution and all(0 < axis < _MOST_PER_MM for axis in resolution):
+    if resolution and all(0 < axis < _MAX_PER_MM for axis in resolution):
         for tag, axis in zip((_X_RESOLUTION, _Y_RESOLUTION), resolution, strict=True):
             inches = Fraction(axis * 25.4).limit_denominator(1000)
             tags[tag] = Value(_RATIONAL, struct.pack("<II", *inches.as_integer_ratio()))
@@ -200,7 +200,7 @@ def _entries(file: BinaryIO, layout: _Layout, position: int) -> dict[int, tuple[
     """Return tag -> place and bytes of its entry, or None where the directory is damaged."""
     count = _number(layout.count, file, position)
     start, size = position + layout.count.size, layout.entry.size
-    table = read_at(file, start, count * size) if count <= _MOST_ENTRIES else b""
+    table = read_at(file, start, count * size) if count <= _MAX_ENTRIES else b""
     if len(table) < count * size or not read_at(file, start - 1, 1):
         return None
     found: dict[int, tuple[int, bytes]] = {}
@@ -215,7 +215,7 @@ def _read(
 ) -> Tags:
     """Return a directory with all below it; of its tags those wanted, or all."""
     found: dict[int, Value | Tags] = {}
-    left = _MOST_BYTES  # a small file may point to the same bytes again and again
+    left = _MAX_BYTES  # a small file may point to the same bytes again and again
     for tag, (_, raw) in (_entries(file, layout, position) or {}).items():
         _, kind, numbers, field = layout.entry.unpack(raw)
         if kind not in _UNITS or (wanted is not None and tag not in wanted):

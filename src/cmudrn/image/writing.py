@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from cmudrn.errors import CmudrnError
+from cmudrn.files import atomic_file
 from cmudrn.image import bmp
 from cmudrn.image.containers import (
-    MOST_EXIF,
+    MAX_EXIF,
     iptc_records,
     iptc_resource,
     with_chunks,
@@ -23,7 +24,6 @@ from cmudrn.image.containers import (
     xmp_chunk,
 )
 from cmudrn.image.exif import bare, read_tags, upright, with_tags
-from cmudrn.image.files import atomic_file
 from cmudrn.image.picture import Picture, Pixels, check_array, from_float, to_float
 from cmudrn.image.vips import pyvips, reason
 
@@ -85,7 +85,7 @@ def format_for(target: str | os.PathLike[str]) -> str:
     return SUFFIXES[suffix]
 
 
-def lost_in(picture: Picture, format: str) -> tuple[str, ...]:
+def unsupported_features(picture: Picture, format: str) -> tuple[str, ...]:
     """Return sentences about what a format cannot hold of a picture."""
     lost, metadata = [], _metadata_for(picture, format)
     if picture.pixels.dtype != np.uint8 and format in ("jpeg", "webp", "bmp"):
@@ -106,8 +106,8 @@ def _lost_of_exif(picture: Picture, block: bytes, format: str) -> list[str]:
     written = _upright_exif(picture, block)
     if written is None and block:
         return ["The picture's EXIF data is damaged; little or nothing of it is written."]
-    if format == "jpeg" and len(written or b"") > MOST_EXIF:
-        return [f"JPEG holds {MOST_EXIF:,} bytes of EXIF data; the picture had more."]
+    if format == "jpeg" and len(written or b"") > MAX_EXIF:
+        return [f"JPEG holds {MAX_EXIF:,} bytes of EXIF data; the picture had more."]
     left_out = read_tags(io.BytesIO(block))[1] if format == "tiff" else []
     tags = ", ".join(map(str, left_out))
     return [f"TIFF files are written without the EXIF tags {tags}."] if tags else []

@@ -19,15 +19,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import cmudrn
-from cmudrn.engines import EngineInfo, shipped_models
+from cmudrn.models import ModelInfo, shipped_models
 from cmudrn.server import description
 from cmudrn.server.body import departure, read_body
-from cmudrn.server.guard import Guard
 from cmudrn.server.limits import MAX_DEPTH, Limits
 from cmudrn.server.metrics import MEDIA_TYPE, Metrics
 from cmudrn.server.problems import Problem, problem_response
+from cmudrn.server.processing import Answer, Models, Order, check_order, process_request
 from cmudrn.server.queue import ClientLeft, Queue
-from cmudrn.server.work import Answer, Models, Order, carry_out, check_order
+from cmudrn.server.security import Guard
 
 PAGE = Path(__file__).parent / "page"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
@@ -168,7 +168,7 @@ class Service:
         with self.queue.place():
             data = await read_body(request, self.limits)
             return await self.queue.run(
-                lambda ticket: carry_out(
+                lambda ticket: process_request(
                     data, order, self.models.restorer(order.model), self.limits, ticket
                 ),
                 departure(request),
@@ -214,7 +214,7 @@ def _headers(answer: Answer) -> dict[str, str]:
     return headers
 
 
-def _model_record(name: str, info: EngineInfo) -> dict[str, Any]:
+def _model_record(name: str, info: ModelInfo) -> dict[str, Any]:
     shipped = shipped_models().get(name)
     return {
         "name": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cmudrn.server.problems import MEDIA_TYPE as PROBLEM_TYPE
-from cmudrn.server.work import MEDIA_TYPES
+from cmudrn.server.processing import MEDIA_TYPES
 
 _BINARY = {"type": "string", "format": "binary"}
 _COUNT = {"type": "integer", "minimum": 0}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cmudrn.engines.engine import available_cores
+from cmudrn.engines.base import available_cores
 
 MAX_DEPTH = 8
 """Largest stages or recursions of a request: deeper ones need too large a window."""

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.image import Image
-from cmudrn.weather.exposure import Exposure
-from cmudrn.weather.particles import Floats, Particles, lay_particles
+from cmudrn.weather.camera import Exposure
+from cmudrn.weather.particles import Floats, Particles, composite_particles
 from cmudrn.weather.weather import NORMAL, Degraded, Range, Weather
 
 SCREEN = (512, 768)
@@ -183,7 +183,7 @@ def render_screens(name: str, seed: int, variety: int) -> Screens:
 def _lay_own(
     streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
 ) -> Floats:
-    return lay_particles(streaks, shape, wrap=True)
+    return composite_particles(streaks, shape, wrap=True)
 
 
 Lay = Callable[[Particles, Exposure, tuple[int, int], np.random.Generator], Floats]

@@ -113,7 +113,9 @@ class Particles:
         return replace(self, x=x.astype(np.float32), y=y.astype(np.float32))
 
 
-def lay_particles(particles: Particles, shape: tuple[int, int], *, wrap: bool = False) -> Floats:
+def composite_particles(
+    particles: Particles, shape: tuple[int, int], *, wrap: bool = False
+) -> Floats:
     """Return the (H, W) opacity in [0, 1] of particles that cover each other.
 
     What shines through n particles is the product of what each lets through.

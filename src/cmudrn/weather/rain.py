@@ -9,16 +9,8 @@ import numpy as np
 
 from cmudrn.image import Image
 from cmudrn.weather.drops import choose_patterns
-from cmudrn.weather.particles import Floats, Particles, lay_particles
-from cmudrn.weather.weather import (
-    Degraded,
-    Range,
-    Weather,
-    draw,
-    draw_count,
-    draw_light,
-    draw_log,
-)
+from cmudrn.weather.particles import Floats, Particles, composite_particles
+from cmudrn.weather.weather import Degraded, Range, Weather, draw, draw_count, draw_light, draw_log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +77,9 @@ class RainScene:
     def __call__(self, clean: Image, frame: int = 0) -> Degraded:
         """Return the frame in rain, with its "streaks"."""
         shape = (clean.shape[0], clean.shape[1])
-        streaks = lay_particles(self.streaks.moved(frame, shape, self.margin), shape)
+        streaks = composite_particles(self.streaks.moved(frame, shape, self.margin), shape)
         light = np.asarray(self.parameters["light"], np.float32)
-        degraded = lay_light(clean, streaks, light, self.parameters["attenuates"])
+        degraded = composite_light(clean, streaks, light, self.parameters["attenuates"])
         return Degraded(degraded, {"streaks": streaks}, self.parameters)
 
     def reduced(self, factor: int) -> RainScene:
@@ -95,7 +87,7 @@ class RainScene:
         return RainScene(self.streaks.reduced(factor), self.margin / factor, self.parameters)
 
 
-def lay_light(clean: Image, opacity: Floats, light: Floats, attenuates: bool) -> Image:
+def composite_light(clean: Image, opacity: Floats, light: Floats, attenuates: bool) -> Image:
     """Return clean + opacity light, less what the streaks hide if they attenuate, clipped."""
     opacity = opacity[..., None]
     behind = clean * (1 - opacity) if attenuates else clean

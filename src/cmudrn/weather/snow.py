@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cmudrn.image import Image
-from cmudrn.weather.particles import Particles, lay_particles
-from cmudrn.weather.veil import Haze, Veil
+from cmudrn.weather.haze import Haze, Veil
+from cmudrn.weather.particles import Particles, composite_particles
 from cmudrn.weather.weather import Degraded, Range, Weather, draw, draw_count, draw_log
 
 MEGAPIXEL = 1e6
@@ -136,7 +136,7 @@ class SnowScene:
     def __call__(self, clean: Image, frame: int = 0) -> Degraded:
         """Return the frame in snow, with its "mask" and, in a veil, the veil's layers."""
         shape = (clean.shape[0], clean.shape[1])
-        mask = lay_particles(self.flakes.moved(frame, shape, self.margin), shape)
+        mask = composite_particles(self.flakes.moved(frame, shape, self.margin), shape)
         opacity = mask[..., None]
         degraded = clean * (1 - opacity) + np.float32(self.parameters["light"]) * opacity
         layers = {"mask": mask}

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import read_picture
-from cmudrn.weather.exposure import Exposure
+from cmudrn.weather.camera import Exposure
 from cmudrn.weather.layered_rain import LayeredRain, Screens, draw_screens
 from cmudrn.weather.particles import OPAQUE, Floats, Particles
 
@@ -96,7 +96,7 @@ def _render_screens(folder: Path, name: str, seed: int, variety: int) -> Screens
     def lay(
         streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
     ) -> Floats:
-        return lay_streaks(streaks, exposure, shape, database, rng)
+        return composite_streaks(streaks, exposure, shape, database, rng)
 
     return draw_screens(name, seed, variety, lay)
 
@@ -203,7 +203,7 @@ def read_table(path: Path, letters: tuple[str, ...]) -> Table:
     return table
 
 
-def lay_streaks(
+def composite_streaks(
     particles: Particles,
     exposure: Exposure,
     shape: tuple[int, int],

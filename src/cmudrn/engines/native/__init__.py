@@ -2,7 +2,7 @@
 
 from cmudrn.engines.native.engine import NativeEngine, NativeStream
 from cmudrn.engines.native.library import CannotRunNatively, instruction_sets, peak_gflops
-from cmudrn.engines.native.promise import PROMISED_DB, keeps_promise
+from cmudrn.engines.native.precision_check import PROMISED_DB, keeps_promise
 
 __all__ = [
     "PROMISED_DB",

@@ -8,17 +8,18 @@ from typing import Self
 
 import numpy as np
 
-from cmudrn.engines.engine import Batch, EngineInfo, EngineOutputs, available_cores, check_depth
-from cmudrn.engines.model_file import make_info, read_model_file
+from cmudrn.engines.base import Batch, EngineOutputs, available_cores
 from cmudrn.engines.native.library import CannotRunNatively, choose_instruction_set, load_library
 from cmudrn.engines.native.weights import native_weights
 from cmudrn.errors import CmudrnError
+from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.models.model_file import make_info, read_model_file
 
 LARGEST_SIDE = 1 << 20
 """Pixels; keeps every index of the compiled code far from overflow."""
 
 
-MOST_DEPTH = 64
+MAX_DEPTH = 64
 """Stages or recursions; keeps memory in bounds."""
 
 TILE_PIXELS = 2_100_000
@@ -68,7 +69,7 @@ class NativeEngine:
             weights.branches,
             weights.fused,
             weights.fusion_skip,
-            weights.rectify_leave,
+            weights.relu_output,
             weights.numbers.ctypes.data,
             weights.numbers.size,
         )
@@ -81,7 +82,7 @@ class NativeEngine:
             self._library.cmudrn_network_free(self._network)
 
     @property
-    def info(self) -> EngineInfo:
+    def info(self) -> ModelInfo:
         """What the model file says about itself."""
         return self._info
 
@@ -136,8 +137,8 @@ class NativeEngine:
             CmudrnError: the model does not take this depth, or there is not enough memory.
         """
         depth = check_depth(self._info, stages, recursions)
-        if max(depth) > MOST_DEPTH:
-            raise CmudrnError(f"The native engine runs at most {MOST_DEPTH} stages or recursions.")
+        if max(depth) > MAX_DEPTH:
+            raise CmudrnError(f"The native engine runs at most {MAX_DEPTH} stages or recursions.")
         if not 1 <= min(height, width) or max(height, width) > LARGEST_SIDE:
             raise CmudrnError(f"The native engine cannot take a picture of {width}x{height}.")
         stream = self._library.cmudrn_stream_new(self._network, height, width, *depth, self.threads)

@@ -8,7 +8,7 @@ import os
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-from cmudrn.engines.engine import available_cores
+from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError
 
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.engines.model_file import ModelFile
 from cmudrn.engines.native.library import CannotRunNatively
+from cmudrn.models.model_file import ModelFile
 
 CHANNELS = 16
-MOST_BRANCHES = 4
+MAX_BRANCHES = 4
 POSITIONS = ("in", "rb1", "rb2", "rec", "img")
 
 Floats = NDArray[np.float32]
@@ -27,14 +27,14 @@ class NativeWeights:
         branches: how many.
         fused: whether it has a fusion head.
         fusion_skip: whether the head adds the mean of the estimates.
-        rectify_leave: whether a ReLU follows the last convolution.
+        relu_output: whether a ReLU follows the last convolution.
         numbers: every learned number, in the order of cpp/network.h.
     """
 
     branches: int
     fused: bool
     fusion_skip: bool
-    rectify_leave: bool
+    relu_output: bool
     numbers: Floats
 
 
@@ -51,7 +51,7 @@ def native_weights(model: ModelFile, record: Mapping[str, Any]) -> NativeWeights
     kind = record.get("network")
     fused = kind == "cmudrn"
     branches = len(record["tasks"]) if fused else 1
-    if kind not in ("cmudrn", "drn") or not 1 <= branches <= MOST_BRANCHES:
+    if kind not in ("cmudrn", "drn") or not 1 <= branches <= MAX_BRANCHES:
         raise CannotRunNatively(f"The native engine does not run the network in {model.path}.")
     fusion = record.get("fusion", {})
     parts: list[Floats] = []
@@ -66,7 +66,7 @@ def native_weights(model: ModelFile, record: Mapping[str, Any]) -> NativeWeights
         branches=branches,
         fused=fused,
         fusion_skip=fused and bool(fusion.get("skip", False)),
-        rectify_leave=bool(record.get("text_literal", False)),
+        relu_output=bool(record.get("relu_output", False)),
         numbers=np.concatenate([part.ravel() for part in parts]),
     )
 

@@ -1,0 +1,153 @@
+"""What can be scored: models, other people's results, any Python function."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmudrn.datasets import Pair
+from cmudrn.datasets.files import list_pictures
+from cmudrn.engines import Engine
+from cmudrn.errors import CmudrnError
+from cmudrn.evaluation.costs import Cost, model_cost
+from cmudrn.image import Image, read_image
+from cmudrn.restoration import Restorer
+
+INPUT = "input"
+"""The row of the degraded pictures themselves."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that makes a restored picture of a pair.
+
+    Attributes:
+        name: its row in a table.
+        restore: pair -> (H, W, 3) float32 RGB in [0, 1], of the pair's shape; it must not look
+            at the pair's clean picture.
+        cost: what is known of it.
+        timed: whether the time that `restore` takes says anything.
+    """
+
+    name: str
+    restore: Callable[[Pair], Image]
+    cost: Cost = Cost()
+    timed: bool = True
+
+
+def input_method() -> Method:
+    """Return the method that does nothing."""
+    return Method(INPUT, lambda pair: pair.degraded, timed=False)
+
+
+def engine_method(
+    name: str,
+    engine: Engine,
+    stages: int | None = None,
+    recursions: int | None = None,
+    *,
+    change_gating: bool = True,
+) -> Method:
+    """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`."""
+    restorer = Restorer(engine, change_gating=change_gating)
+    return Method(
+        name,
+        lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions),
+        model_cost(engine.info, stages, recursions),
+    )
+
+
+def branch_methods(
+    name: str, engine: Engine, stages: int | None = None, recursions: int | None = None
+) -> list[Method]:
+    """Return each branch's own estimate as a method: what a perfect choice of branch would give."""
+    restorer = Restorer(engine)
+
+    def of_task(task: str) -> Method:
+        def restore(pair: Pair) -> Image:
+            layers = restorer.layers(pair.degraded, stages=stages, recursions=recursions)
+            return np.clip(layers.branches[task], 0, 1)
+
+        return Method(f"{name} ({task} branch)", restore, timed=False)
+
+    return [of_task(task) for task in engine.info.tasks]
+
+
+def folder_method(folder: Path, name: str = "") -> Method:
+    """Return the results in a folder as a method; a result has its pair's name.
+
+    `Train/7` is looked for at that path, then as `7`, under any picture suffix.
+
+    Raises:
+        CmudrnError: there is no such folder, or two files in it are results of one name; later, a
+            result is missing.
+    """
+    if not folder.is_dir():
+        raise CmudrnError(f"There is no folder {folder}.")
+    results: dict[str, Path] = {}
+    for path in list_pictures(folder):
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if results.setdefault(key, path) != path:
+            raise CmudrnError(f"{results[key]} and {path} are two results of one name.")
+
+    def restore(pair: Pair) -> Image:
+        for key in (pair.name, Path(pair.name).name):
+            if key in results:
+                return read_image(results[key])
+        raise CmudrnError(f"{folder} holds no result for {pair.name}.")
+
+    return Method(name or folder.name or str(folder), restore, timed=False)
+
+
+def python_method(text: str, name: str = "") -> Method:
+    """Return a Python function, "module:function", as a method.
+
+    It is called with the degraded picture, (H, W, 3) float32 RGB in [0, 1], and returns the
+    restored one likewise. Modules in the working directory are found too.
+
+    Raises:
+        CmudrnError: there is no such module or function, or the module fails when it is imported;
+            later, the function fails or returns whole numbers.
+    """
+    module_name, _, function_name = text.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function: Any = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise CmudrnError(f"There is no Python function {text}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        raise CmudrnError(f"{module_name} cannot be imported: {_told(error)}.") from error
+
+    def restore(pair: Pair) -> Image:
+        try:
+            made = np.asarray(function(pair.degraded.copy()))
+            restored = made.astype(np.float32)
+        except (Exception, SystemExit) as error:
+            raise CmudrnError(f"{text} failed on {pair.name}: {_told(error)}.") from error
+        if made.dtype.kind in "iub":  # their range is not known: a dim picture could be of 0 to 255
+            raise CmudrnError(
+                f"{text} made {pair.name} of {made.dtype} values; "
+                "a picture has values from 0 to 1 of a float type."
+            )
+        return restored
+
+    return Method(name or text, restore)
+
+
+def _told(error: BaseException) -> str:
+    """Return the kind of an error and what it says in one line; some say nothing by themselves."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def is_python(text: str) -> bool:
+    """Return whether a text is written as `module:function`."""
+    module, colon, function = text.partition(":")
+    return bool(colon) and function.isidentifier() and all(map(str.isidentifier, module.split(".")))

@@ -1,0 +1,64 @@
+"""The networks by name, and how big and how costly each is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from cmudrn.config import NetworkConfig
+from cmudrn.image.resampling import SIDE
+from cmudrn.networks.cmudrn import CMUDRN, SharedTrunk
+from cmudrn.networks.drn import DRN
+from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, context_macs
+
+
+def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
+    return DRN(
+        config.features,
+        config.stages,
+        config.recursions,
+        relu_output=config.relu_output,
+        checkpoint_stages=checkpoint_stages,
+    )
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "cmudrn": CMUDRN,
+    "drn": _drn,
+    "shared-trunk": SharedTrunk,
+    "context": VeilEstimatorNetwork,
+}
+
+
+def make_network(config: NetworkConfig, *, checkpoint_stages: bool = False) -> nn.Module:
+    """Return the network that config describes, with PyTorch's default start values."""
+    return NETWORKS[config.kind](config, checkpoint_stages=checkpoint_stages)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return how many numbers the network learns."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def macs_per_pixel(
+    config: NetworkConfig, stages: int | None = None, recursions: int | None = None
+) -> int:
+    """Return multiply-adds for one pixel; biases, additions and stitches are not counted.
+
+    A context branch's are those of a thumbnail, for each pixel of it.
+
+    DRN with 16 features: T (1296 + 9216 S). CMUDRN: twice that plus 3600 for a 3x3 fusion head.
+    """
+    c, branches = config.features, len(config.tasks)
+    t, s = stages or config.stages, recursions or config.recursions
+    enter, blocks, leave = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
+    if config.kind == "context":
+        return context_macs(c) // SIDE**2
+    if config.kind == "drn":
+        return t * (enter + s * blocks + leave)
+    k2 = config.fusion.kernel**2
+    fusion = k2 * (3 * branches * c + c * c + 3 * c)
+    if config.kind == "shared-trunk":
+        return t * (enter + s * blocks + branches * leave) + fusion
+    return branches * t * (enter + s * blocks + leave) + fusion

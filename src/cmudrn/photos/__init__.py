@@ -1,0 +1,1 @@
+"""Photographs: which files, one file restored, how a result came about."""

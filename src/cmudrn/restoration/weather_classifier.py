@@ -1,0 +1,150 @@
+"""Rain, snow or clear: a weather score from what each branch took out of a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Image, Pixels, to_float, to_rgb
+from cmudrn.models.info import ModelInfo
+
+CLASSES = ("rain", "snow", "clear")
+
+CALIBRATION_PATH = Path(__file__).parent / "weather_classifier.json"
+"""Written by benchmarks/weather_score.py."""
+
+GATE = 0.8
+"""A picture counts as clear from this score of clear on."""
+
+
+@dataclass(frozen=True)
+class WeatherScore:
+    """How likely a picture shows each weather; the three add up to 1.
+
+    Attributes:
+        rain: in [0, 1].
+        snow: in [0, 1].
+        clear: in [0, 1].
+    """
+
+    rain: float
+    snow: float
+    clear: float
+
+    @property
+    def weather(self) -> str:
+        """The likeliest of `CLASSES`."""
+        return max(CLASSES, key=lambda name: float(getattr(self, name)))
+
+    @property
+    def passes(self) -> bool:
+        """Whether the gate lets the picture through as it is."""
+        return self.clear >= GATE
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A multinomial logistic regression on the numbers of `measure`.
+
+    Attributes:
+        sha256: hash of the model file it was fitted to.
+        mean: (F,) of each number over the pictures it was fitted to.
+        scale: (F,) their standard deviations.
+        weights: (3, F) in the order of `CLASSES`.
+        bias: (3,).
+    """
+
+    sha256: str
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def __call__(self, measured: NDArray[np.float64]) -> WeatherScore:
+        """Return the score of a picture from what `measure` returned for it."""
+        logits = self.weights @ ((measured - self.mean) / self.scale) + self.bias
+        likely = np.exp(logits - logits.max())
+        return WeatherScore(*(float(value) for value in likely / likely.sum()))
+
+
+def check_scorable(info: ModelInfo) -> None:
+    """Refuse a model without a branch for rain and one for snow.
+
+    Raises:
+        CmudrnError: as said.
+    """
+    if not {"rain", "snow"} <= set(info.tasks):
+        raise CmudrnError(
+            f"The model {info.name} has no branches for rain and snow; it gives no weather score."
+        )
+
+
+def is_calibrated(info: ModelInfo) -> bool:
+    """Return whether the score was calibrated with this very model."""
+    return read_calibration().sha256 == info.sha256
+
+
+def score_weather(degraded: Pixels, removed: Mapping[str, Image]) -> WeatherScore:
+    """Return the weather score of a picture.
+
+    Args:
+        degraded: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
+        removed: `Restoration.removed` for it, at the model's own depth.
+    """
+    return read_calibration()(measure(degraded, removed))
+
+
+def measure(degraded: Pixels, removed: Mapping[str, Image]) -> NDArray[np.float64]:
+    """Return the numbers that the score is made of.
+
+    Of what the rain branch, the snow branch and both together removed: how much, how much at the
+    brightest hundredth, how much of it is light taken away, and how strongly it varies along rows
+    and columns (streaks vary along rows, flakes along both). The same variation of the restored
+    picture stands beside them, for a textured scene leaves traces in every layer.
+    """
+    rain, snow = (removed[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow"))
+    fused = removed["fused"].mean(axis=2, dtype=np.float32)
+    scene = to_rgb(to_float(degraded)).mean(axis=2, dtype=np.float32)
+    numbers = [np.log(1e-4 + np.abs(fused - fused.mean()).mean()), float(scene.mean())]
+    for layer in (rain, snow, rain - snow):
+        numbers += [float(layer.mean()), _high(layer), _high(-layer)]
+    numbers += [_high(fused), _high(-fused), float(fused.mean())]
+    for picture in (fused, scene - fused):
+        across, down = _variation(picture, 1), _variation(picture, 0)
+        numbers += [across, down, across - down]
+    return np.array(numbers, np.float64)
+
+
+def _high(layer: NDArray[np.float32]) -> float:
+    """Return the logarithm of the value that one pixel in a hundred exceeds."""
+    place = int(0.99 * (layer.size - 1))
+    return float(np.log(1e-3 + max(0.0, float(np.partition(layer, place, axis=None)[place]))))
+
+
+def _variation(picture: NDArray[np.float32], axis: int) -> float:
+    if picture.shape[axis] < 2:
+        return float(np.log(1e-4))
+    return float(np.log(1e-4 + np.abs(np.diff(picture, axis=axis)).mean()))
+
+
+@cache
+def read_calibration(path: Path = CALIBRATION_PATH) -> Calibration:
+    """Return the calibration that ships with the program, or another.
+
+    Raises:
+        CmudrnError: the file is missing or damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        numbers = (np.array(record[key], float) for key in ("mean", "scale", "weights", "bias"))
+        return Calibration(str(record["sha256"]), *numbers)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CmudrnError(f"The calibration of the weather score, {path}, is damaged.") from error

@@ -1,5 +1,0 @@
-"""An image of any size to a restored image."""
-
-from cmudrn.restore.restorer import TILE_PIXELS, Restoration, Restorer
-
-__all__ = ["TILE_PIXELS", "Restoration", "Restorer"]

@@ -1,0 +1,117 @@
+"""Hashes of what a run depends on besides its configuration: its data and the program's code."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import cmudrn
+from cmudrn.config import DataConfig
+from cmudrn.datasets import FileDataset, PairFiles, RenderedDataset, open_dataset
+from cmudrn.datasets.doctor import fingerprint
+from cmudrn.training.data.clean_patches import list_pictures
+
+TRAINING = ("train.loop", "train.sources")
+"""Modules that decide the weights that a run ends with, with all that they import from `ROOMS`."""
+SCORING = ("evaluate.metrics", "datasets.dataset", "weather.presets")
+"""Modules that decide what those weights are scored on and how, likewise."""
+ROOMS = ("nn", "train", "weather", "evaluate")
+"""Not `config`, whose whole result is compared; nor reading files, exporting and running models,
+which tests hold to oracles."""
+
+
+def fingerprint_data(config: DataConfig) -> str:
+    """Return a hash of every file that a run may train on.
+
+    Raises:
+        CmudrnError: data are missing.
+    """
+    texts = sorted({s.dataset for s in config.sources.values() if s.dataset is not None})
+    clean = config.clean if any(s.weather for s in config.sources.values()) else None
+    return _fingerprint_data(clean, tuple(texts), config.context)
+
+
+@lru_cache(maxsize=8)
+def _fingerprint_data(clean: str | None, texts: tuple[str, ...], context: str | None) -> str:
+    files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(Path(clean))]
+    for text in texts:
+        files += dataset_files(text)
+    files += [] if context is None else [pair_with_itself(Path(context))]
+    return fingerprint(files)
+
+
+def dataset_files(text: str) -> list[PairFiles]:
+    """Return the files of a dataset by its description.
+
+    Raises:
+        CmudrnError: there is no such dataset.
+    """
+    dataset = open_dataset(text)
+    if isinstance(dataset, FileDataset):
+        return list(dataset.files)
+    assert isinstance(dataset, RenderedDataset)
+    return list(dataset.clean)
+
+
+def pair_with_itself(path: Path) -> PairFiles:
+    """Return a clean picture as a pair without a degraded one."""
+    return PairFiles(path.name, path, path)
+
+
+@lru_cache(maxsize=2)
+def fingerprint_code(roots: tuple[str, ...] = TRAINING) -> str:
+    """Return a hash of the code of some modules; comments and docstrings do not count.
+
+    Args:
+        roots: `TRAINING` or `SCORING`.
+    """
+    total = hashlib.sha256()
+    for path in sorted(_reached(list(roots))):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            _drop_docstring(node)
+        total.update(ast.dump(tree).encode())
+    return total.hexdigest()
+
+
+def _drop_docstring(node: ast.AST) -> None:
+    body = getattr(node, "body", None)
+    if isinstance(body, list):
+        kept = [line for line in body if not _is_text(line)]
+        node.body = kept  # type: ignore[attr-defined]
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return (
+        isinstance(line, ast.Expr)
+        and isinstance(line.value, ast.Constant)
+        and isinstance(line.value.value, str)
+    )
+
+
+def _reached(modules: list[str]) -> set[Path]:
+    reached: set[Path] = set()
+    while modules:
+        path = _file(modules.pop())
+        if path is not None and path not in reached:
+            reached.add(path)
+            modules += _imports(path)
+    return reached
+
+
+def _file(module: str) -> Path | None:
+    """Return a module's file; there is none for a room, whose `__init__` only passes names on."""
+    path = Path(cmudrn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
+    return path if path.is_file() else None
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            package, _, module = node.module.partition(".")
+            if package == "cmudrn" and module.split(".")[0] in ROOMS:
+                yield module
+                yield from (f"{module}.{name.name}" for name in node.names)

@@ -1,0 +1,300 @@
+"""The training loop: one plain loop, read top to bottom."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from cmudrn.checkpoints.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    optimiser_state,
+    restore_optimiser,
+    save_checkpoint,
+)
+from cmudrn.config import Config, TrainingConfig, config_json
+from cmudrn.errors import CmudrnError
+from cmudrn.networks.losses import Supervision
+from cmudrn.networks.registry import make_network
+from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
+from cmudrn.training.distributed import Processes
+from cmudrn.training.soap import SOAP
+
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "soap": SOAP,
+}
+
+Validate = Callable[[nn.Module], dict[str, float]]
+"""Live network -> {"set": mean PSNR in dB}."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells once in a while.
+
+    Attributes:
+        step: steps done.
+        steps: steps in all.
+        loss: mean loss since the last report.
+        steps_per_second: since the last report.
+        seconds_left: at that pace.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    steps_per_second: float
+    seconds_left: float
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then the schedule."""
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    if config.schedule == "constant":
+        return config.learning_rate
+    if config.schedule == "halve":
+        return config.learning_rate * 0.5 ** sum(done >= mark for mark in (0.3, 0.5, 0.8))
+    if config.schedule == "linear":
+        return config.learning_rate * (config.final_rate + (1 - config.final_rate) * (1 - done))
+    cosine = 0.5 * (1 + math.cos(math.pi * done))
+    return config.learning_rate * (config.final_rate + (1 - config.final_rate) * cosine)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Return whether bf16 is faster than fp32 here; on other processors it is emulated."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
+class Run:
+    """One training run in one folder: config.json, metrics.jsonl, last and best checkpoint.
+
+    Args:
+        config: everything that decides the result.
+        folder: the run's folder; holds a checkpoint when the run goes on.
+        sources: name -> patches, for each of `config.data.sources`.
+        processes: this process's place among its peers.
+        record: provenance to keep in checkpoints.
+
+    Raises:
+        CmudrnError: the folder holds a run with another configuration.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        sources: dict[str, PatchSource],
+        processes: Processes,
+        record: dict[str, Any] | None = None,
+    ) -> None:
+        self.config, self.folder, self.sources, self.processes = config, folder, sources, processes
+        torch.manual_seed(config.training.seed)
+        network = make_network(
+            config.network, checkpoint_stages=config.training.checkpoint_stages
+        ).to(processes.device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = OPTIMISERS[config.training.optimiser](self.network.parameters())
+        self.supervision = Supervision(config.loss)
+        self.step, self.record = 0, {"seconds": 0.0, "validation": {}, **(record or {})}
+        self.bf16 = config.training.precision == "bf16" or (
+            config.training.precision == "auto" and computes_bf16(processes.device)
+        )
+        self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
+        if self.last.exists():
+            self._resume(load_checkpoint(self.last))
+        elif processes.first:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "config.json").write_text(config_json(config) + "\n")
+        self._forget_lines_after(self.step)
+        self.model = processes.wrap(self.network)
+
+    def train(
+        self,
+        validate: Validate | None = None,
+        report: Callable[[Progress], None] = lambda progress: None,
+        until: int | None = None,
+    ) -> None:
+        """Take the remaining steps.
+
+        Args:
+            validate: scores the running mean of the weights.
+            report: called about every ten seconds.
+            until: stop (with a checkpoint) after this step instead of the last.
+
+        Raises:
+            CmudrnError: the loss is not a number; the batch is kept beside the checkpoint.
+        """
+        steps = min(self.config.training.steps, until or self.config.training.steps)
+        batches = StepBatches(self.config, self.sources, self.processes.rank, self.processes.count)
+        loader = iter(load_steps(batches, self.step, self.config.data.workers))
+        losses: list[float] = []
+        mark = began = time.monotonic()
+        marked = self.step
+        while self.step < steps:
+            losses.append(self._take_step(next(loader)))
+            self.step += 1
+            now = time.monotonic()
+            if now - mark > 10 or self.step == steps:
+                pace = (self.step - marked) / (now - mark)
+                left = (steps - self.step) / pace
+                report(
+                    Progress(self.step, steps, sum(losses[-100:]) / len(losses[-100:]), pace, left)
+                )
+                mark, marked = now, self.step
+            if self.step % self.config.training.validate_every == 0 or self.step == steps:
+                self.record["seconds"] += time.monotonic() - began
+                self._note(sum(losses) / len(losses), validate)
+                losses, began = [], time.monotonic()
+
+    def _take_step(self, batch: StepBatch) -> float:
+        device = self.processes.device
+        degraded = batch.degraded.to(device).contiguous(memory_format=torch.channels_last)
+        clean = batch.clean.to(device)
+        rate = learning_rate(self.config.training, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.model(degraded, batch.stages, batch.recursions)
+        with torch.autocast(device.type, enabled=False):
+            loss = self.supervision(
+                _in_float32(outputs), clean, batch.belongs.to(device), batch.whole.to(device)
+            )
+        # DDP averages gradients over processes; the loss parts are to be summed.
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss.total * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        clip = self.config.training.clip or math.inf
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+        value = self.processes.sum(loss.total.detach())
+        if not (math.isfinite(value) and math.isfinite(float(norm))):
+            self._give_up(batch)
+        self.optimiser.step()
+        self._update_ema()
+        return value
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        """Move the running mean of the weights; its early steps are averaged evenly."""
+        decay = min(self.config.training.ema, (1 + self.step) / (10 + self.step))
+        for name, value in self.network.state_dict().items():
+            self.average[name].lerp_(value, 1 - decay if self.config.training.ema else 1.0)
+
+    def _note(self, loss: float, validate: Validate | None) -> None:
+        """Validate, write a line of metrics, and keep checkpoints."""
+        if not self.processes.first:
+            return
+        scores: dict[str, float] = {}
+        if validate is not None:
+            with self._averaged():
+                scores = validate(self.network)
+        line = {
+            "step": self.step,
+            "loss": round(loss, 6),
+            "learning_rate": learning_rate(self.config.training, self.step - 1),
+            "seconds": round(self.record["seconds"], 1),
+            "psnr": {name: round(score, 3) for name, score in scores.items()},
+        }
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        best = self.record.get("best", {}).get("mean", -math.inf)
+        mean = sum(scores.values()) / len(scores) if scores else -math.inf
+        if scores:
+            self.record["validation"] = line["psnr"]
+        if mean > best:
+            self.record["best"] = {"step": self.step, "mean": round(mean, 3)}
+            save_checkpoint(self._checkpoint(), self.best)
+        save_checkpoint(self._checkpoint(), self.last)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            self.config,
+            self.step,
+            self.network.state_dict(),
+            self.average,
+            optimiser_state(self.optimiser, self.network),
+            self.record,
+        )
+
+    def begin_with(self, weights: dict[str, Tensor], trained: str) -> None:
+        """Start from another run's weights, which were trained for so many steps."""
+        self.network.load_state_dict(weights)
+        device = self.processes.device
+        self.average = {k: v.detach().clone().to(device) for k, v in weights.items()}
+        self.record["began_with_steps"] = trained
+
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.config != self.config:
+            raise CmudrnError(
+                f"{self.folder} holds a run with another configuration; "
+                "choose another folder, or the same settings."
+            )
+        self.network.load_state_dict(checkpoint.network)
+        self.average = {k: v.to(self.processes.device) for k, v in checkpoint.ema.items()}
+        restore_optimiser(self.optimiser, self.network, checkpoint.optimiser, checkpoint.step)
+        self.step, self.record = checkpoint.step, checkpoint.record
+
+    def _forget_lines_after(self, step: int) -> None:
+        """Drop metrics that a killed run wrote after its last checkpoint."""
+        path = self.folder / "metrics.jsonl"
+        if self.processes.first and path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [ln for ln in lines if ln.endswith("\n") and json.loads(ln)["step"] <= step]
+            path.write_text("".join(kept), encoding="utf-8")
+
+    def _averaged(self) -> Averaged:
+        return Averaged(self.network, self.average)
+
+    def _give_up(self, batch: StepBatch) -> None:
+        path = self.folder / f"not-a-number-{self.step}-{self.processes.rank}.safetensors"
+        save_file(
+            {"degraded": batch.degraded.contiguous(), "clean": batch.clean.contiguous()},
+            path,
+            {"stages": str(batch.stages), "recursions": str(batch.recursions)},
+        )
+        raise CmudrnError(
+            f"The loss of step {self.step} is not a number; its batch is kept in {path}, "
+            f"and the last checkpoint is unharmed."
+        )
+
+
+class Averaged:
+    """Context in which a network runs on the running mean of its weights."""
+
+    def __init__(self, network: nn.Module, average: dict[str, Tensor]) -> None:
+        self.network, self.average = network, average
+
+    def __enter__(self) -> None:
+        self.own = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average)
+        self.network.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self.network.load_state_dict(self.own)
+        self.network.train()
+
+
+def _in_float32(outputs: Any) -> Any:
+    branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
+    return type(outputs)(branches, outputs.fused.float())
+
+
+def finished_steps(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a run's metrics.jsonl."""
+    path = folder / "metrics.jsonl"
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            yield json.loads(line)

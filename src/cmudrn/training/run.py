@@ -1,0 +1,253 @@
+"""From a configuration to a run that is under way."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from cmudrn import __version__
+from cmudrn.checkpoints.averaged_weights import open_context
+from cmudrn.config import Config, DataConfig
+from cmudrn.datasets import FileDataset
+from cmudrn.datasets.files import picture_size
+from cmudrn.errors import CmudrnError
+from cmudrn.export.live_engine import read_averaged
+from cmudrn.training.data.batches import PatchSource, draw_sources
+from cmudrn.training.data.clean_patches import list_pictures
+from cmudrn.training.data.scenes import show_thumbnails, show_without_veil
+from cmudrn.training.data.sources import PairPatches, make_sources
+from cmudrn.training.distributed import join_processes
+from cmudrn.training.fingerprints import fingerprint_code, fingerprint_data
+from cmudrn.training.loop import Progress, Run
+from cmudrn.training.validation import SIZE, STRUCTURES, Show, Validation, show_middle
+from cmudrn.weather.patches import PatchWeather
+
+SCREENS_SEED = 0
+BEGAN_WITH = "began_with_sha256"
+"""Key of a run's record: the file whose weights it began with."""
+FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
+
+
+def start_run(
+    config: Config,
+    folder: Path,
+    *,
+    threads: int = 0,
+    until: int | None = None,
+    init_from: Path | None = None,
+    sources: dict[str, PatchSource] | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Run:
+    """Train (or go on training) in a folder and return the finished run.
+
+    Args:
+        config: everything that decides the result.
+        folder: the run's folder; an unfinished run in it goes on.
+        threads: processor threads; 0 is torch's choice.
+        until: stop after this step.
+        init_from: checkpoint whose averaged weights a new run starts from.
+        sources: what `make_sources` returned for this run's data; None calls it.
+        report: told of progress; None prints it.
+
+    Raises:
+        CmudrnError: data are missing or do not serve, the folder belongs to another configuration,
+            was trained on other files or began with other weights, or it cannot be written into.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    processes = join_processes()
+    # All that may be wrong is found before the run's folder is touched.
+    check_folders(config.data)
+    sources = sources or make_sources(config.data, SCREENS_SEED)
+    _try_sources(config, sources)
+    origin = provenance(config)
+    start = None if init_from is None else _open_start(init_from, config)
+    validate = _open_validation(config.data) if processes.first else None
+    try:
+        run = Run(config, folder, sources, processes, origin)
+    except OSError as error:
+        raise CmudrnError(f"No run can be kept in {folder}: {error.strerror}.") from error
+    if run.record.get("data", origin["data"]) != origin["data"]:
+        raise CmudrnError(
+            f"{folder} holds a run on other files than its data are now; "
+            "choose another folder, or bring the files back."
+        )
+    if start is not None:
+        start.begin(run)
+    try:
+        run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
+    except CmudrnError as error:
+        # torch puts the traceback of a process that prepares patches before what it said.
+        raise CmudrnError(str(error).rpartition("CmudrnError: ")[2].strip()) from error
+    except (OSError, SafetensorError) as error:
+        raise CmudrnError(
+            f"The run cannot be kept in {folder} ({error}); what it kept before is unharmed."
+        ) from error
+    processes.leave()
+    return run
+
+
+def check_folders(config: DataConfig) -> None:
+    """Refuse folders without pictures, naming the setting: presets name folders few people have.
+
+    Raises:
+        CmudrnError: there are no pictures in one that is used.
+    """
+    used = {"validation": config.validation}
+    if any(source.weather for source in config.sources.values()):
+        used["clean"] = config.clean
+    for setting, folder in sorted(used.items()):
+        if not folder:
+            continue
+        try:
+            list_pictures(Path(folder))
+        except CmudrnError as error:
+            reason = str(error).removesuffix(".")
+            raise CmudrnError(f"{reason}; --set data.{setting}=FOLDER names yours.") from error
+
+
+def _try_sources(config: Config, sources: Mapping[str, PatchSource]) -> None:
+    """Draw a patch from each source that the run uses, and look at the sizes of its pairs.
+
+    Raises:
+        CmudrnError: there is no source for a task, or one does not serve.
+    """
+    tasks, size = config.network.tasks, config.data.patch
+    for step in range(len(tasks)):  # in alternate passes each has sources of its own
+        draw_sources(config, step)
+    for name, source in config.data.sources.items():
+        if source.task not in (*tasks, "all"):
+            continue
+        patches = sources[name]
+        if isinstance(patches, PairPatches) and isinstance(patches.dataset, FileDataset):
+            for pair in patches.dataset.files:
+                _refuse_smaller(pair.clean, size, f"the source {name!r}, whose patches are of")
+        patches(size, np.random.default_rng(0))
+
+
+def _open_validation(config: DataConfig) -> Validation | None:
+    """Return the scores that choose between models, or None.
+
+    Raises:
+        CmudrnError: the pictures are missing or too small.
+    """
+    if not config.validation:
+        return None
+    folder = Path(config.validation)
+    if config.view == "patches":  # of their middles; thumbnails are made of pictures of any size
+        for path in list_pictures(folder):
+            _refuse_smaller(path, SIZE, "validation, which looks at")
+    families = (*FAMILIES, STRUCTURES) if config.structures else FAMILIES
+    return Validation(folder, families, choose_view(config))
+
+
+def _refuse_smaller(path: Path, side: int, use: str) -> None:
+    """Refuse a picture with a side that is shorter than a use of it needs.
+
+    Raises:
+        CmudrnError: it has one, or it cannot be read.
+    """
+    width, height = picture_size(path)
+    if min(width, height) < side:
+        raise CmudrnError(
+            f"{path} has {width} x {height} pixels, too few for {use} {side} x {side}."
+        )
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Another run's averaged weights, for a new run to begin with."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    steps: str
+    sha256: str
+
+    def begin(self, run: Run) -> None:
+        """Begin a new run with the weights, or check that a run that goes on began with them.
+
+        Raises:
+            CmudrnError: it did not.
+        """
+        if run.step == 0:
+            run.begin_with(self.weights, self.steps)
+            run.record[BEGAN_WITH] = self.sha256
+            return
+        # Runs of older versions tell that they began with weights, but not with which.
+        unknown = "began_with_steps" in run.record and BEGAN_WITH not in run.record
+        if not unknown and run.record.get(BEGAN_WITH) != self.sha256:
+            raise CmudrnError(
+                f"{run.folder} holds a run that did not begin with the weights of {self.path}; "
+                "choose another folder."
+            )
+
+
+def _open_start(path: Path, config: Config) -> _Start:
+    network, weights, record = read_averaged(path)
+    if network != config.network:
+        raise CmudrnError(f"{path} holds another network than this preset's.")
+    steps = str(record["training"].get("step", "unknown"))  # the DRN authors' files do not say
+    return _Start(path, weights, steps, sha256(path.read_bytes()).hexdigest())
+
+
+def choose_view(config: DataConfig) -> Show:
+    """Return what a network is validated on: the same view that it is trained on.
+
+    Raises:
+        CmudrnError: the context branch is missing or wrong.
+    """
+    seed = SCREENS_SEED + 1
+    if config.view == "thumbnails":
+        return show_thumbnails(seed)
+    if config.context is not None:
+        return show_without_veil(open_context(Path(config.context)), seed)
+    return show_middle(PatchWeather(seed))
+
+
+def provenance(config: Config) -> dict[str, Any]:
+    """Return what a run folder says about the data, program and machine that made it."""
+    context = config.data.context
+    return {
+        **({"context": sha256(Path(context).read_bytes()).hexdigest()} if context else {}),
+        "data": fingerprint_data(config.data),
+        "code": fingerprint_code(),
+        "version": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _be_silent(progress: Progress) -> None:
+    """Tell nothing."""
+
+
+def _print_progress(progress: Progress) -> None:
+    hours, rest = divmod(int(progress.seconds_left), 3600)
+    print(
+        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
+        f"{progress.steps_per_second:.2f} steps/s  {hours}:{rest // 60:02d} h left",
+        file=sys.stderr,
+        flush=True,
+    )

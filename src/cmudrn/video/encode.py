@@ -1,0 +1,265 @@
+"""How restored frames are encoded: the codec, its quality, how pixels are stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+
+from cmudrn.engines.native import instruction_sets
+from cmudrn.errors import CmudrnError
+from cmudrn.video.colour import FULL, LIMITED, Colours, colours_as
+from cmudrn.video.decode import Clip
+
+PART_FRAMES = 48
+"""Frames of a part; each begins with a key frame and needs no other part."""
+
+
+_ONLY = {"mpegts": ("h264", "hevc")}
+"""Containers that would take more than players, FFmpeg's own among them, find again in them."""
+
+ENCODER_THREADS = 4
+"""The same on every machine: encoders give other bytes with other numbers of threads."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """An encoder and how it is asked for a quality.
+
+    Attributes:
+        encoder: FFmpeg's name.
+        quality: its usual quality here, or None where it has no such setting.
+        options: what else it is told.
+    """
+
+    encoder: str
+    quality: int | None
+    options: Mapping[str, str]
+
+
+CODECS: dict[str, Codec] = {
+    "h264": Codec("libx264", 16, {"preset": "medium"}),
+    "hevc": Codec("libx265", 18, {"preset": "medium", "x265-params": "log-level=none"}),
+    "vp9": Codec("libvpx-vp9", 22, {"b": "0", "row-mt": "1", "cpu-used": "3"}),
+    "av1": Codec("libsvtav1", 22, {"preset": "8"}),
+    "ffv1": Codec("ffv1", None, {}),
+    "prores": Codec("prores_ks", None, {}),
+}
+"""Codecs by the name of `--codec`. Qualities are near what the eye can tell from the original."""
+
+FLAG_GLOBAL_HEADER = 1 << 22
+
+os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder talks by itself; what it refuses, we say
+
+
+@dataclass(frozen=True)
+class VideoFormat:
+    """What a user may choose of the encoding; None is chosen sensibly.
+
+    Attributes:
+        codec: one of `CODECS`.
+        quality: the encoder's CRF: less is better and larger.
+        pixel_format: FFmpeg's name.
+    """
+
+    codec: str | None = None
+    quality: int | None = None
+    pixel_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Everything an encoder is told.
+
+    Attributes:
+        codec: one of `CODECS`.
+        quality: CRF, or None.
+        pixel_format: FFmpeg's name.
+        width: pixels.
+        height: pixels.
+        time_base: seconds.
+        rate: frames a second on average.
+        colours: tags.
+        aspect: of a pixel.
+        global_header: whether the container keeps the codec's header for itself.
+        reorders: whether the container can hold frames in another order than they are shown.
+    """
+
+    codec: str
+    quality: int | None
+    pixel_format: str
+    width: int
+    height: int
+    time_base: Fraction
+    rate: Fraction
+    colours: Colours
+    aspect: Fraction
+    global_header: bool
+    reorders: bool
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The encoder's own options."""
+        codec = CODECS[self.codec]
+        chosen = {} if self.quality is None else {"crf": str(self.quality)}
+        # With AVX-512, x264 reads memory that it never wrote: the same frames give other bytes.
+        if codec.encoder == "libx264" and "avx512" in instruction_sets():
+            chosen["x264-params"] = "asm=AVX2"
+        return {**codec.options, **chosen}
+
+    def configure(self, context: Any) -> None:
+        """Set up an encoder that is not open yet."""
+        context.width, context.height = self.width, self.height
+        context.pix_fmt = self.pixel_format
+        context.time_base, context.framerate = self.time_base, self.rate
+        context.gop_size = PART_FRAMES
+        context.thread_count = ENCODER_THREADS
+        if not self.reorders:
+            context.max_b_frames = 0
+        context.sample_aspect_ratio = self.aspect
+        context.colorspace, context.color_range = self.colours.matrix, self.colours.range
+        context.color_primaries = self.colours.primaries
+        context.color_trc = self.colours.transfer
+        if self.global_header:
+            context.flags |= FLAG_GLOBAL_HEADER
+        context.options = self.options
+
+    def open_encoder(self) -> Any:
+        """Return a fresh encoder."""
+        context = av.CodecContext.create(CODECS[self.codec].encoder, "w")
+        self.configure(context)
+        return context
+
+    def check(self) -> None:
+        """Open an encoder and close it again: only then it says what it does not take.
+
+        Raises:
+            CmudrnError: it takes no frames of this size stored like this, or not this quality.
+        """
+        if self._opens():
+            return
+        usual = replace(self, quality=CODECS[self.codec].quality)
+        if usual != self and usual._opens():
+            raise CmudrnError(f"The codec {self.codec} does not take crf {self.quality}.")
+        raise CmudrnError(
+            f"The codec {self.codec} does not take {self.width}x{self.height} frames "
+            f"stored as {self.pixel_format}."
+        )
+
+    def _opens(self) -> bool:
+        try:
+            self.open_encoder().open()
+        except (av.FFmpegError, ValueError):
+            return False
+        return True
+
+
+def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) -> Encoding:
+    """Return how a clip's restored frames are encoded for a file.
+
+    The codec is the clip's own where this program encodes it and the container takes it.
+
+    Args:
+        clip: the source.
+        target: its suffix says which container it is.
+        asked: what the user chose.
+        width: of the frames, pixels.
+
+    Raises:
+        CmudrnError: the container does not exist, or does not take the codec, or the codec not
+            the pixel format.
+    """
+    codec, global_header = _choose_codec(clip, target, asked.codec)
+    usual = CODECS[codec].quality
+    if asked.quality is not None and usual is None:
+        raise CmudrnError(f"The codec {codec} has no quality to choose.")
+    pixels = _choose_pixels(clip, codec, asked.pixel_format, width)
+    colours = colours_as(clip.colours, clip.pixel_format, pixels, clip.height)
+    if codec == "prores" and colours.range == FULL:  # it knows no other than the limited one
+        colours = replace(colours, range=LIMITED)
+    return Encoding(
+        codec=codec,
+        quality=usual if asked.quality is None else asked.quality,
+        pixel_format=pixels,
+        width=width,
+        height=clip.height,
+        time_base=clip.time_base,
+        rate=clip.rate,
+        colours=colours,
+        aspect=clip.aspect,
+        global_header=global_header,
+        reorders=container_format(target) != "avi",
+    )
+
+
+def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, bool]:
+    if asked is not None and asked not in CODECS:
+        raise CmudrnError(f"There is no codec {asked!r}; there are {', '.join(CODECS)}.")
+    candidates = [asked] if asked else [clip.codec, "h264", "vp9", "ffv1"]
+    try:
+        for name in candidates:
+            if name not in CODECS or name not in _ONLY.get(container_format(target), CODECS):
+                continue
+            if (global_header := _taken(target, CODECS[name])) is not None:
+                return name, global_header
+    except (ValueError, av.FFmpegError) as error:
+        raise CmudrnError(f"{target.suffix or target} is not a kind of video file.") from error
+    raise CmudrnError(
+        f"A {target.suffix} file does not take {asked}."
+        if asked
+        else f"A {target.suffix} file takes none of {', '.join(CODECS)}; name another kind with -o."
+    )
+
+
+def _taken(target: Path, codec: Codec) -> bool | None:
+    """Return whether a container wants global headers, or None where it refuses the codec."""
+    with av.open(BytesIO(), "w", format=container_format(target)) as container:
+        try:
+            stream = container.add_stream(codec.encoder, rate=25)
+            stream.width, stream.height = 64, 64
+            stream.pix_fmt = _stored_by(codec)[0]
+            stream.codec_context.options = dict(codec.options)
+            container.start_encoding()  # some containers say only now what they refuse
+        except (ValueError, av.error.ArgumentError):
+            return None
+        return bool(stream.codec_context.flags & FLAG_GLOBAL_HEADER)
+
+
+def container_format(target: Path) -> str:
+    """Return FFmpeg's name of the container that a suffix stands for."""
+    names = {
+        "mkv": "matroska", "ts": "mpegts", "mts": "mpegts", "m2ts": "mpegts", "m4v": "mp4",
+        "mpg": "mpeg", "mpeg": "mpeg", "wmv": "asf", "ogv": "ogg",
+    }  # fmt: skip
+    suffix = target.suffix.lower().lstrip(".")
+    return names.get(suffix, suffix)
+
+
+def _stored_by(codec: Codec) -> list[str]:
+    """Return FFmpeg's names of the pixel formats that an encoder takes."""
+    return [form.name for form in av.Codec(codec.encoder, "w").video_formats or ()]
+
+
+def _choose_pixels(clip: Clip, codec: str, asked: str | None, width: int) -> str:
+    taken = _stored_by(CODECS[codec])
+    if asked is not None:
+        if asked not in taken:
+            raise CmudrnError(
+                f"The codec {codec} does not store {asked}; it stores {', '.join(taken)}."
+            )
+        return asked
+    own = av.VideoFormat(clip.pixel_format)
+    name: str = clip.pixel_format.replace("yuvj", "yuv").replace("yuva", "yuv")
+    deep = max(part.bits for part in own.components) > 8
+    odd = (width % 2 or clip.height % 2) and codec not in ("ffv1",)
+    wished = [] if odd else [name, "yuv420p10le" if deep else "yuv420p"]
+    for candidate in (*wished, "yuv444p10le" if deep else "yuv444p", *taken):
+        if candidate in taken:
+            return candidate
+    return "yuv420p"

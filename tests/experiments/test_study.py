@@ -1,0 +1,279 @@
+"""Studies: rows as data, resumed after a crash, and no cell older than what it was made from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from typer.testing import CliRunner
+
+import cmudrn
+from cmudrn.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from cmudrn.cli import app
+from cmudrn.config import load_config
+from cmudrn.errors import CmudrnError
+from cmudrn.experiments.study import STUDIES, expected, list_trials, read_cells, read_study
+from cmudrn.experiments.table import describe, insert, make_table
+from cmudrn.training.fingerprints import (
+    SCORING,
+    TRAINING,
+    _reached,
+    fingerprint_code,
+    fingerprint_data,
+)
+
+ROWS = """
+title = "Tiny"
+preset = "cmudrn-paper"
+budget = "two-cores"
+seeds = [0]
+
+[test]
+data = "folder:{folder}"
+weathers = ["csd-rain"]
+pictures = 1
+
+[rows.cmudrn]
+title = "all"
+
+[rows.no-cross-stitch]
+title = "off"
+settings.network.cross_stitch.kind = "off"
+"""
+TINY = [
+    "network.stages=1",
+    "network.recursions=1",
+    "training.steps=2",
+    "training.warmup=0",
+    "training.precision=fp32",
+    "data.batch=2",
+    "data.patch=16",
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "clean"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        Pillow.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path: Path, folder: Path) -> Path:
+    path = tmp_path / "tiny.toml"
+    path.write_text(ROWS.format(folder=folder))
+    return path
+
+
+def run(study: Path, folder: Path, *more: str) -> str:
+    settings = [f"--set={setting}" for setting in (*TINY, f"data.clean={folder}")]
+    command = ["study", str(study), "--run", str(study.parent / "runs"), *settings, *more]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def scores(study: Path, row: str) -> Path:
+    return study.parent / "runs" / f"{row}-seed0" / "scores.tiny.json"
+
+
+@pytest.mark.parametrize("name", [path.stem for path in STUDIES.glob("*.toml")])
+def test_every_shipped_study_makes_configurations_that_differ(name: str) -> None:
+    study = read_study(name)
+    trials = list_trials(name, study, Path("runs"), {})
+    assert len({trial.folder for trial in trials}) == len(trials)
+    configurations = [t.config.model_copy(update={"name": ""}).model_dump_json() for t in trials]
+    assert len(set(configurations)) == len(trials)
+    titled = {name for name, row in study.rows.items() if "steps" in row.title}
+    alike = [trial.config for trial in trials if trial.row not in titled]
+    assert len({(config.training.steps, config.data.patch) for config in alike}) == 1
+
+
+def test_runs_that_two_studies_name_are_the_same_run() -> None:
+    seen = {}
+    for path in STUDIES.glob("*.toml"):
+        for trial in list_trials(path.stem, read_study(path.stem), Path("runs"), {}):
+            assert seen.setdefault(trial.folder, trial.config) == trial.config
+
+
+def test_a_study_runs_goes_on_after_a_crash_and_shows_nothing_stale(
+    study: Path, folder: Path
+) -> None:
+    assert run(study, folder, "--table-only").count("missing") == 4
+    run(study, folder, "--row", "cmudrn")
+    first = scores(study, "cmudrn").read_bytes()
+    output = run(study, folder)
+    assert "1 of 2 runs to do" in output and "missing" not in output
+    assert scores(study, "cmudrn").read_bytes() == first
+    cells = json.loads(first)["cells"]
+    assert [cell["method"] for cell in cells] == ["input", "model"]
+    assert f"{cells[1]['psnr_rgb']:.2f}" in output
+
+    page = study.parent / "page.md"
+    page.write_text("before\n<!-- study tiny -->\nold\n<!-- end of study tiny -->\nafter\n")
+    run(study, folder, "--table-only", "--into", str(page))
+    assert "old" not in page.read_text() and page.read_text().endswith("after\n")
+    assert f"{cells[1]['psnr_rgb']:.2f}" in page.read_text()
+
+    kept = json.loads(first)
+    kept["made from"]["code"] = "other"
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    output = run(study, folder, "--table-only")
+    assert "older than its code" in output
+    assert f"{cells[1]['psnr_rgb']:.2f} |" not in output.split("| all")[1].splitlines()[0]
+    run(study, folder, "--again")
+    remade = json.loads(scores(study, "cmudrn").read_text())
+    assert (
+        remade["sha256 of the checkpoint"]
+        and remade["cells"][1]["psnr_rgb"] == cells[1]["psnr_rgb"]
+    )
+
+
+def test_scores_are_stale_when_configuration_or_test_pictures_change(
+    study: Path, folder: Path
+) -> None:
+    run(study, folder, "--row", "cmudrn")
+    read = read_study(str(study))
+    settings = {"data": {"clean": str(folder)}}
+    trial = list_trials("tiny", read, study.parent / "runs", settings, ["cmudrn"])[0]
+    assert read_cells(trial, read.test) == "older than its configuration"
+    output = run(study, folder, "--table-only", "--row", "cmudrn")
+    assert "older" not in output
+    Pillow.new("RGB", (64, 48)).save(folder / "a.png")
+    from cmudrn.training import fingerprints
+
+    fingerprints._fingerprint_data.cache_clear()
+    assert "older than its data" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_what_only_the_scores_depend_on_leaves_the_run_where_it_is(
+    study: Path, folder: Path
+) -> None:
+    run(study, folder, "--row", "cmudrn")
+    trained = scores(study, "cmudrn").with_name("last.safetensors")
+    before = trained.stat().st_mtime_ns
+    study.write_text(study.read_text().replace("pictures = 1", "pictures = 2"))
+    assert "older than its test" in run(study, folder, "--table-only", "--row", "cmudrn")
+    output = run(study, folder, "--again", "--row", "cmudrn")
+    assert "1 of 1 runs to do" in output and "older" not in output
+    assert trained.stat().st_mtime_ns == before
+    assert {c["pictures"] for c in json.loads(scores(study, "cmudrn").read_text())["cells"]} == {2}
+
+
+def test_a_study_is_scored_on_pairs_that_somebody_else_made(study: Path, folder: Path) -> None:
+    rng = np.random.default_rng(3)
+    for side in ("input", "target"):
+        (study.parent / "pairs" / side).mkdir(parents=True)
+        for n in (1, 2, 3):
+            picture = rng.integers(0, 256, (48, 64, 3), np.uint8)
+            Pillow.fromarray(picture).save(study.parent / "pairs" / side / f"{n}.png")
+    test = f"--test=theirs=folder:{study.parent}/pairs"
+    output = run(study, folder, "--row", "cmudrn", test)
+    assert "theirs PSNR dB" in output and "all pictures of pairs" in output
+    cells = json.loads(scores(study, "cmudrn").read_text())["cells"]
+    assert {(cell["weather"], cell["pictures"]) for cell in cells} == {("theirs", 3)}
+    assert "older than its test" in run(study, folder, "--row", "cmudrn", "--table-only")
+    with pytest.raises(CmudrnError, match="NAME=KIND:PATH"):
+        run(study, folder, "--test", "theirs")
+
+
+def test_an_unfinished_run_of_other_code_does_not_go_on(study: Path, folder: Path) -> None:
+    run(study, folder, "--row", "cmudrn")
+    scores(study, "cmudrn").unlink()
+    path = scores(study, "cmudrn").with_name("last.safetensors")
+    checkpoint = load_checkpoint(path)
+    save_checkpoint(replace(checkpoint, record={**checkpoint.record, "code": "other"}), path)
+    output = run(study, folder, "--row", "cmudrn")
+    assert "older than its code" in output and "1 of 1 runs are stale" in output
+    assert not scores(study, "cmudrn").exists()
+    assert "older" not in run(study, folder, "--row", "cmudrn", "--again")
+
+
+def test_settings_that_came_later_do_not_make_a_run_stale(study: Path, folder: Path) -> None:
+    run(study, folder, "--row", "cmudrn")
+    kept = json.loads(scores(study, "cmudrn").read_text())
+    del kept["made from"]["configuration"]["training"]["clip"]  # its default is what ran
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    assert "older" not in run(study, folder, "--table-only", "--row", "cmudrn")
+    kept["made from"]["configuration"]["training"]["clip"] = 5.0
+    scores(study, "cmudrn").write_text(json.dumps(kept))
+    assert "older than its configuration" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_path: Path) -> None:
+    study = read_study("baselines")
+    trials = list_trials("baselines", study, tmp_path, {}, ["cmudrn", "drn-rain"])
+    for trial in trials:
+        cells = [
+            {"weather": weather, "method": method, "psnr_rgb": 20.0 + trial.seed, "ssim_rgb": 0.5}
+            for weather in study.test.weathers
+            for method in ("input", "model")
+        ]
+        trial.folder.mkdir()
+        about = {"made from": expected(trial, study.test), "cells": cells}
+        trial.scores.write_text(json.dumps(about))
+    rows = {row[0]: row for row in make_table(study, trials)[1:]}
+    assert rows["CMUDRN"][2] == "21.00 (20.00 to 22.00)"
+    assert rows["DRN, rain only"][2] == "20.00"
+    assert rows["DRN, rain only"][5] == "20.00 (not trained on it)"
+    assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
+
+
+def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -> None:
+    study = read_study("loops")
+    trials = list_trials("loops", study, tmp_path, {})
+    trial = trials[0]
+    cells = [
+        {"weather": w, "method": "model", "stages": t, "recursions": s, "seconds": 0.5,
+         "psnr_rgb": 10.0 * t + s}
+        for w in study.test.weathers for t, s in study.test.depths()
+    ]  # fmt: skip
+    trial.folder.mkdir()
+    about = {"made from": expected(trial, study.test), "cells": cells}
+    trial.scores.write_text(json.dumps(about))
+    heading, *rows = make_table(study, trials)
+    assert heading[4:] == [f"S = {s}, dB (s)" for s in study.test.recursions]
+    deepest = next(r for r in rows if r[1:4] == ["`cmudrn-seed0`", "csd-snow", "7"])
+    assert deepest[4] == "71.00 (0.50)" and deepest[-1] == "77.00 (0.50)"
+    other = next(r for r in rows if r[1] == "`elastic-seed0`")
+    assert set(other[4:]) == {"missing"}
+    assert "one thread" in describe(study, trials)
+
+
+def test_the_code_that_counts_is_what_trains_and_what_scores() -> None:
+    rooms = Path(cmudrn.__file__).parent
+    trains, judges = (
+        {path.relative_to(rooms).as_posix() for path in _reached(list(roots))}
+        for roots in (TRAINING, SCORING)
+    )
+    assert {"train/loop.py", "train/batches.py", "nn/losses.py", "nn/cmudrn.py"} <= trains
+    assert {"weather/rain.py", "weather/snow.py"} <= trains & judges
+    assert "evaluate/metrics.py" in judges and "datasets/dataset.py" in judges
+    assert not {p for p in trains if p.startswith(("evaluate/", "restore/", "cli/", "server/"))}
+
+
+def test_fingerprints_tell_data_and_stay_the_same(folder: Path) -> None:
+    config = load_config("cmudrn", [f"data.clean={folder}"]).data
+    assert fingerprint_data(config) == fingerprint_data(config)
+    assert len(fingerprint_code()) == 64
+    other = load_config("cmudrn", [f"data.clean={folder.parent}"]).data
+    assert fingerprint_data(other) != ""
+
+
+def test_wrong_studies_are_explained(tmp_path: Path, study: Path) -> None:
+    with pytest.raises(CmudrnError, match="no study 'ablatio'; there are ablation"):
+        read_study("ablatio")
+    study.write_text(study.read_text() + "\nwrong = 1\n")
+    with pytest.raises(CmudrnError, match="wrong"):
+        read_study(str(study))
+    with pytest.raises(CmudrnError, match="no row 'x'"):
+        list_trials("ablation", read_study("ablation"), tmp_path, {}, ["x"])
+    with pytest.raises(CmudrnError, match="to put the table between"):
+        insert("table", tmp_path / "none.md", "ablation")

@@ -1,0 +1,55 @@
+"""One picture file restored into another: all of it or nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+import cmudrn
+from cmudrn import CmudrnError
+from cmudrn.photos.provenance import Provenance
+from cmudrn.photos.restore_photo import Options, restore_file, result_paths
+
+
+@pytest.fixture
+def options(tiny_model: Path) -> Options:
+    return Options(
+        cmudrn.load(tiny_model, engine="onnx", threads=1),
+        layers=True,
+        evidence=Provenance(str(tiny_model)),
+    )
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+    Pillow.fromarray(pixels).save(tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def test_result_paths_are_the_files_that_are_written(source: Path, options: Options) -> None:
+    target = source.with_name("b.png")
+    restore_file(source, target, options)
+    assert sorted(source.parent.iterdir()) == sorted([source, *result_paths(target, options)])
+
+
+def test_a_disk_full_at_any_file_leaves_none(source: Path, options: Options) -> None:
+    """Limit files to a size that the result still fits, and a layer or the record does not."""
+    resource = pytest.importorskip("resource", reason="the limits of a process are POSIX")
+    target = source.with_name("b.png")
+    restore_file(source, target, options)
+    sizes = {path: path.stat().st_size for path in result_paths(target, options)}
+    for path in sizes:
+        path.unlink()
+    assert sizes[target] < max(sizes.values())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[target], hard))
+    try:
+        with pytest.raises(CmudrnError, match="Cannot write .*b.removed-.*: File too large."):
+            restore_file(source, target, options)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(source.parent.iterdir()) == [source]

@@ -1,0 +1,68 @@
+"""The context branch and what it does to a picture, without torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cmudrn.image.resampling import SIDE, enlarge, make_thumbnail
+from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+
+RAMP = np.linspace(1.2, 1.8, 64, dtype=np.float32).reshape(8, 8)
+
+
+def whole(shape: tuple[int, int]) -> tuple[slice, slice]:
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+@pytest.mark.parametrize("shape", [(256, 384), (300, 201), (128, 128), (7, 500), (1, 1)])
+def test_a_thumbnail_has_the_means_of_its_cells(shape: tuple[int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    thumbnail = make_thumbnail(picture)
+    for row, column in ((0, 0), (17, 99), (SIDE - 1, SIDE - 1)):
+        rows, columns = (
+            slice(place * side // SIDE, -(-(place + 1) * side // SIDE))
+            for place, side in zip((row, column), shape, strict=True)
+        )
+        expected = picture[rows, columns].mean((0, 1)) / 255
+        np.testing.assert_allclose(thumbnail[row, column], expected, atol=1e-5)
+
+
+def test_thumbnails_of_all_pixel_types_are_alike() -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (200, 150), dtype=np.uint8)
+    eight = make_thumbnail(picture)
+    sixteen = make_thumbnail(picture.astype(np.uint16) * 257)
+    floats = make_thumbnail(np.repeat((picture / np.float32(255))[..., None], 3, 2))
+    np.testing.assert_allclose(sixteen, eight, atol=1e-6)
+    np.testing.assert_allclose(floats, eight, atol=1e-6)
+
+
+def test_a_window_of_an_enlarged_grid_is_a_part_of_the_whole() -> None:
+    shape = (211, 160)
+    large = enlarge(RAMP, whole(shape), shape)
+    part = (slice(50, 121), slice(3, 99))
+    assert np.array_equal(enlarge(RAMP, part, shape), large[part])
+    assert large.min() == RAMP[0, 0] and large.max() == RAMP[-1, -1]
+    middle = RAMP[3:5, 3:5].mean()  # the middle of the picture lies between four cells
+    assert large[104:107, 79:81].mean() == pytest.approx(middle, abs=1e-3)
+
+
+def test_lifting_undoes_a_veil() -> None:
+    shape = (90, 120)
+    clean = np.random.default_rng(2).random((*shape, 3), dtype=np.float32)
+    airlight = np.array([0.9, 0.85, 0.95], np.float32)
+    t = 1 / enlarge(RAMP, whole(shape), shape)[..., None]
+    veiled = t * clean + (1 - t) * airlight
+    lifted = VeilCorrection(RAMP, airlight)(veiled, whole(shape), shape)
+    np.testing.assert_allclose(lifted, clean, atol=1e-5)
+
+
+def test_clear_air_changes_nothing() -> None:
+    clear = VeilCorrection(np.full((8, 8), 1.002, np.float32), np.ones(3, np.float32))
+    window = np.random.default_rng(3).random((20, 30, 3), dtype=np.float32)
+    assert clear.clear
+    assert clear(window, whole((20, 30)), (20, 30)) is window
+
+
+def test_a_model_without_the_branch_has_none() -> None:
+    assert VeilEstimator.of({"branches.0.conv_in.weight": np.zeros(3, np.float32)}) is None

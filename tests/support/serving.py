@@ -1,0 +1,33 @@
+"""A real server on a free port of this machine, for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from cmudrn.server import Limits, create_app
+from cmudrn.server.serve import Server
+
+
+@contextlib.contextmanager
+def serving(model: Path, limits: Limits | None = None) -> Iterator[str]:
+    """Yield the address of a server that runs in a thread of this process."""
+    app = create_app({"tiny": model}, limits or Limits())
+    server = Server(app, uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the server did not start")
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)

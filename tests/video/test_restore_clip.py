@@ -1,0 +1,496 @@
+"""What a clip holds besides its pictures survives, and a killed run goes on without a seam."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av", reason="the extra video is not installed")
+
+from support import clips  # noqa: E402
+
+import cmudrn  # noqa: E402
+from cmudrn.engines.native import instruction_sets  # noqa: E402
+from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.image import Pixels  # noqa: E402
+from cmudrn.restoration import Restorer  # noqa: E402
+from cmudrn.restoration.dehazing import VeilCorrection  # noqa: E402
+from cmudrn.video import VideoFormat, VideoOptions, restore_video  # noqa: E402
+from cmudrn.video.decode import probe  # noqa: E402
+from cmudrn.video.encode import PART_FRAMES, Encoding  # noqa: E402
+from cmudrn.video.mux import make_schedule  # noqa: E402
+from cmudrn.video.restore_clip import make_plan  # noqa: E402
+
+FRAME_S = 0.04
+
+
+def options(model: Path, **settings: object) -> VideoOptions:
+    return VideoOptions(cmudrn.load(model, threads=1), **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """A minute of uneven frames with a flash and a beep now and then."""
+    times = clips.uneven_times(62, fps=9)
+    path = tmp_path_factory.mktemp("clip") / "a.mp4"
+    flashes = {1, len(times) // 2, len(times) - 3}
+    clips.make_clip(path, times, flashes=flashes, rotation=90)
+    return path, times
+
+
+@pytest.fixture(scope="module")
+def restored(
+    uneven: tuple[Path, list[int]], darkening_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = tmp_path_factory.mktemp("restored") / "b.mp4"
+    record = restore_video(uneven[0], target, options(darkening_model))
+    assert record["notes"] == []
+    return target
+
+
+def test_frame_times_are_kept(uneven: tuple[Path, list[int]], restored: Path) -> None:
+    assert clips.frame_times(restored) == [Fraction(t, 12_800) for t in uneven[1]]
+
+
+def test_sound_and_subtitles_are_copied_byte_for_byte(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    before, after = clips.packets_of(uneven[0]), clips.packets_of(restored)
+    assert [len(packets) > 20 for packets in before.values()][:3] == [True] * 3
+    for index in (1, 2, 3):
+        assert after[index] == before[index]
+
+
+def test_languages_chapters_metadata_rotation_and_colours_are_kept(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    seen = []
+    for path in (uneven[0], restored):
+        with av.open(str(path)) as clip:
+            frame = next(clip.decode(video=0))
+            titles = [chapter["metadata"]["title"] for chapter in clip.chapters()]
+            languages = [stream.metadata.get("language") for stream in clip.streams]
+            kept = (clip.metadata["title"], clip.metadata["artist"], titles, languages)
+            tags = (frame.colorspace, frame.color_range, frame.color_primaries, frame.color_trc)
+            seen.append((kept, tags, frame.rotation))
+    assert seen[0] == seen[1]
+    assert seen[0] == (
+        ("Größe", "someone", ["One", "Two"], ["und", "eng", "deu", "eng", "eng"]), (1, 1, 1, 1), 90
+    )  # fmt: skip
+
+
+def test_flash_and_beep_stay_together_for_a_minute(restored: Path) -> None:
+    with av.open(str(restored)) as clip:
+        bright = [
+            float(f.time) for f in clip.decode(video=0) if f.to_ndarray(format="gray").mean() > 150
+        ]
+    with av.open(str(restored)) as clip:
+        loud = [float(f.time) for f in clip.decode(audio=1) if np.abs(f.to_ndarray()).mean() > 0.05]
+    beeps = [t for n, t in enumerate(loud) if n == 0 or t - loud[n - 1] > 0.5]
+    assert len(bright) == len(beeps) == 3
+    assert bright[-1] > 60
+    assert max(abs(b - f) for b, f in zip(beeps, bright, strict=True)) <= FRAME_S
+
+
+def test_pictures_are_restored_without_a_colour_shift(
+    uneven: tuple[Path, list[int]], restored: Path
+) -> None:
+    with av.open(str(uneven[0])) as before, av.open(str(restored)) as after:
+        for _, a, b in zip(range(5), before.decode(video=0), after.decode(video=0), strict=False):
+            old, new = (f.to_ndarray(format="rgb24").astype(float) for f in (a, b))
+            expected = np.clip(old - 51, 0, 255)  # the model darkens by 0.2
+            assert abs(np.median(new - expected)) < 2.5
+            assert np.abs(new.mean((0, 1)) - expected.mean((0, 1))).max() < 3
+
+
+def test_a_killed_run_goes_on_without_a_seam(
+    uneven: tuple[Path, list[int]], restored: Path, darkening_model: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "b.mp4"
+    command = ["restore", str(uneven[0]), "-o", str(target), "--model", str(darkening_model)]
+    process = subprocess.Popen([sys.executable, "-m", "cmudrn", *command, "--threads", "1"])
+    parts = tmp_path / ".b.mp4.parts"
+    end = time.monotonic() + 100
+    while len(list(parts.glob("*.npz"))) < 2 and time.monotonic() < end:
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not target.exists()
+    record = restore_video(uneven[0], target, options(darkening_model))
+    assert 96 <= record["resumed_at"] < record["frames"] == len(uneven[1])
+    assert target.read_bytes() == restored.read_bytes()
+    assert not parts.exists()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [(".mkv", "h264"), (".mkv", "hevc"), (".mkv", "av1"), (".mkv", "ffv1"), (".webm", "vp9"),
+     (".mov", "prores"), (".ts", "h264"), (".avi", "h264")],
+)  # fmt: skip
+def test_a_stopped_clip_ends_with_the_same_bytes(
+    suffix: str, codec: str, darkening_model: Path, tmp_path: Path
+) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Stop
+
+    source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4))
+    asked = options(darkening_model, format=VideoFormat(codec))
+    restore_video(source, tmp_path / f"whole{suffix}", asked)
+    with pytest.raises(Stop):
+        restore_video(source, tmp_path / f"parts{suffix}", asked, stop)
+    record = restore_video(source, tmp_path / f"parts{suffix}", asked)
+    assert record["resumed_at"] == PART_FRAMES
+    whole, joined = (tmp_path / f"{name}{suffix}" for name in ("whole", "parts"))
+    assert whole.read_bytes() == joined.read_bytes()
+
+
+class Veiled(Restorer):
+    """Finds a veil in each frame, thicker in brighter ones."""
+
+    def judge(self, array: Pixels) -> VeilCorrection:
+        return VeilCorrection(
+            np.full((8, 8), 1.1 + array.mean() / 1000, np.float32), np.ones(3, np.float32)
+        )
+
+
+def test_the_veil_goes_on_where_a_clip_was_stopped(darkening_model: Path, tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    times = clips.uneven_times(4)
+    source = clips.make_clip(tmp_path / "a.mkv", times, flashes={PART_FRAMES - 2})
+    engine = cmudrn.load(darkening_model, threads=1).engine
+    asked = VideoOptions(Veiled(engine), format=VideoFormat("ffv1"))
+    restore_video(source, tmp_path / "whole.mkv", asked)
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "parts.mkv", asked, stop)
+    assert restore_video(source, tmp_path / "parts.mkv", asked)["resumed_at"] == PART_FRAMES
+    assert (tmp_path / "whole.mkv").read_bytes() == (tmp_path / "parts.mkv").read_bytes()
+
+
+@pytest.mark.skipif(not instruction_sets("bf16"), reason="no bfloat16 in this processor")
+def test_parts_of_another_precision_are_not_used(tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(1), extras=False)
+    plans = [
+        make_plan(probe(source), {}, VideoOptions(cmudrn.load(threads=n, precision=p)))
+        for n, p in ((1, "fp32"), (2, "fp32"), (1, "bf16"), (2, "bf16"))
+    ]
+    assert plans[0] == plans[1]  # float32 gives the same sums with any number of threads
+    assert plans[0] != plans[2] != plans[3]
+
+
+def test_parts_of_other_settings_are_not_used(darkening_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4), extras=False)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        raise Stop
+
+    target = tmp_path / "b.mkv"
+    with pytest.raises(Stop):
+        restore_video(source, target, options(darkening_model), stop)
+    assert list((tmp_path / ".b.mkv.parts").glob("*.npz"))
+    record = restore_video(source, target, options(darkening_model, strength=0.5))
+    assert record["resumed_at"] == 0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels", "colours"),
+    [
+        (".mkv", "libx264", "yuv420p10le", (9, 1, 9, 14)),
+        (".mp4", "libx264", "yuv444p", (5, 2, 5, 6)),
+        (".webm", "libvpx-vp9", "yuv420p", (1, 1, 1, 1)),
+        (".mkv", "ffv1", "yuv422p", (2, 0, 2, 2)),
+        (".ts", "libx264", "yuv420p", (1, 1, 1, 1)),
+        (".avi", "mpeg4", "yuv420p", (2, 0, 2, 2)),
+    ],
+)
+def test_every_container_and_pixel_format(
+    suffix: str,
+    codec: str,
+    pixels: str,
+    colours: tuple[int, int, int, int],
+    identity_model: Path,
+    tmp_path: Path,
+) -> None:
+    times = [512 * n for n in range(12)]
+    source = clips.make_clip(
+        tmp_path / f"a{suffix}", times, extras=False, codec=codec,
+        pixel_format=pixels, colours=colours, unit=25 if codec == "mpeg4" else 12_800,
+    ) if codec != "mpeg4" else clips.make_clip(
+        tmp_path / f"a{suffix}", list(range(12)), extras=False, codec=codec,
+        pixel_format=pixels, colours=colours, unit=25,
+    )  # fmt: skip
+    target = tmp_path / f"b{suffix}"
+    restore_video(source, target, options(identity_model))
+    assert len(clips.frame_times(target)) == 12
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        a, b = next(before.decode(video=0)), next(after.decode(video=0))
+        assert b.format.name == a.format.name
+        tags = ("colorspace", "color_range", "color_primaries", "color_trc")
+        if codec != "mpeg4":
+            assert [getattr(b, t) for t in tags] == [getattr(a, t) for t in tags]
+        old, new = (f.to_ndarray(format="rgb24").astype(float) for f in (a, b))
+        assert np.abs(old.mean((0, 1)) - new.mean((0, 1))).max() < 1.5
+    if suffix != ".avi":  # AVI stores no times
+        assert clips.frame_times(target) == clips.frame_times(source)
+
+
+@pytest.mark.parametrize(
+    ("source_kind", "target_kind"),
+    [
+        ((".mov", "png", "rgb24", (65, 49)), (".mov", None, None)),
+        ((".mkv", "libx264rgb", "rgb24", (65, 49)), (".mkv", None, None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mkv", None, "yuv444p")),
+        ((".mov", "png", "rgb24", (64, 48)), (".mp4", None, None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mov", "prores", None)),
+        ((".avi", "mjpeg", "yuvj420p", (64, 48)), (".mov", "prores", None)),
+        ((".mov", "png", "rgb24", (64, 48)), (".mkv", "hevc", "gbrp")),
+        ((".mkv", "libx264", "yuv420p", (64, 48)), (".mkv", "hevc", "gbrp")),
+    ],
+)
+def test_colours_are_kept_from_rgb_to_yuv_and_back(
+    source_kind: tuple[str, str, str, tuple[int, int]],
+    target_kind: tuple[str, str | None, str | None],
+    identity_model: Path,
+    tmp_path: Path,
+) -> None:
+    suffix, encoder, stored, (width, height) = source_kind
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream(encoder, rate=25)
+        video.width, video.height, video.pix_fmt = width, height, stored
+        solid = np.full((height, width, 3), (200, 30, 40), np.uint8)
+        for number in range(3):
+            frame = av.VideoFrame.from_ndarray(solid, format="rgb24").reformat(format=stored)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            output.mux(video.encode(frame))
+        output.mux(video.encode(None))
+    suffix, codec, pixels = target_kind
+    target = tmp_path / f"b{suffix}"
+    form = VideoFormat(codec, pixel_format=pixels)
+    restore_video(source, target, options(identity_model, strength=0.0, format=form))
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        old, frame = next(before.decode(video=0)), next(after.decode(video=0))
+    seen, found = (f.to_ndarray(format="rgb24").mean((0, 1)) for f in (old, frame))
+    assert np.abs(seen - found).max() <= 3
+    assert (int(frame.colorspace) == 0) == frame.format.is_rgb
+
+
+def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(5)], extras=False)
+    target = tmp_path / "b.mkv"
+    record = restore_video(source, target, options(darkening_model, side_by_side=True, layers=True))
+    with av.open(str(target)) as clip:
+        both = next(clip.decode(video=0)).to_ndarray(format="rgb24").astype(float)
+    left, right = both[:, : clips.WIDTH], both[:, clips.WIDTH :]
+    assert both.shape == (clips.HEIGHT, 2 * clips.WIDTH, 3)
+    assert abs(np.median(np.clip(left - 51, 0, 255) - right)) < 3
+    grey = {}
+    for name, path in record["layers"].items():
+        with av.open(path) as clip:
+            grey[name] = np.median(next(clip.decode(video=0)).to_ndarray(format="rgb24"))
+    assert grey["rain"] == pytest.approx(128 + 12.7, abs=3)
+    assert grey["snow"] == pytest.approx(128 + 38.1, abs=3)
+    assert grey["rain"] < grey["fused"] < grey["snow"]  # black pixels have less to lose
+
+
+def test_scores_of_clips_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    asked = VideoOptions(cmudrn.load(threads=1), stages=1, recursions=1, score=True)
+    for suffix, count in ((".mp4", 2), (".mkv", 3)):
+        times = [512 * n for n in range(count)]
+        source = clips.make_clip(tmp_path / f"a{suffix}", times, extras=False)
+        restore_video(source, tmp_path / f"b{suffix}", asked)
+    sheets = [tmp_path / f"b{suffix}.weather.csv" for suffix in (".mp4", ".mkv")]
+    assert [len(sheet.read_text().splitlines()) for sheet in sheets] == [3, 4]
+
+
+def test_what_the_container_refuses_is_told(identity_model: Path, tmp_path: Path) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)])
+    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
+    assert any("subtitle" in note and ".mp4" in note for note in record["notes"])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixels"),
+    [(".mkv", "ffv1", "bgra"), (".mov", "prores_ks", "yuva444p10le"),
+     (".webm", "libvpx-vp9", "yuva420p")],
+)  # fmt: skip
+def test_transparency_that_is_left_out_is_told(
+    suffix: str, codec: str, pixels: str, identity_model: Path, tmp_path: Path
+) -> None:
+    times = [512 * n for n in range(3)]
+    source = clips.make_clip(
+        tmp_path / f"a{suffix}", times, extras=False, codec=codec, pixel_format=pixels
+    )
+    target = tmp_path / f"b{suffix}"
+    record = restore_video(source, target, options(identity_model))
+    assert record["notes"] == ["Transparency was left out: the result is opaque."]
+    with av.open(str(target)) as clip:
+        assert "alpha_mode" not in map(str.lower, clip.streams.video[0].metadata)
+
+
+def test_frames_that_pass_the_gate_are_opaque_too(identity_model: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "bgra"
+        pixels = np.full((48, 64, 4), 100, np.uint8)
+        output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="bgra")))
+        output.mux(video.encode(None))
+    assert restore_video(source, target, options(identity_model, gate=True))["passed"] == 1
+    with av.open(str(target)) as clip:
+        frame = next(clip.decode(video=0))
+    assert frame.format.name == "bgra"
+    assert frame.to_ndarray().reshape(-1, 4).min(0).tolist() == [100, 100, 100, 255]
+
+
+def test_subtitles_that_a_transport_stream_would_garble_are_left_out(
+    identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)])
+    record = restore_video(source, tmp_path / "b.m2ts", options(identity_model))
+    assert record["notes"] == ["Stream 3 (subtitle) was left out: .m2ts does not take it."]
+    assert len(clips.packets_of(tmp_path / "b.m2ts")) == 2
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "sentence"),
+    [(".ogv", None, "takes none"), (".ts", "vp9", "not take vp9"), (".x", None, "not a kind")],
+)
+def test_what_a_container_cannot_hold_is_refused(
+    suffix: str, codec: str | None, sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)
+    with pytest.raises(CmudrnError, match=sentence):
+        asked = options(identity_model, format=VideoFormat(codec))
+        restore_video(source, tmp_path / f"b{suffix}", asked)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        (VideoFormat(codec="h265"), "There is no codec"),
+        (VideoFormat(codec="ffv1", quality=3), "has no quality"),
+        (VideoFormat(pixel_format="rgb1"), "does not store"),
+        (VideoFormat(codec="prores"), "does not take"),
+    ],
+)
+def test_bad_wishes_are_refused(
+    form: VideoFormat, sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mp4", [0, 512], extras=False)
+    suffix = ".webm" if form.codec == "prores" else ".mkv"
+    with pytest.raises(CmudrnError, match=sentence):
+        restore_video(source, tmp_path / f"b{suffix}", options(identity_model, format=form))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("form", "shape", "sentence"),
+    [
+        (VideoFormat(codec="hevc", quality=63), (48, 64), "codec hevc does not take crf 63.$"),
+        (VideoFormat(codec="hevc"), (2, 2), "codec hevc does not take 2x2 frames"),
+        (VideoFormat(codec="av1"), (2, 2), "codec av1 does not take 2x2 frames"),
+    ],
+)
+def test_what_an_encoder_refuses_is_told_before_anything_is_made(
+    form: VideoFormat, shape: tuple[int, int], sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False, codec="ffv1", shape=shape)
+    with pytest.raises(CmudrnError, match=sentence):
+        restore_video(source, tmp_path / "new" / "b.mkv", options(identity_model, format=form))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_what_fails_before_the_first_part_leaves_no_folder(
+    identity_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing:
+        def encode(self, frame: object) -> list[object]:
+            raise av.error.ExternalError(542398533, "Generic error in an external library")
+
+    source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)
+    monkeypatch.setattr(Encoding, "check", lambda encoding: None)
+    monkeypatch.setattr(Encoding, "open_encoder", lambda encoding: Refusing())
+    with pytest.raises(CmudrnError, match=r"cannot be encoded as h264: Generic error"):
+        restore_video(source, tmp_path / "b.mkv", options(identity_model))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_no_video_and_cut_off_video(identity_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"nothing of the kind")
+    with pytest.raises(CmudrnError, match="not a video that can be read"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", options(identity_model))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "sentence"),
+    [
+        (".mp4", r"^The file says 100 frames; \d\d could be decoded.$"),
+        (".mkv", r"^The file says 4.0 s of video; it ends after [12]\.\d s.$"),
+        (".ts", r"^The video is damaged in \d of \d\d packets.$"),
+    ],
+)
+def test_what_a_cut_or_damaged_clip_lacks_is_told(
+    suffix: str, sentence: str, identity_model: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / f"a{suffix}"
+    with av.open(str(source), "w", options={"movflags": "faststart"}) as output:
+        video = output.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for number in range(100):
+            pixels = clips.picture(number, False, (120, 160))
+            output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(video.encode(None))
+    asked = options(identity_model, strength=0.0)
+    assert restore_video(source, tmp_path / f"whole{suffix}", asked)["notes"] == []
+    whole = source.read_bytes()
+    half = len(whole) // 2
+    start = half - half % 188 + 188  # of a packet of a transport stream
+    hole = whole[:start] + bytes(1880) + whole[start + 1880 :]
+    source.write_bytes(hole if suffix == ".ts" else whole[:half])
+    record = restore_video(source, tmp_path / f"b{suffix}", asked)
+    assert record["frames"] == len(clips.frame_times(tmp_path / f"b{suffix}")) < 100
+    (note,) = record["notes"]
+    assert re.search(sentence, note)
+
+
+def test_what_an_edit_list_hides_is_not_missed(identity_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    with av.open(str(clips.make_clip(tmp_path / "whole.mp4", [512 * n for n in range(50)]))) as a:
+        with av.open(str(source), "w") as output:
+            copy = output.add_stream_from_template(a.streams.video[0])
+            for packet in a.demux(a.streams.video[0]):
+                if packet.size:
+                    packet.pts, packet.dts = packet.pts - 5120, packet.dts - 5120
+                    packet.stream = copy
+                    output.mux_one(packet)
+    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
+    assert (record["frames"], record["notes"]) == (40, [])
+
+
+def test_a_schedule_decodes_in_order_and_never_too_late() -> None:
+    shown = np.array([0, 30, 10, 20, 400, 60, 90, 500])
+    schedule = make_schedule(shown, 7)
+    assert all(a < b for a, b in zip(schedule.decoding, schedule.decoding[1:], strict=False))
+    assert all(d <= t for d, t in zip(schedule.decoding, shown, strict=True))
+    assert schedule.durations == {
+        0: 10, 10: 10, 20: 10, 30: 30, 60: 30, 90: 310, 400: 100, 500: 7
+    }  # fmt: skip

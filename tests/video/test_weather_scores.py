@@ -1,0 +1,55 @@
+"""The weather score: its arithmetic, and what it says where the answer is plain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmudrn.errors import CmudrnError
+from cmudrn.models import ModelInfo
+from cmudrn.restoration.weather_classifier import (
+    CLASSES,
+    GATE,
+    WeatherScore,
+    check_scorable,
+    measure,
+    read_calibration,
+    score_weather,
+)
+
+
+def test_the_calibration_fits_what_is_measured_and_scores_add_up() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    removed = {
+        name: rng.normal(0, 0.05, (20, 30, 3)).astype(np.float32)
+        for name in ("rain", "snow", "fused")
+    }
+    calibration = read_calibration()
+    assert measure(picture, removed).shape == calibration.mean.shape
+    assert calibration.weights.shape == (len(CLASSES), calibration.mean.size)
+    score = score_weather(picture, removed)
+    assert score.rain + score.snow + score.clear == pytest.approx(1)
+
+
+def test_one_pixel_is_a_picture_too() -> None:
+    removed = {name: np.zeros((1, 1, 3), np.float32) for name in ("rain", "snow", "fused")}
+    assert np.isfinite(measure(np.zeros((1, 1), np.uint8), removed)).all()
+
+
+def test_the_gate_passes_what_is_surely_clear() -> None:
+    assert WeatherScore(0, 1 - GATE, GATE).passes
+    assert not WeatherScore(0, 0.45, 0.55).passes
+    assert WeatherScore(0.2, 0.5, 0.3).weather == "snow"
+
+
+def test_models_without_branches_and_damaged_calibrations_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CmudrnError, match="no branches for rain and snow"):
+        check_scorable(ModelInfo("x", "other", (), 0, 0, False, False, 0, ""))
+    path = tmp_path / "score.json"
+    path.write_text(json.dumps({"sha256": "0"}))
+    with pytest.raises(CmudrnError, match="damaged"):
+        read_calibration(path)
