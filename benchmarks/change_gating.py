@@ -2,8 +2,8 @@
 
 python benchmarks/change_gating.py CLEAN_PICTURES [MODEL]
 
-Prints the mean RGB PSNR, rounded to 8 bit, of the restored pictures without change gating and for a row
-of strengths; light weather also at severities 1 and 0.5, where there is little to see of it. The
+Prints the mean RGB PSNR, rounded to 8 bit, of the restored pictures without change gating and for a
+row of strengths; light weather also at severities 1 and 0.5, where there is little to see. The
 shipped models' strength was chosen on `../shared/data/clean/val`.
 """
 

@@ -86,8 +86,7 @@ def evaluate(
     need_metrics()
     from cmudrn.evaluation import table
     from cmudrn.evaluation.evaluator import evaluate as score
-    from cmudrn.files import atomic_file
-    from cmudrn.files import check_target
+    from cmudrn.files import atomic_file, check_target
 
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it

@@ -431,9 +431,9 @@ def _restore_stream(source: str, output: str | None, options: Options) -> None:
     """Restore one picture from standard input, to standard output, or both."""
     from dataclasses import replace
 
-    from cmudrn.files import atomic_file
+    from cmudrn.files import atomic_file, check_target
     from cmudrn.image import format_for, read_bytes
-    from cmudrn.photos.planning import check_format, check_target
+    from cmudrn.photos.planning import check_format
     from cmudrn.photos.restore_photo import make_folder, restore_bytes
 
     if source == "-":

@@ -54,9 +54,8 @@ def sheet(
     """
     need_metrics()
     from cmudrn.evaluation.comparison_figure import draw_sheet, make_row
-    from cmudrn.files import atomic_file
+    from cmudrn.files import atomic_file, check_target
     from cmudrn.image import read_image
-    from cmudrn.files import check_target
     from cmudrn.restoration import Restorer
 
     if output.suffix.lower() not in KINDS:

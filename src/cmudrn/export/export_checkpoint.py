@@ -16,10 +16,9 @@ from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
 from cmudrn.export.live_engine import context_behind, open_checkpoint, read_averaged, refuse_context
 from cmudrn.export.onnx_graph import export_onnx
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, check_target
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
-from cmudrn.files import check_target
 
 TOLERANCE = 1e-4
 

@@ -18,9 +18,9 @@ import av
 import numpy as np
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Picture, Pixels, from_float, read_picture, to_rgb
 from cmudrn.files import check_target
-from cmudrn.image import Picture, Pixels, from_float, read_picture, to_rgbfrom cmudrn.photos.planning import walk
+from cmudrn.image import Picture, Pixels, from_float, read_picture, to_rgb
+from cmudrn.photos.planning import walk
 from cmudrn.video.colour import colours_of, to_frame, to_pixels
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, check_target
 from cmudrn.image import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -25,7 +25,6 @@ from cmudrn.image import (
     unsupported_features,
 )
 from cmudrn.models.info import check_depth
-from cmudrn.files import check_target
 from cmudrn.photos.provenance import (
     Provenance,
     encode_record,

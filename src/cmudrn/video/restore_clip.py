@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.errors import CmudrnError
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, check_target
 from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
-from cmudrn.files import check_target
 from cmudrn.photos.restore_photo import encode_layer, make_folder
 from cmudrn.restoration.restorer import Restorer
 from cmudrn.restoration.temporal_smoothing import VeilSmoother
