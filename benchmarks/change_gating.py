@@ -20,6 +20,7 @@ import numpy as np
 import cmudrn
 from cmudrn.evaluation.metrics import psnr_rgb8
 from cmudrn.image import Image, from_float, read_image
+from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.weather import WEATHERS
 
@@ -51,8 +52,10 @@ def main(folder: Path, model: str) -> None:
     ):
         clean = read_image(path)
         for kind, degraded in kinds(clean, seed):
-            found = restorer.layers(from_float(degraded, np.dtype(np.uint8)))
-            change = -found.removed["fused"]
+            found = restore_image(
+                restorer, from_float(degraded, np.dtype(np.uint8)), RestoreSettings(layers=True)
+            )
+            change = -found.residuals["fused"]
             scores[kind, "input"].append(psnr_rgb8(degraded, clean))
             scores[kind, NONE].append(psnr_rgb8(degraded + change, clean))
             for decibels in DECIBELS:

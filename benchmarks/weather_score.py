@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.image import read_image
+from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.weather_classifier import (
     CALIBRATION_PATH,
     CLASSES,
@@ -54,7 +55,9 @@ def class_of(weather: str) -> str:
 
 def look(image: NDArray[np.float32]) -> NDArray[np.float64]:
     stored = np.rint(image * 255).astype(np.uint8)  # cameras give 8 bits
-    return measure(stored, restorer().layers(stored).removed)
+    return measure(
+        stored, restore_image(restorer(), stored, RestoreSettings(layers=True)).residuals
+    )
 
 
 def rows_of(job: tuple[Path, int, bool]) -> list[Row]:

@@ -36,7 +36,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small CMUDRN with random weights: two tasks, depth chosen at run time, T = S = 2."""
-    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    tiny_onnx = pytest.importorskip("support.tiny_onnx", reason="onnx is not installed")
     weights = tiny_onnx.make_weights(np.random.default_rng(1), 0.5, features=8)
     folder = tmp_path_factory.mktemp("tiny")
     return Path(tiny_onnx.save(tiny_onnx.make_cmudrn(weights), folder / "tiny.onnx"))
@@ -45,7 +45,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def far_sighted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CMUDRN that depends on the very edge of its receptive field."""
-    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    tiny_onnx = pytest.importorskip("support.tiny_onnx", reason="onnx is not installed")
     folder = tmp_path_factory.mktemp("far")
     model = tiny_onnx.make_cmudrn(tiny_onnx.make_far_sighted_weights())
     return Path(tiny_onnx.save(model, folder / "far.onnx"))
@@ -54,7 +54,7 @@ def far_sighted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def identity_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CMUDRN that returns its input."""
-    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    tiny_onnx = pytest.importorskip("support.tiny_onnx", reason="onnx is not installed")
     folder = tmp_path_factory.mktemp("identity")
     model = tiny_onnx.make_cmudrn(tiny_onnx.make_identity_weights())
     return Path(tiny_onnx.save(model, folder / "identity.onnx"))
@@ -63,7 +63,7 @@ def identity_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def darkening_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CMUDRN whose rain branch darkens by 0.1, snow branch by 0.3, fused output by 0.2."""
-    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    tiny_onnx = pytest.importorskip("support.tiny_onnx", reason="onnx is not installed")
     folder = tmp_path_factory.mktemp("darkening")
     model = tiny_onnx.make_cmudrn(tiny_onnx.make_darkening_weights())
     return Path(tiny_onnx.save(model, folder / "darkening.onnx"))
@@ -72,6 +72,6 @@ def darkening_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def foreign_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of another project, which returns 1 - x."""
-    tiny_onnx = pytest.importorskip("tiny_onnx", reason="onnx is not installed")
+    tiny_onnx = pytest.importorskip("support.tiny_onnx", reason="onnx is not installed")
     folder = tmp_path_factory.mktemp("foreign")
     return Path(tiny_onnx.save(tiny_onnx.make_foreign(), folder / "foreign.onnx"))

@@ -414,7 +414,7 @@ def test_frames_heed_what_they_take(darkening_model: Path) -> None:
 
 
 def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model: Path) -> None:
-    clips = pytest.importorskip("clips", reason="the extra video is not installed")
+    clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     clips.make_clip(tmp_path / "a ü.mkv", [512 * n for n in range(6)], extras=False)
     done = run("restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score",
                "--model", darkening_model, cwd=tmp_path)  # fmt: skip
@@ -429,7 +429,7 @@ def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a signal")
 def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path) -> None:
-    clips = pytest.importorskip("clips", reason="the extra video is not installed")
+    clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     source = clips.make_clip(
         tmp_path / "a.mkv", [512 * n for n in range(400)], extras=False, shape=(96, 128)
     )
@@ -573,7 +573,7 @@ def test_results_of_an_earlier_run_among_the_inputs_stop_nothing(
 
 
 def test_layers_of_two_clips_collide(tmp_path: Path, tiny_model: Path) -> None:
-    pytest.importorskip("clips", reason="the extra video is not installed")
+    pytest.importorskip("support.clips", reason="the extra video is not installed")
     for name in ("a.mp4", "a.removed-rain.mp4"):
         (tmp_path / name).touch()
     done = run("restore", "a.mp4", "a.removed-rain.mp4", "-o", "out", "--layers",

@@ -13,10 +13,12 @@ from cmudrn.config import FusionConfig, NetworkConfig
 from cmudrn.engines import open_engine
 from cmudrn.export.onnx_graph import export_onnx
 from cmudrn.image.resampling import SIDE
+from cmudrn.models.info import VEIL_PREFIX
 from cmudrn.networks.registry import count_parameters, make_network
 from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, context_macs
-from cmudrn.restoration import Restorer
-from cmudrn.restoration.dehazing import PREFIX, VeilEstimator
+from cmudrn.restoration import RestoreSettings, restore_image
+from cmudrn.restoration.dehazing import VeilEstimator
+from cmudrn.restoration.restorer import Restorer
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def model(branch: VeilEstimatorNetwork, tmp_path_factory: pytest.TempPathFactory
     for name in weights:
         if "conv_out" in name or "conv3" in name:
             weights[name] = torch.zeros_like(weights[name])
-    weights |= {f"{PREFIX}{name}": value for name, value in branch.state_dict().items()}
+    weights |= {f"{VEIL_PREFIX}{name}": value for name, value in branch.state_dict().items()}
     path = tmp_path_factory.mktemp("model") / "model.onnx"
     export_onnx(config, weights, path, "model", elastic=True)
     return path
@@ -93,9 +95,11 @@ def test_tiled_equals_whole(model: Path) -> None:
 
 def test_what_was_removed_counts_the_veil(model: Path) -> None:
     picture = np.random.default_rng(3).random((60, 70, 3), dtype=np.float32) / 2 + 0.25
-    made = Restorer(open_engine(model, "onnx", threads=1)).layers(picture)
+    made = restore_image(
+        Restorer(open_engine(model, "onnx", threads=1)), picture, RestoreSettings(layers=True)
+    )
     np.testing.assert_allclose(
-        (picture - made.removed["fused"]).clip(0, 1), made.restored, atol=1e-6
+        (picture - made.residuals["fused"]).clip(0, 1), made.pixels, atol=1e-6
     )
 
 

@@ -12,9 +12,15 @@ from hypothesis import strategies as st
 import cmudrn
 from cmudrn import CmudrnError, Restorer
 from cmudrn.engines import open_engine
-from cmudrn.image import to_batch
+from cmudrn.image import Pixels, to_batch
+from cmudrn.restoration import RestoredImage, RestoreSettings, restore_image
 
 KINDS = [np.uint8, np.uint16, np.float32]
+
+
+def layered(restorer: Restorer, image: Pixels) -> RestoredImage:
+    """Return an image restored, with its layers."""
+    return restore_image(restorer, image, RestoreSettings(layers=True))
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +50,9 @@ def test_tiled_equals_whole(
     array = make_array(height * width, (height, width, 3), np.float32) / 4
     whole = Restorer(engine, tile_pixels=height * width)
     tiled = Restorer(engine, tile_pixels=tile_pixels)
-    expected = whole.layers(array, stages=stages, recursions=recursions)
-    found = tiled.layers(array, stages=stages, recursions=recursions)
-    assert np.abs(found.restored - expected.restored).max() <= 1e-5
+    expected = restore_image(whole, array, RestoreSettings(1.0, stages, recursions, layers=True))
+    found = restore_image(tiled, array, RestoreSettings(1.0, stages, recursions, layers=True))
+    assert np.abs(found.pixels - expected.pixels).max() <= 1e-5
     for task, estimate in expected.branches.items():
         assert np.abs(found.branches[task] - estimate).max() <= 1e-5
 
@@ -57,12 +63,12 @@ def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.Mon
 
     engine = open_engine(far_sighted_model, threads=1)
     array = make_array(0, (150, 150, 3), np.float32) / 4
-    whole = Restorer(engine, tile_pixels=array.size).layers(array).removed["fused"]
+    whole = layered(Restorer(engine, tile_pixels=array.size), array).residuals["fused"]
     tiled = Restorer(engine, tile_pixels=100)
-    assert np.abs(tiled.layers(array).removed["fused"] - whole).max() <= 1e-5
+    assert np.abs(layered(tiled, array).residuals["fused"] - whole).max() <= 1e-5
     right = module._radius
     monkeypatch.setattr(module, "_radius", lambda *depth: right(*depth) - 1)
-    assert np.abs(tiled.layers(array).removed["fused"] - whole).max() > 1e-5
+    assert np.abs(layered(tiled, array).residuals["fused"] - whole).max() > 1e-5
 
 
 def test_tiled_equals_whole_where_floats_overshoot(far_sighted_model) -> None:
@@ -115,7 +121,12 @@ def test_integers_are_rounded_to_the_nearest(engine, dtype) -> None:
 def test_strength_zero_is_the_identity(engine, dtype) -> None:
     array = make_array(6, (21, 22, 3), dtype)
     assert Restorer(engine)(array, strength=0).tobytes() == array.tobytes()
-    assert Restorer(engine).layers(array, strength=0).restored.tobytes() == array.tobytes()
+    assert (
+        restore_image(
+            Restorer(engine), array, RestoreSettings(strength=0, layers=True)
+        ).pixels.tobytes()
+        == array.tobytes()
+    )
 
 
 @pytest.mark.parametrize("shape", [(17, 19, 3), (17, 19)])
@@ -143,11 +154,11 @@ def test_strength_mixes(darkening_model: Path, strength: float) -> None:
 
 def test_layers_say_what_each_branch_removed(darkening_model: Path) -> None:
     array = np.full((9, 7, 3), 0.6, np.float32)
-    restoration = cmudrn.load(darkening_model).layers(array)
+    restoration = layered(cmudrn.load(darkening_model), array)
     for name, amount in {"rain": 0.1, "snow": 0.3, "fused": 0.2}.items():
-        assert np.abs(restoration.removed[name] - amount).max() < 1e-5
+        assert np.abs(restoration.residuals[name] - amount).max() < 1e-5
     assert np.abs(restoration.branches["snow"] - 0.3).max() < 1e-5
-    assert np.abs(restoration.restored - 0.4).max() < 1e-5
+    assert np.abs(restoration.pixels - 0.4).max() < 1e-5
 
 
 def test_grey_is_restored_as_grey_rgb(engine) -> None:
@@ -164,7 +175,7 @@ def test_foreign_model_sees_the_whole_picture(foreign_model: Path) -> None:
     restored = restorer(array, on_tile=lambda *count: counts.append(count))
     assert np.abs(restored - (1 - array)).max() < 1e-6
     assert counts == [(1, 1)]
-    assert set(restorer.layers(array).removed) == {"fused"}
+    assert set(layered(restorer, array).residuals) == {"fused"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     from cmudrn.photos.planning import Job
     from cmudrn.photos.restore_photo import Options
-    from cmudrn.restoration.restorer import Restorer
+    from cmudrn.restoration import Restorer, RestoreSettings
 
 NETWORK, RESULT, VIDEO, LIMITS = "Network", "Result", "Video", "Limits"
 
@@ -235,6 +235,7 @@ def restore(
     from cmudrn.photos.planning import plan_jobs, refuse_collisions
     from cmudrn.photos.provenance import Provenance
     from cmudrn.photos.restore_photo import Options
+    from cmudrn.restoration import RestoreSettings
 
     _check_choices(format, subsampling)
     if evidence and (precision == "bf16" or budget_ms is not None):
@@ -248,7 +249,9 @@ def restore(
         if unheard := [given[name] for name in given if name not in _TAKEN_BY_FRAMES]:
             raise typer.BadParameter(f"--frames goes without {_enumerate(unheard)}.")
         restorer = _load(model, engine, threads, precision, budget_ms, change_gating)
-        _restore_raw(inputs, output, frames, restorer, (strength, stages, recursions))
+        _restore_raw(
+            inputs, output, frames, restorer, RestoreSettings(strength, stages, recursions)
+        )
         return
     if evidence and gate:
         raise typer.BadParameter("--evidence records what was restored; it goes without --gate.")
@@ -471,7 +474,7 @@ def _restore_raw(
     output: str | None,
     frames: tuple[str, str],
     restorer: Restorer,
-    settings: tuple[float, int | None, int | None],
+    settings: RestoreSettings,
 ) -> None:
     """Restore raw frames from standard input to standard output."""
     from cmudrn.video.raw_frames import RawFormat, restore_raw
@@ -479,9 +482,8 @@ def _restore_raw(
     if inputs != ["-"] or output not in (None, "-"):
         raise typer.BadParameter("--frames reads standard input and writes standard output (-).")
     _check_stdout("Frames are not written to a terminal; pipe them on.")
-    keywords = dict(zip(("strength", "stages", "recursions"), settings, strict=True))
     form = RawFormat.parse(*frames)
-    restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, **keywords)
+    restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, settings)
 
 
 def _restore_jobs(jobs: list[Job], options: Options, clips: Clips, as_json: bool) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ from cmudrn.errors import CmudrnError
 if TYPE_CHECKING:
     from cmudrn.image import Pixels
     from cmudrn.live.watcher import Arrival, Recorder
-    from cmudrn.restoration.restorer import Restorer
+    from cmudrn.restoration import Restorer, RestoreSettings
 
 
 @app.command(no_args_is_help=True)
@@ -78,6 +78,7 @@ def watch(
     latency (p50, p95, p99) and dropped frames of a stream. Ctrl-C ends it.
     """
     import cmudrn
+    from cmudrn.restoration import RestoreSettings
 
     try:
         from cmudrn.live.watcher import Recorder, Watching, open_source
@@ -96,14 +97,14 @@ def watch(
     written = tuple(path for path in (output, record) if path is not None)
     opened = open_source(source, timeout, skip=written)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
-    settings = {"strength": strength, "stages": stages, "recursions": recursions}
+    settings = RestoreSettings(strength, stages, recursions, gate=gate)
     show = _OutputWriter(output, source, tell, overwrite=overwrite)
     with ExitStack() as stack:
         if record is not None:
             show.recorder = Recorder(record, overwrite=overwrite)
             stack.callback(show.recorder.close)
         watching = Watching(
-            restore=_restoring(restorer, gate, settings, moving=not Path(source).is_dir()),
+            restore=_restoring(restorer, settings, moving=not Path(source).is_dir()),
             show=show,
             tell=tell,
             stale_s=stale,
@@ -193,22 +194,19 @@ class _OutputWriter:
                 self._tell("NOTE", f"{arrival.name}: {note}")
 
 
-def _restoring(restorer: Restorer, gate: bool, settings: dict[str, Any], moving: bool) -> Any:
-    from cmudrn.restoration.temporal_smoothing import VeilSmoother
-    from cmudrn.restoration.weather_classifier import check_scorable, score_weather
+def _restoring(
+    restorer: Restorer, settings: RestoreSettings, moving: bool
+) -> Callable[[Pixels], tuple[Pixels, bool]]:
+    """Return what restores one frame; a folder's pictures have nothing to do with each other."""
+    from cmudrn.restoration import Sequence, restore_image
+    from cmudrn.restoration.weather_classifier import check_scorable
 
-    steady = VeilSmoother()
+    if settings.scored:
+        check_scorable(restorer.info)
+    sequence = Sequence() if moving else None
 
     def restore(pixels: Pixels) -> tuple[Pixels, bool]:
-        lift = (
-            steady(restorer.estimate_veil(pixels)) if moving else None
-        )  # a folder's pictures are apart
-        if not gate:
-            return restorer(pixels, lift=lift, **settings), False
-        restoration = restorer.layers(pixels, lift=lift, **settings)
-        passed = score_weather(pixels, restoration.removed).passes
-        return (pixels if passed else restoration.restored), passed
+        done = restore_image(restorer, pixels, settings, sequence=sequence)
+        return done.pixels, done.passed
 
-    if gate:
-        check_scorable(restorer.info)
     return restore

@@ -11,7 +11,7 @@ import numpy as np
 
 from cmudrn.evaluation.metrics import psnr_rgb, ssim_rgb
 from cmudrn.image import Image
-from cmudrn.restoration import Restorer
+from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
 WIDTH_INCHES = 2.6
 """Of one picture on the sheet."""
@@ -57,15 +57,15 @@ def make_row(
     cells = [scored("degraded", degraded)]
     cells += [] if clean is None else [Cell("clean", clean)]
     for name, restorer in restorers.items():
-        layers = restorer.layers(degraded)
+        done = restore_image(restorer, degraded, RestoreSettings(layers=True))
         of_model = "" if len(restorers) == 1 else f"{name}: "
-        cells.append(scored(f"{of_model}restored", layers.restored))
-        removed = np.clip(0.5 + (degraded - layers.restored), 0, 1)
+        cells.append(scored(f"{of_model}restored", done.pixels))
+        removed = np.clip(0.5 + (degraded - done.pixels), 0, 1)
         cells.append(Cell(f"{of_model}removed", removed))
         if len(restorers) == 1:
             cells += [
                 scored(f"{task} branch", np.clip(estimate, 0, 1))
-                for task, estimate in layers.branches.items()
+                for task, estimate in done.branches.items()
             ]
     if crop is None:
         return cells

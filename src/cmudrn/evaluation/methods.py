@@ -18,7 +18,7 @@ from cmudrn.engines import Engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.costs import Cost, model_cost
 from cmudrn.image import Image, read_image
-from cmudrn.restoration import Restorer
+from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
 INPUT = "input"
 """The row of the degraded pictures themselves."""
@@ -72,8 +72,9 @@ def branch_methods(
 
     def of_task(task: str) -> Method:
         def restore(pair: Pair) -> Image:
-            layers = restorer.layers(pair.degraded, stages=stages, recursions=recursions)
-            return np.clip(layers.branches[task], 0, 1)
+            settings = RestoreSettings(stages=stages, recursions=recursions, layers=True)
+            done = restore_image(restorer, pair.degraded, settings)
+            return np.clip(done.branches[task], 0, 1)
 
         return Method(f"{name} ({task} branch)", restore, timed=False)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import ImageValueError
 
 Image = NDArray[np.float32]
 """(H, W, 3) float32, RGB, nominally in [0, 1]."""
@@ -48,12 +48,12 @@ def check_array(array: Pixels) -> None:
     """Refuse what is no picture: `Pixels`, of at least one pixel, floats roughly from 0 to 1.
 
     Raises:
-        CmudrnError: the array has another type, shape or scale, or holds NaN or infinity.
+        ImageValueError: the array has another type, shape or scale, or holds NaN or infinity.
     """
     if array.dtype not in (np.uint8, np.uint16, np.float32):
-        raise CmudrnError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
+        raise ImageValueError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
-        raise CmudrnError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
+        raise ImageValueError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
     if array.dtype == np.float32:
         _check_floats(array)
 
@@ -61,9 +61,9 @@ def check_array(array: Pixels) -> None:
 def _check_floats(array: Pixels) -> None:
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():  # min and max pass a NaN on
-        raise CmudrnError("The picture holds values that are no numbers (NaN or infinity).")
+        raise ImageValueError("The picture holds values that are no numbers (NaN or infinity).")
     if low < -1 or high > 2:  # a small overshoot is common; another scale is a mistake
-        raise CmudrnError(
+        raise ImageValueError(
             f"A floating point picture runs from 0 to 1; this one runs from {low:g} to {high:g}."
         )
 

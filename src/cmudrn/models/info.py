@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError
 
 VEIL_PREFIX = "context."
 """What the weights of a veil estimator are called in a model file."""
@@ -68,18 +68,22 @@ def check_depth(info: ModelInfo, stages: int | None, recursions: int | None) -> 
     """Return the T and S of a call: the model's own where none is asked for.
 
     Raises:
-        CmudrnError: no whole numbers, below 1, or different from what a fixed model has.
+        InvalidSettingError: no whole numbers, below 1, or different from what a fixed model has.
     """
     depth = (
         info.stages if stages is None else stages,
         info.recursions if recursions is None else recursions,
     )
     if not all(isinstance(value, Integral) for value in depth):
-        raise CmudrnError(
+        raise InvalidSettingError(
             f"Stages and recursions are whole numbers, not {depth[0]} and {depth[1]}."
         )
     if info.adjustable and min(depth) < 1:
-        raise CmudrnError(f"Stages and recursions start at 1; they are {depth[0]} and {depth[1]}.")
+        raise InvalidSettingError(
+            f"Stages and recursions start at 1; they are {depth[0]} and {depth[1]}."
+        )
     if not info.adjustable and depth != (info.stages, info.recursions):
-        raise CmudrnError(f"The model {info.name} does not let stages or recursions be chosen.")
+        raise InvalidSettingError(
+            f"The model {info.name} does not let stages or recursions be chosen."
+        )
     return depth

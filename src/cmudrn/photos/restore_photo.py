@@ -32,8 +32,14 @@ from cmudrn.photos.provenance import (
     make_record,
     mark_enhanced,
 )
-from cmudrn.restoration.restorer import OnTile, Restorer
-from cmudrn.restoration.weather_classifier import WeatherScore, check_scorable, score_weather
+from cmudrn.restoration import (
+    OnTile,
+    RestoredImage,
+    Restorer,
+    RestoreSettings,
+    restore_image,
+)
+from cmudrn.restoration.weather_classifier import WeatherScore
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def restore_file(
         name=str(source),
     )
     options = replace(options, format=_format_for(source, target, picture, options))
-    restored, removed, weather = _restore_scored(picture, options, on_tile)
+    restored, done = restore_picture(picture, options, on_tile)
     make_folder(target.parent)
     with ExitStack() as files:  # on an error no file takes its name
 
@@ -108,7 +114,7 @@ def restore_file(
         output = encode_picture(restored, **_encoding(options))
         write(target, output)
         for name, path in layers.items():
-            write(path, encode_picture(Picture(encode_layer(removed[name])), "png"))
+            write(path, encode_picture(Picture(encode_layer(done.residuals[name])), "png"))
         if options.evidence and data is not None:
             info, settings = options.restorer.info, _settings(options)
             record = make_record(source, target, data, output, info, options.evidence, settings)
@@ -123,7 +129,7 @@ def restore_file(
         "model": options.restorer.info.name,
         "seconds": round(time.perf_counter() - start, 3),
         "layers": {name: str(path) for name, path in layers.items()},
-        **_tell_weather(weather, options),
+        **_tell_weather(done.weather, options),
         "notes": list(_notes(picture, restored, options)),
     }
 
@@ -173,23 +179,8 @@ def restore_bytes(
     picture = read_picture(
         data, max_pixels=options.max_pixels, max_bytes=options.max_bytes, name=name
     )
-    restored, _ = restore_pixels(picture, replace(options, layers=False), on_tile)
+    restored, _ = restore_picture(picture, replace(options, layers=False), on_tile)
     return encode_picture(restored, **_encoding(options)), _notes(picture, restored, options)
-
-
-def _restore_scored(
-    picture: Picture, options: Options, on_tile: OnTile | None
-) -> tuple[Picture, dict[str, Image], WeatherScore | None]:
-    """Return the picture restored, what was removed, and the weather score if it is wanted."""
-    if not (options.gate or options.score):
-        return *restore_pixels(picture, options, on_tile), None
-    check_scorable(options.restorer.info)
-    wanted = replace(options, layers=True)
-    restored, removed = restore_pixels(picture, wanted, on_tile)
-    weather = score_weather(picture.pixels, removed)
-    if options.gate and weather.passes:
-        restored = replace(restored, pixels=picture.pixels)
-    return restored, removed, weather
 
 
 def _tell_weather(weather: WeatherScore | None, options: Options) -> dict[str, Any]:
@@ -199,23 +190,21 @@ def _tell_weather(weather: WeatherScore | None, options: Options) -> dict[str, A
     return {"weather": scores, "passed": options.gate and weather.passes}
 
 
-def restore_pixels(
+def restore_picture(
     picture: Picture, options: Options, on_tile: OnTile | None = None
-) -> tuple[Picture, dict[str, Image]]:
-    """Return the picture restored, and what was removed if options ask for layers."""
-    settings: dict[str, Any] = {
-        "strength": options.strength,
-        "stages": options.stages,
-        "recursions": options.recursions,
-        "on_tile": on_tile,
-    }
-    if not options.layers:
-        pixels, removed = options.restorer(picture.pixels, **settings), {}
-    else:
-        restoration = options.restorer.layers(picture.pixels, **settings)
-        pixels, removed = restoration.restored, dict(restoration.removed)
-    restored = replace(picture, pixels=pixels)
-    return (mark_enhanced(restored) if options.evidence else restored), removed
+) -> tuple[Picture, RestoredImage]:
+    """Return the picture restored and marked as options ask for, and what is known about it."""
+    settings = RestoreSettings(
+        options.strength,
+        options.stages,
+        options.recursions,
+        layers=options.layers,
+        score=options.score,
+        gate=options.gate,
+    )
+    done = restore_image(options.restorer, picture.pixels, settings, on_tile=on_tile)
+    restored = replace(picture, pixels=done.pixels)
+    return (mark_enhanced(restored) if options.evidence else restored), done
 
 
 def _format_for(source: Path, target: Path, picture: Picture, options: Options) -> str:
@@ -240,13 +229,13 @@ def result_paths(target: Path, options: Options) -> list[Path]:
     return [target, *layers.values(), *([evidence_path(target)] if options.evidence else [])]
 
 
-def encode_layer(removed: Image) -> NDArray[np.uint8]:
+def encode_layer(residual: Image) -> NDArray[np.uint8]:
     """Return what was removed, (H, W, 3) in [-1, 1], as 8-bit values to look at.
 
     128 is nothing removed, brighter is light taken away, darker is light added:
     removed = (value - 128) / 127.
     """
-    values = np.rint(np.float32(128) + np.float32(127) * removed)
+    values = np.rint(np.float32(128) + np.float32(127) * residual)
     encoded: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
     return encoded
 

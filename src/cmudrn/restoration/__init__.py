@@ -1,5 +1,14 @@
-"""An image of any size to a restored image."""
+"""The restore core: an image of any size to a restored image."""
 
-from cmudrn.restoration.restorer import TILE_PIXELS, Restoration, Restorer
+from cmudrn.restoration.restorer import TILE_PIXELS, OnTile, Restorer, restore_image
+from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 
-__all__ = ["TILE_PIXELS", "Restoration", "Restorer"]
+__all__ = [
+    "TILE_PIXELS",
+    "OnTile",
+    "RestoreSettings",
+    "RestoredImage",
+    "Restorer",
+    "Sequence",
+    "restore_image",
+]

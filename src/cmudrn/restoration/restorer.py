@@ -1,4 +1,8 @@
-"""A picture of any size to its restoration, in bounded memory."""
+"""The restore core: an image of any size to its restoration, in bounded memory.
+
+Photographs, clips, raw frames, streams, the server, batches and the Python interface all call
+`restore_image`, and nothing else calls an engine.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.base import Batch, Engine
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import ModelFileError
 from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_float, to_rgb
 from cmudrn.models.info import ModelInfo, check_depth, receptive_field
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 from cmudrn.restoration.tiling import Area, Tile, make_tiles
+from cmudrn.restoration.weather_classifier import check_scorable, score_weather
 
 TILE_PIXELS = 640 * 640
 """Largest window that goes through the network at once, where the engine does not name its own."""
@@ -22,26 +28,61 @@ TILE_PIXELS = 640 * 640
 OnTile = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles; may raise to stop the work."""
 
+PLAIN = RestoreSettings()
+"""Full strength at the model's own depth, nothing but the restored image."""
 
-@dataclass(frozen=True)
-class Restoration:
-    """A restored picture and what the network made of it on the way.
 
-    Attributes:
-        restored: of the input's shape and type, at the strength that was asked for.
-        branches: task -> (H, W, 3) float32, each branch's own estimate, not clipped.
-        removed: task, and "fused" -> (H, W, 3) float32, degraded minus that estimate at full
-            strength and without change gating: positive where light was taken away, as from rain
-            and snow.
+def restore_image(
+    restorer: Restorer,
+    image: Pixels,
+    settings: RestoreSettings = PLAIN,
+    *,
+    sequence: Sequence | None = None,
+    on_tile: OnTile | None = None,
+) -> RestoredImage:
+    """Restore one image.
+
+    Memory is bounded by the image, its result and one tile. Layers take 12 bytes a pixel each; a
+    weather score needs them while it is made.
+
+    Args:
+        restorer: the model and how it is run.
+        image: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1]. What floats have
+            beyond that, within [-1, 2], is kept and goes around the network.
+        settings: what is wanted.
+        sequence: what lasts from frame to frame, where the image is a frame of a clip or stream;
+            the gate then decides by the running mean of the scores, and the veil is smoothed.
+        on_tile: told of progress.
+
+    Raises:
+        ImageValueError: the image is not as described.
+        InvalidSettingError: the model does not take this depth.
+        ModelFileError: the model gives no weather score, or returned values that are no numbers.
     """
-
-    restored: Pixels
-    branches: Mapping[str, Image]
-    removed: Mapping[str, Image]
+    check_array(image)
+    if settings.scored:
+        check_scorable(restorer.info)
+    settings = restorer.choose_depth(image, settings)
+    check_depth(restorer.info, settings.stages, settings.recursions)
+    if settings.strength == 0 and not (settings.layers or settings.scored):
+        return RestoredImage(image.copy())
+    correction = restorer.estimate_veil(image)
+    if sequence is not None:
+        correction = sequence.veil(correction)
+    restored, branches, residuals = _run_tiles(restorer, image, settings, correction, on_tile)
+    if not settings.scored:
+        return RestoredImage(restored, branches, residuals)
+    weather = score_weather(image, residuals)
+    decisive = weather if sequence is None else sequence.smooth_score(weather)
+    passed = settings.gate and decisive.passes
+    kept = residuals if settings.layers else {}
+    return RestoredImage(image if passed else restored, branches, kept, weather, passed)
 
 
 class Restorer:
-    """Restores pictures with one engine; keeps nothing between calls.
+    """A model, an engine that runs it, and how; keeps nothing of an image between calls.
+
+    It can be pickled and copied: the copy opens the model again.
 
     Args:
         engine: runs the network.
@@ -68,77 +109,39 @@ class Restorer:
 
     def __call__(
         self,
-        array: Pixels,
+        image: Pixels,
         *,
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
-        lift: VeilCorrection | None = None,
         on_tile: OnTile | None = None,
     ) -> Pixels:
-        """Return the restored picture, in the shape and type of array.
+        """Return the restored image, in the shape and type of the input.
 
         Args:
-            array: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1]. What floats
-                have beyond that, within [-1, 2], is kept and goes around the network.
-            strength: 0 returns the input exactly, 1 the network's answer (but for what change
-                gating holds back), between them a mix.
-            stages: T for this call; None is the model's own.
-            recursions: S for this call; None is the model's own.
-            lift: what takes the veil off; None is what `estimate_veil` says of this picture.
+            image: as for `restore_image`.
+            strength: see `RestoreSettings`.
+            stages: see `RestoreSettings`.
+            recursions: see `RestoreSettings`.
             on_tile: told of progress.
 
         Raises:
-            CmudrnError: the array or a setting is not as described.
+            CmudrnError: as `restore_image`.
         """
-        _check(array, strength)
-        check_depth(self.info, stages, recursions)
-        if strength == 0:
-            return array.copy()
-        restored, change_gating = np.empty_like(array), self._change_gating(array)
-        for piece in self._pieces(array, False, stages, recursions, lift, on_tile):
-            restored[piece.core] = _finish(piece, strength, array, change_gating)
-            del piece  # or it would stay in memory beside the next one
-        if change_gating:
-            change_gating.apply(array, restored)
-        return restored
+        settings = RestoreSettings(strength, stages, recursions)
+        return restore_image(self, image, settings, on_tile=on_tile).pixels
 
-    def layers(
-        self,
-        array: Pixels,
-        *,
-        strength: float = 1.0,
-        stages: int | None = None,
-        recursions: int | None = None,
-        lift: VeilCorrection | None = None,
-        on_tile: OnTile | None = None,
-    ) -> Restoration:
-        """Return the restored picture with every branch's estimate and what each removed.
+    def choose_depth(self, image: Pixels, settings: RestoreSettings) -> RestoreSettings:
+        """Return the settings for an image: here as they are; a time budget chooses the depth."""
+        return settings
 
-        The layers take 12 bytes a pixel each. Arguments and errors are those of a plain call.
-        """
-        _check(array, strength)
-        restored, shape = np.empty_like(array), (*array.shape[:2], 3)
-        change_gating = self._change_gating(array)
-        branches = {task: np.empty(shape, np.float32) for task in self.info.tasks}
-        removed = {name: np.empty(shape, np.float32) for name in (*self.info.tasks, "fused")}
-        for piece in self._pieces(array, True, stages, recursions, lift, on_tile):
-            restored[piece.core] = _finish(piece, strength, array, change_gating)
-            removed["fused"][piece.core] = piece.degraded - piece.fused
-            for task, estimate in piece.branches.items():
-                branches[task][piece.core] = estimate
-                removed[task][piece.core] = piece.degraded - estimate
-        if change_gating:
-            change_gating.apply(array, restored)
-        return Restoration(restored if strength else array.copy(), branches, removed)
-
-    def estimate_veil(self, array: Pixels) -> VeilCorrection | None:
+    def estimate_veil(self, image: Pixels) -> VeilCorrection | None:
         """Return what takes the veil off a picture, or None where the model has no context branch.
 
         Args:
-            array: as for a call.
+            image: as for `restore_image`.
         """
-        return self._veil_estimator(array) if self._veil_estimator else None
+        return self._veil_estimator(image) if self._veil_estimator else None
 
     def tiles(
         self, height: int, width: int, stages: int | None = None, recursions: int | None = None
@@ -151,44 +154,78 @@ class Restorer:
         radius = _radius(self.info, *check_depth(self.info, stages, recursions))
         return make_tiles(height, width, radius, self.tile_pixels)
 
-    def _change_gating(self, array: Pixels) -> ChangeGate | None:
+    def make_change_gate(self, image: Pixels) -> ChangeGate | None:
+        """Return a change gate for an image, or None where the model or the caller wants none."""
         decibels = self.info.change_gating_db
         if not self.change_gating or decibels is None:
             return None
-        height, width = array.shape[:2]
+        height, width = image.shape[:2]
         return ChangeGate(height, width, decibels)
 
-    def _pieces(
-        self,
-        array: Pixels,
-        branches: bool,
-        stages: int | None,
-        recursions: int | None,
-        lift: VeilCorrection | None,
-        on_tile: OnTile | None,
-    ) -> Iterator[_Piece]:
-        height, width = array.shape[:2]
-        tiles = self.tiles(height, width, stages, recursions)
-        lift = lift or self.estimate_veil(array)
-        for done, tile in enumerate(tiles, 1):
-            window = to_rgb(to_float(_clipped(array[tile.window])))
-            seen = lift(window, tile.window, (height, width)) if lift else window
-            outputs = self.engine(
-                to_batch(seen), branches=branches, stages=stages, recursions=recursions
+
+def _run_tiles(
+    restorer: Restorer,
+    image: Pixels,
+    settings: RestoreSettings,
+    correction: VeilCorrection | None,
+    on_tile: OnTile | None,
+) -> tuple[Pixels, dict[str, Image], dict[str, Image]]:
+    """Return (restored, branches, residuals); both mappings are empty where nothing needs them."""
+    tasks = restorer.info.tasks
+    layered = settings.layers or settings.scored
+    restored, shape = np.empty_like(image), (*image.shape[:2], 3)
+    gate = restorer.make_change_gate(image)
+    kept = tasks if settings.layers else ()
+    branches = {task: np.empty(shape, np.float32) for task in kept}
+    named = (*tasks, "fused") if layered else ()
+    residuals = {name: np.empty(shape, np.float32) for name in named}
+    for piece in _pieces(restorer, image, settings, layered, correction, on_tile):
+        restored[piece.core] = _finish(piece, settings.strength, image, gate)
+        if layered:
+            residuals["fused"][piece.core] = piece.degraded - piece.fused
+        for task, estimate in piece.branches.items():
+            residuals[task][piece.core] = piece.degraded - estimate
+            if task in branches:
+                branches[task][piece.core] = estimate
+        del piece  # or it would stay in memory beside the next one
+    if gate:
+        gate.apply(image, restored)
+    return restored if settings.strength else image.copy(), branches, residuals
+
+
+def _pieces(
+    restorer: Restorer,
+    image: Pixels,
+    settings: RestoreSettings,
+    layered: bool,
+    correction: VeilCorrection | None,
+    on_tile: OnTile | None,
+) -> Iterator[_Piece]:
+    """Yield the image tile by tile after the network."""
+    height, width = image.shape[:2]
+    tiles = restorer.tiles(height, width, settings.stages, settings.recursions)
+    for done, tile in enumerate(tiles, 1):
+        window = to_rgb(to_float(_clipped(image[tile.window])))
+        seen = correction(window, tile.window, (height, width)) if correction else window
+        outputs = restorer.engine(
+            to_batch(seen),
+            branches=layered,
+            stages=settings.stages,
+            recursions=settings.recursions,
+        )
+        if not np.isfinite(outputs.restored).all():
+            raise ModelFileError(
+                f"The model {restorer.info.name} returned values that are no numbers."
             )
-            if not np.isfinite(outputs.restored).all():
-                raise CmudrnError(
-                    f"The model {self.info.name} returned values that are no numbers."
-                )
-            yield _Piece(
-                tile.core,
-                window[tile.inner],
-                _cut(outputs.restored, tile.inner),
-                {task: _cut(batch, tile.inner) for task, batch in outputs.branches.items()},
-            )
-            del window, seen, outputs
-            if on_tile:
-                on_tile(done, len(tiles))
+        yield _Piece(
+            tile.core,
+            window[tile.inner],
+            _cut(outputs.restored, tile.inner),
+            {task: _cut(batch, tile.inner) for task, batch in outputs.branches.items()},
+        )
+        del window, seen, outputs
+        if on_tile:
+            on_tile(done, len(tiles))
 
 
 @dataclass(frozen=True)
@@ -235,9 +272,3 @@ def _radius(info: ModelInfo, stages: int, recursions: int) -> int | None:
         return None
     kernel = info.metadata.get("fusion", {}).get("kernel", 3)
     return receptive_field(info.network, stages, recursions, kernel) // 2
-
-
-def _check(array: Pixels, strength: float) -> None:
-    if not 0 <= strength <= 1:
-        raise CmudrnError(f"A strength runs from 0 to 1; it is {strength}.")
-    check_array(array)

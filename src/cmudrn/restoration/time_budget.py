@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from cmudrn.engines.profile import Choice, OpenWith, Profile, pick_depth
 from cmudrn.image import Pixels
-from cmudrn.restoration.restorer import Restoration, Restorer
+from cmudrn.restoration.restorer import Restorer
+from cmudrn.restoration.settings import RestoreSettings
 
 
 class BudgetRestorer(Restorer):
@@ -36,17 +37,10 @@ class BudgetRestorer(Restorer):
         pixels = sum(tile.pixels for tile in self.tiles(*array.shape[:2]))
         return pick_depth(self._profile, self.info, pixels, self.budget_ms)
 
-    def __call__(self, array: Pixels, **settings: Any) -> Pixels:
-        """Return the restored picture; see `Restorer`. Stages and recursions are chosen here."""
-        return super().__call__(array, **self._chosen(array, settings))
-
-    def layers(self, array: Pixels, **settings: Any) -> Restoration:
-        """Return the picture with its layers; see `Restorer`."""
-        return super().layers(array, **self._chosen(array, settings))
-
-    def _chosen(self, array: Pixels, settings: dict[str, Any]) -> dict[str, Any]:
-        choice = self.choose(array)
+    def choose_depth(self, image: Pixels, settings: RestoreSettings) -> RestoreSettings:
+        """Return the settings at the depth that fits the budget; also takes its engine."""
+        choice = self.choose(image)
         if choice.threads not in self._engines:
             self._engines[choice.threads] = self._open_with(choice.threads)
         self.engine = self._engines[choice.threads]
-        return settings | {"stages": choice.stages, "recursions": choice.recursions}
+        return replace(settings, stages=choice.stages, recursions=choice.recursions)

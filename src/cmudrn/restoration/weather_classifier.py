@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, ModelFileError
 from cmudrn.image import Image, Pixels, to_float, to_rgb
 from cmudrn.models.info import ModelInfo
 
@@ -75,34 +75,40 @@ class Calibration:
         return WeatherScore(*(float(value) for value in likely / likely.sum()))
 
 
+def is_scorable(info: ModelInfo) -> bool:
+    """Return whether the weather score was calibrated for this very model."""
+    return {"rain", "snow"} <= set(info.tasks) and read_calibration().sha256 == info.sha256
+
+
 def check_scorable(info: ModelInfo) -> None:
-    """Refuse a model without a branch for rain and one for snow.
+    """Refuse a model for which the weather score means nothing.
 
     Raises:
-        CmudrnError: as said.
+        ModelFileError: it has no branches for rain and snow, or the score was calibrated for
+            another model.
     """
     if not {"rain", "snow"} <= set(info.tasks):
-        raise CmudrnError(
+        raise ModelFileError(
             f"The model {info.name} has no branches for rain and snow; it gives no weather score."
+        )
+    if not is_scorable(info):
+        raise ModelFileError(
+            f"The weather score is not calibrated for the model {info.name}; "
+            "the default model gives one."
         )
 
 
-def is_calibrated(info: ModelInfo) -> bool:
-    """Return whether the score was calibrated with this very model."""
-    return read_calibration().sha256 == info.sha256
-
-
-def score_weather(degraded: Pixels, removed: Mapping[str, Image]) -> WeatherScore:
+def score_weather(degraded: Pixels, residuals: Mapping[str, Image]) -> WeatherScore:
     """Return the weather score of a picture.
 
     Args:
         degraded: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
-        removed: `Restoration.removed` for it, at the model's own depth.
+        residuals: `RestoredImage.residuals` for it, at the model's own depth.
     """
-    return read_calibration()(measure(degraded, removed))
+    return read_calibration()(measure(degraded, residuals))
 
 
-def measure(degraded: Pixels, removed: Mapping[str, Image]) -> NDArray[np.float64]:
+def measure(degraded: Pixels, residuals: Mapping[str, Image]) -> NDArray[np.float64]:
     """Return the numbers that the score is made of.
 
     Of what the rain branch, the snow branch and both together removed: how much, how much at the
@@ -110,8 +116,8 @@ def measure(degraded: Pixels, removed: Mapping[str, Image]) -> NDArray[np.float6
     and columns (streaks vary along rows, flakes along both). The same variation of the restored
     picture stands beside them, for a textured scene leaves traces in every layer.
     """
-    rain, snow = (removed[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow"))
-    fused = removed["fused"].mean(axis=2, dtype=np.float32)
+    rain, snow = (residuals[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow"))
+    fused = residuals["fused"].mean(axis=2, dtype=np.float32)
     scene = to_rgb(to_float(degraded)).mean(axis=2, dtype=np.float32)
     numbers = [np.log(1e-4 + np.abs(fused - fused.mean()).mean()), float(scene.mean())]
     for layer in (rain, snow, rain - snow):

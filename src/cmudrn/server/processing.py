@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,8 @@ from cmudrn.image import (
     unsupported_features,
 )
 from cmudrn.models import ModelInfo
-from cmudrn.restoration import Restoration, Restorer
-from cmudrn.restoration.weather_classifier import WeatherScore, score_weather
+from cmudrn.restoration import RestoredImage, Restorer, RestoreSettings, restore_image
+from cmudrn.restoration.weather_classifier import is_scorable
 from cmudrn.server.limits import Limits
 from cmudrn.server.problems import Problem
 from cmudrn.server.queue import Ticket
@@ -154,27 +153,26 @@ def process_request(
 
 
 def _views(picture: Picture, order: Order, restorer: Restorer, ticket: Ticket) -> tuple[bytes, str]:
-    settings: dict[str, Any] = {
-        "strength": order.strength,
-        "stages": order.stages,
-        "recursions": order.recursions,
-        "on_tile": ticket.check,
-    }
+    everything = order.view == "all"
+    settings = RestoreSettings(
+        strength=order.strength,
+        stages=order.stages,
+        recursions=order.recursions,
+        layers=order.view != "restored",
+        score=everything and is_scorable(restorer.info),
+    )
+    done = restore_image(restorer, picture.pixels, settings, on_tile=ticket.check)
     if order.view == "restored":
-        pixels = restorer(picture.pixels, **settings)
-        return _encode(replace(picture, pixels=pixels), order.format)
-    restoration = restorer.layers(picture.pixels, **settings)
-    if order.view == "all":
-        scorable = {"rain", "snow"} <= set(restorer.info.tasks)
-        weather = score_weather(picture.pixels, restoration.removed) if scorable else None
-        return _form(picture, restoration, weather, order)
-    removed = restoration.removed["fused" if order.view == "removed" else order.view]
-    return _encode(change_map(removed), "png")
+        return _encode(replace(picture, pixels=done.pixels), order.format)
+    if everything:
+        return _form(picture, done, order)
+    residual = done.residuals["fused" if order.view == "removed" else order.view]
+    return _encode(change_map(residual), "png")
 
 
-def change_map(removed: Image) -> Picture:
+def change_map(residual: Image) -> Picture:
     """Return an 8-bit picture whose brightness says how much changed, black where nothing did."""
-    return Picture(from_float(np.abs(removed), np.uint8))
+    return Picture(from_float(np.abs(residual), np.uint8))
 
 
 def _encode(picture: Picture, format: str | None, quality: int | None = None) -> tuple[bytes, str]:
@@ -182,16 +180,14 @@ def _encode(picture: Picture, format: str | None, quality: int | None = None) ->
     return encode_picture(picture, chosen, quality=quality), MEDIA_TYPES[chosen]
 
 
-def _form(
-    picture: Picture, restoration: Restoration, weather: WeatherScore | None, order: Order
-) -> tuple[bytes, str]:
+def _form(picture: Picture, done: RestoredImage, order: Order) -> tuple[bytes, str]:
     """Return everything as a form, which a browser takes apart with `response.formData()`."""
-    restored = replace(picture, pixels=restoration.restored)
+    restored = replace(picture, pixels=done.pixels)
     parts = {"restored": _encode(restored, order.format)}
-    for name, removed in restoration.removed.items():
-        parts["removed" if name == "fused" else name] = _encode(change_map(removed), "jpeg", 90)
+    for name, residual in done.residuals.items():
+        parts["removed" if name == "fused" else name] = _encode(change_map(residual), "jpeg", 90)
     notes = picture.notes + unsupported_features(picture, order.format or picture.format)
-    report = {"notes": notes, "weather": asdict(weather) if weather else None}
+    report = {"notes": notes, "weather": asdict(done.weather) if done.weather else None}
     parts["report"] = json.dumps(report).encode(), "application/json"
     boundary = secrets.token_hex(16)
     body = b"".join(_part(boundary, name, *part) for name, part in parts.items())

@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import MAX_PIXELS, Pixels
-from cmudrn.restoration.restorer import Restorer
-from cmudrn.restoration.temporal_smoothing import VeilSmoother
+from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
+from cmudrn.restoration.restorer import PLAIN
 from cmudrn.video.prefetch import ahead
 
 _LAYOUTS: dict[str, tuple[str, int]] = {
@@ -83,11 +83,15 @@ class RawFormat:
 
 
 def restore_raw(
-    source: BinaryIO, target: BinaryIO, form: RawFormat, restorer: Restorer, **settings: Any
+    source: BinaryIO,
+    target: BinaryIO,
+    form: RawFormat,
+    restorer: Restorer,
+    settings: RestoreSettings = PLAIN,
 ) -> int:
     """Restore frames from one pipe to another until the first ends; return how many.
 
-    Each frame is written as soon as it is done. Settings are those of a `Restorer` call.
+    Each frame is written as soon as it is done. Layers and scores are not written.
 
     Raises:
         CmudrnError: the input cannot be read or ends inside a frame, the output cannot be written,
@@ -106,14 +110,13 @@ def _restore_raw(
     target: BinaryIO,
     form: RawFormat,
     restorer: Restorer,
-    settings: dict[str, Any],
+    settings: RestoreSettings,
 ) -> int:
-    count, steady = 0, VeilSmoother()
+    count, sequence = 0, Sequence()
     with closing(ahead(_read(source, form), waiting=2)) as frames:  # type: ignore[type-var]
         for data in frames:
-            pixels = form.decode(data)
-            lift = steady(restorer.estimate_veil(pixels))
-            _write(target, form.encode(restorer(pixels, lift=lift, **settings)))
+            done = restore_image(restorer, form.decode(data), settings, sequence=sequence)
+            _write(target, form.encode(done.pixels))
             count += 1
     return count
 

@@ -6,7 +6,7 @@ import csv
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,8 @@ from cmudrn.files import atomic_file, check_target
 from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
 from cmudrn.photos.restore_photo import encode_layer, make_folder
-from cmudrn.restoration.restorer import Restorer
-from cmudrn.restoration.temporal_smoothing import VeilSmoother
-from cmudrn.restoration.weather_classifier import check_scorable, score_weather
+from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
+from cmudrn.restoration.weather_classifier import check_scorable
 from cmudrn.video.colour import colours_of, tag, to_frame
 from cmudrn.video.decode import Clip, Frame, check_integrity, probe, read_frames
 from cmudrn.video.encode import PART_FRAMES, Encoding, VideoFormat, choose_encoding
@@ -33,9 +32,6 @@ from cmudrn.video.segments import Encoded, Part, PartsFolder, stamp
 
 OnFrame = Callable[[int, int], None]
 """Called with the number of frames done and of all frames; may raise to stop the work."""
-
-MEMORY = 0.8
-"""How much of the last frame's weather score stays in the next one's that the gate decides by."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +70,14 @@ class Done:
     Attributes:
         frame: as it was read.
         restored: its restoration; None where the gate left it as it is.
-        removed: layer -> (H, W, 3) float32, what was removed.
+        residuals: layer -> (H, W, 3) float32, what was removed.
         score: rain, snow, clear, passed; NaN where no score was asked for.
         state: the running score and the veil up to this frame.
     """
 
     frame: Frame
     restored: Pixels | None
-    removed: dict[str, Image]
+    residuals: dict[str, Image]
     score: NDArray[np.float64]
     state: NDArray[np.float64]
 
@@ -234,32 +230,23 @@ def _make_parts(
 def _restored(
     frames: Iterable[Frame], options: VideoOptions, state: NDArray[np.float64]
 ) -> Iterator[Done]:
-    settings: dict[str, Any] = {
-        "strength": options.strength,
-        "stages": options.stages,
-        "recursions": options.recursions,
-    }
-    scored = options.gate or options.score
-    unknown = np.full(4, np.nan)
-    running, steady = state[:3], VeilSmoother(state[3:])
+    settings = RestoreSettings(
+        options.strength,
+        options.stages,
+        options.recursions,
+        layers=options.layers,
+        score=options.score,
+        gate=options.gate,
+    )
+    sequence = Sequence(state)
     for frame in frames:
-        settings["lift"] = steady(options.restorer.estimate_veil(frame.pixels))
-        if not (options.layers or scored):
-            pixels = options.restorer(frame.pixels, **settings)
-            yield Done(frame, pixels, {}, unknown, np.concatenate([running, steady.state]))
-            continue
-        restoration = options.restorer.layers(frame.pixels, **settings)
-        score, passed = unknown, False
-        if scored:
-            now = score_weather(frame.pixels, restoration.removed)
-            fresh = np.array([now.rain, now.snow, now.clear])
-            first = bool(np.isnan(running).any())
-            running = fresh if first else MEMORY * running + (1 - MEMORY) * fresh
-            passed = options.gate and replace(now, clear=float(running[2])).passes
-            score = np.array([*fresh, float(passed)])
-        removed = dict(restoration.removed) if options.layers else {}
-        restored = None if passed else restoration.restored
-        yield Done(frame, restored, removed, score, np.concatenate([running, steady.state]))
+        done = restore_image(options.restorer, frame.pixels, settings, sequence=sequence)
+        score = np.full(4, np.nan)
+        if done.weather is not None:
+            now = done.weather
+            score = np.array([now.rain, now.snow, now.clear, float(done.passed)])
+        restored = None if done.passed else done.pixels
+        yield Done(frame, restored, dict(done.residuals), score, sequence.state)
 
 
 def _encode_part(
@@ -314,7 +301,7 @@ def _picture(done: Done, name: str, encoding: Encoding) -> Any:
     """Return the frame to encode for one result."""
     before = done.frame.pixels
     if name != "restored":
-        return to_frame(encode_layer(done.removed[name]), encoding.pixel_format, encoding.colours)
+        return to_frame(encode_layer(done.residuals[name]), encoding.pixel_format, encoding.colours)
     after = before if done.restored is None else done.restored
     if encoding.width != before.shape[1]:
         after = np.concatenate([before, after], axis=1)

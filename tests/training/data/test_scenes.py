@@ -13,7 +13,8 @@ from cmudrn.config import make_config, merge, read_preset
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, write_image
 from cmudrn.image.resampling import SIDE, make_thumbnail
-from cmudrn.restoration.dehazing import BLOCK, VeilCorrection, VeilEstimator
+from cmudrn.models.info import VEIL_BLOCK
+from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.training import fingerprints
 from cmudrn.training.data.clean_patches import CleanPictures
 from cmudrn.training.data.scenes import (
@@ -64,7 +65,7 @@ def test_a_scene_drawn_small_is_like_the_reduced_picture(folder: Path) -> None:
         # Specks below a pixel come out an eighth too bright.
         assert added.mean() == pytest.approx(expected.mean(), rel=0.15, abs=1e-3), family
         # The darkest place of each block is what tells a veil: falling weather must not lift it.
-        blocks = (SIDE // BLOCK, BLOCK, SIDE // BLOCK, BLOCK, 3)
+        blocks = (SIDE // VEIL_BLOCK, VEIL_BLOCK, SIDE // VEIL_BLOCK, VEIL_BLOCK, 3)
         dark, darkest = (x.reshape(blocks).min((1, 3)).mean() for x in (small, wanted))
         assert dark == pytest.approx(darkest, abs=0.02), family
 
