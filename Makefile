@@ -1,14 +1,16 @@
-# make demo: install and restore the sample pictures.  make test: everything that must hold.
+# make demo: install and restore the sample photographs.  make test: all checks.  make test-fast: lint and quick tests.
 PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 BARE := .venv-bare
+CODE := src tests benchmarks $(wildcard tools)
+SLOW := cluster experiments live page server training video
 
-.PHONY: demo test lint bare clean
+.PHONY: demo test test-fast lint bare clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/cmudrn restore samples -o restored --overwrite
-	@echo "The restored pictures are in $(CURDIR)/restored"
+	@echo "The restored photographs are in $(CURDIR)/restored"
 
 $(DEMO)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)
@@ -21,12 +23,16 @@ $(TEST)/.installed: pyproject.toml
 	touch $@
 
 lint: $(TEST)/.installed
-	$(TEST)/bin/ruff check src tests benchmarks
+	$(TEST)/bin/ruff check $(CODE)
+	$(TEST)/bin/ruff format --check $(CODE)
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports
 
 test: lint bare
 	$(TEST)/bin/python -m pytest
+
+test-fast: lint
+	$(TEST)/bin/python -m pytest $(SLOW:%=--ignore=tests/%) --ignore=tests/engines/test_native_sanitizers.py
 
 # The built wheel, in an environment with neither torch nor any extra.
 bare: $(TEST)/.installed
