@@ -183,7 +183,7 @@ def compare_layers(paths: Sequence[Path]) -> Iterator[list[str]]:
 
 def draw(ours: Sequence[Streaks], theirs: Sequence[Streaks], path: Path) -> None:
     """Draw the distributions of all that was measured; published pictures are not shown."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 (heavy)
+    from matplotlib.figure import Figure
 
     plots: list[tuple[str, Callable[[Streaks], Sequence[float] | Floats]]] = [
         ("mean added brightness of a picture", lambda s: [s.brightness]),

@@ -19,7 +19,7 @@ from cmudrn.models.info import ModelInfo
 CLASSES = ("rain", "snow", "clear")
 
 CALIBRATION_PATH = Path(__file__).parent / "weather_classifier.json"
-"""Written by benchmarks/weather_score.py."""
+"""Written by tools/fit_weather_classifier.py."""
 
 GATE = 0.8
 """A picture counts as clear from this score of clear on."""

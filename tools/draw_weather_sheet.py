@@ -1,6 +1,6 @@
 """A sheet of every weather preset on a few pictures, for docs/weather.md.
 
-python benchmarks/weather_sheet.py FIGURE.jpg PICTURE...
+python tools/draw_weather_sheet.py FIGURE.jpg PICTURE...
 
 Each picture takes two rows: itself and then every preset, on a window of WINDOW pixels at 1:1.
 """

@@ -1,6 +1,6 @@
 """What a context branch gains, what it costs, and how near it comes to knowing the veil.
 
-    python benchmarks/context.py docs/runs/context --data folder:kodak24
+    python benchmarks/dehazing.py docs/runs/context --data folder:kodak24
 
 prints the tables of docs/context.md: PSNR of pictures in each weather as they are, under the
 branch alone, under a plain model, and under that model behind the branch; for veiled snow also

@@ -1,6 +1,6 @@
 """How much the veil that a context branch takes off a video trembles, alone and held steady.
 
-    python benchmarks/veil_flicker.py ../shared/data/clean/val
+    python benchmarks/dehazing_flicker.py ../shared/data/clean/val
 
 prints the table of docs/video.md: each picture stands still in a sequence of veiled snow; the veil
 is taken off each frame, and the mean brightness compared with the frame before.

@@ -1,6 +1,6 @@
 """Render the sample pictures.
 
-python benchmarks/make_samples.py KODAK24 samples
+python tools/make_samples.py KODAK24 samples
 """
 
 from __future__ import annotations
