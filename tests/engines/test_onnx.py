@@ -106,7 +106,7 @@ def _rewritten(path: Path, target: Path, record: object) -> Path:
 
 @pytest.mark.parametrize(
     "record, sentence",
-    [({}, "damaged"), ([], "damaged"), ({"format": 1}, "damaged"), ({"format": 2}, "format 2")],
+    [({}, "damaged"), ([], "damaged"), ({"format": 1}, "damaged"), ({"format": 3}, "format is 3")],
 )
 def test_damaged_record(tiny_model: Path, tmp_path: Path, record, sentence: str) -> None:
     broken = _rewritten(tiny_model, tmp_path / "broken.onnx", record)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cmudrn.errors import CmudrnError
-from cmudrn.models.model_file import ModelFile, make_info, read_model_file
+from cmudrn.errors import ModelFileError
+from cmudrn.models.model_file import read_model_file
 
 
 def test_it_reads_what_onnx_reads(tiny_model: Path) -> None:
@@ -21,7 +21,9 @@ def test_it_reads_what_onnx_reads(tiny_model: Path) -> None:
     assert ours.tensors.keys() == {tensor.name for tensor in floats} and floats
     for tensor in floats:
         assert np.array_equal(ours.tensors[tensor.name], onnx.numpy_helper.to_array(tensor))
-    assert ours.inputs == {value.name for value in model.graph.input}
+    assert {entry.name for entry in ours.graph.inputs} == {
+        value.name for value in model.graph.input
+    }
     assert ours.metadata == {entry.key: entry.value for entry in model.metadata_props}
     assert ours.sha256 == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
 
@@ -54,18 +56,18 @@ def test_other_types_are_left_out(tmp_path: Path) -> None:
 def test_a_shape_that_lies_is_refused(tmp_path: Path) -> None:
     tensor = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [2], [1.0, 2.0])
     tensor.dims[0] = 1 << 60
-    with pytest.raises(CmudrnError, match="shape"):
+    with pytest.raises(ModelFileError, match="shape"):
         read_model_file(save(tensor, tmp_path))
 
 
 def test_tensors_in_other_files_are_refused(tmp_path: Path) -> None:
     tensor = onnx.TensorProto(name="w", data_type=1, data_location=1, dims=[1])
-    with pytest.raises(CmudrnError, match="another file"):
+    with pytest.raises(ModelFileError, match="another file"):
         read_model_file(save(tensor, tmp_path))
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(CmudrnError, match="Cannot read the model"):
+    with pytest.raises(ModelFileError, match="Cannot read the model"):
         read_model_file(tmp_path / "none.onnx")
 
 
@@ -84,23 +86,7 @@ def test_damage_is_told_or_harmless(
     path.write_bytes(content)
     try:
         model = read_model_file(path)
-    except CmudrnError as error:
+    except ModelFileError as error:
         assert "not a usable ONNX model" in str(error)
     else:
         assert all(tensor.dtype == np.float32 for tensor in model.tensors.values())
-
-
-@pytest.mark.parametrize(
-    "record, message",
-    [
-        ("{", "damaged"),
-        ("{}", "damaged"),
-        ('{"format": 2}', "format 2"),
-        ("3", "damaged"),
-        ('{"format": 1, "context": {"thumbnail": 64}}', "thumbnails of 64 pixels"),
-        ('{"format": 1, "context": {"parameters": 27749}}', "thumbnails of 128 pixels"),
-    ],
-)
-def test_a_bad_record_is_refused(record: str, message: str) -> None:
-    with pytest.raises(CmudrnError, match=message):
-        make_info(ModelFile("m.onnx", {}, frozenset(), {"cmudrn": record}, ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import onnxruntime as ort
 from cmudrn.engines.base import Batch, EngineOutputs, available_cores
 from cmudrn.errors import CmudrnError
 from cmudrn.models.info import ModelInfo, check_depth
-from cmudrn.models.model_file import make_info, parse_model
+from cmudrn.models.model_file import make_info, read_model_file
 
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
 
@@ -34,13 +33,10 @@ class OnnxEngine:
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
         self._path = str(Path(path))
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise CmudrnError(f"Cannot read the model {self._path}: {error.strerror}.") from error
-        self._session = _make_session(data, self._path, threads)
+        model = read_model_file(path)
+        self._info = make_info(model)
+        self._session = _make_session(model.data, self._path, threads)
         self._input = self._image_input()
-        self._info = self._read_info(data)
 
     @property
     def info(self) -> ModelInfo:
@@ -99,12 +95,6 @@ class OnnxEngine:
                 "an image input is float32 of shape (N, 3, H, W)."
             )
         return str(images[0])
-
-    def _read_info(self, data: bytes) -> ModelInfo:
-        if "cmudrn" in self._session.get_modelmeta().custom_metadata_map:
-            return make_info(parse_model(data, self._path))
-        name, sha256 = Path(self._path).stem, hashlib.sha256(data).hexdigest()
-        return ModelInfo(name, "other", (), 0, 0, False, False, 0, sha256)
 
 
 def _make_session(data: bytes, path: str, threads: int | None) -> Any:

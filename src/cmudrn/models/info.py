@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import InvalidSettingError
+from cmudrn.models.layers import LayerList, NetworkError
+from cmudrn.models.network_graph import MAX_DEPTH, NetworkGraph
 
 VEIL_PREFIX = "context."
 """What the weights of a veil estimator are called in a model file."""
@@ -39,6 +41,8 @@ class ModelInfo:
             where nothing is. `cmudrn.restoration.Restorer` does it.
         veil_weights: name -> float32 array of the veil estimator's weights; empty where the model
             has none. Engines see windows and do not run it; `cmudrn.restoration.Restorer` does.
+        graph: the network, to be unrolled at a depth by `layers`; None where it is unknown or no
+            list of known layers.
     """
 
     name: str
@@ -53,6 +57,46 @@ class ModelInfo:
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
     change_gating_db: float | None = None
     veil_weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    graph: NetworkGraph | None = field(default=None, repr=False, compare=False)
+
+    def layers(self, stages: int | None = None, recursions: int | None = None) -> LayerList | None:
+        """Return the network as a list of layers, or None where it is not known as one.
+
+        Args:
+            stages: T; None is the model's own.
+            recursions: S; None is the model's own.
+
+        Raises:
+            InvalidSettingError: the model does not take this depth.
+        """
+        depth = check_depth(self, stages, recursions)
+        return self.graph.unroll(*depth) if self.graph else None
+
+    def receptive_radius(
+        self, stages: int | None = None, recursions: int | None = None
+    ) -> int | None:
+        """Return how far an output pixel can see, in pixels; None where that is not known.
+
+        Args:
+            stages: T; None is the model's own.
+            recursions: S; None is the model's own.
+
+        Raises:
+            InvalidSettingError: the model does not take this depth.
+        """
+        layers = self.layers(stages, recursions)
+        if layers is not None:
+            return layers.receptive_radius
+        if self.network == "other":
+            return None
+        kernel = self.metadata.get("fusion", {}).get("kernel", 3)
+        return receptive_field(self.network, *check_depth(self, stages, recursions), kernel) // 2
+
+    @property
+    def alignment(self) -> int:
+        """What the sides and the corner of a window have to be multiples of; 1 for any."""
+        layers = self.layers()
+        return layers.alignment if layers else 1
 
 
 def receptive_field(network: str, stages: int, recursions: int, fusion_kernel: int = 3) -> int:
@@ -78,12 +122,41 @@ def check_depth(info: ModelInfo, stages: int | None, recursions: int | None) -> 
         raise InvalidSettingError(
             f"Stages and recursions are whole numbers, not {depth[0]} and {depth[1]}."
         )
-    if info.adjustable and min(depth) < 1:
+    if info.adjustable and not 1 <= min(depth) <= max(depth) <= MAX_DEPTH:
         raise InvalidSettingError(
-            f"Stages and recursions start at 1; they are {depth[0]} and {depth[1]}."
+            f"Stages and recursions start at 1 and end at {MAX_DEPTH}; "
+            f"they are {depth[0]} and {depth[1]}."
         )
     if not info.adjustable and depth != (info.stages, info.recursions):
         raise InvalidSettingError(
             f"The model {info.name} does not let stages or recursions be chosen."
         )
     return depth
+
+
+def check_veil_weights(weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Refuse weights that are not those of a whole veil estimator.
+
+    Raises:
+        NetworkError: a layer is missing, or has another shape than it should.
+    """
+    if not weights:
+        return
+    features = len(weights.get("enter.bias", ()))
+    wide = 2 * features
+    shapes: dict[str, tuple[int, ...]] = {
+        "enter": (features, 9, 3, 3),
+        "reduce": (wide, features, 3, 3),
+        "look": (wide, wide, 3, 3),
+        "judge": (wide, wide, 3, 3),
+        "thickness": (1, wide, 1, 1),
+        "gather": (wide, 2 * wide),
+        "spread": (wide, wide),
+        "gate": (1, wide),
+        "airlight": (3, wide),
+    }
+    wanted = {f"{name}.weight": shape for name, shape in shapes.items()}
+    wanted |= {f"{name}.bias": shape[:1] for name, shape in shapes.items()}
+    found = {name: array.shape for name, array in weights.items()}
+    if found != wanted or not all(np.isfinite(array).all() for array in weights.values()):
+        raise NetworkError("the weights of its veil estimator are not whole")
