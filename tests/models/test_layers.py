@@ -86,7 +86,7 @@ WRONG: dict[str, Layer] = {
     "flat weight": Layer("conv", (0,), 1, weight=ones(3, 3)),
     "oblong kernel": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 1), pad=1),
     "other channels": Layer("conv", (0,), 1, weight=ones(3, 4, 3, 3), pad=1),
-    "float64": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 3).astype(np.float64), pad=1),  # type: ignore[arg-type]
+    "float64": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 3).astype(np.float64), pad=1),
     "size not kept": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 3)),
     "padding too wide": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 3), pad=2),
     "stride of 0": Layer("conv", (0,), 1, weight=ones(3, 3, 3, 3), stride=0, pad=1),

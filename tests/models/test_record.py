@@ -55,12 +55,14 @@ WRONG: list[Any] = [None, True, -1, 0, 1.5, 1e400, 10**30, "", "x\x1b[2J", [], {
 @pytest.mark.parametrize("key", [key for key in GOOD if key not in ("licence", "format")])
 def test_every_key_refuses_what_it_cannot_be(key: str) -> None:
     """A generator over keys and values: either the value is one that the key may have, or told."""
-    taken = {"elastic": [True], "parameters": [0], "change_gating_db": [None, 1.5, True]}
+    taken: dict[str, list[Any]] = {
+        "elastic": [True],
+        "parameters": [0],
+        "change_gating_db": [None, 1.5],
+    }
     for value in WRONG:
         text = json.dumps(GOOD | {key: value}).replace("Infinity", "1e999")
-        if any(value is one or value == one for one in taken.get(key, [])) and value is not True:
-            parse_record(text)
-        elif value is True and key == "elastic":
+        if any(type(value) is type(one) and value == one for one in taken.get(key, [])):
             parse_record(text)
         else:
             with pytest.raises(RecordError) as told:

@@ -34,7 +34,7 @@ def _run(layer: Layer, inputs: list[NDArray[np.float64]]) -> NDArray[np.float64]
         case "prelu":
             return np.where(x > 0, x, per_channel(layer) * x)
         case "gelu":
-            return x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+            return gelu(x)
         case "sigmoid":
             return 1 / (1 + np.exp(-x))
         case "add":
@@ -52,6 +52,11 @@ def _run(layer: Layer, inputs: list[NDArray[np.float64]]) -> NDArray[np.float64]
         case "upsample_nearest":
             return x.repeat(2, axis=2).repeat(2, axis=3)
     raise AssertionError(layer.operator)
+
+
+def gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    erf: NDArray[np.float64] = np.vectorize(math.erf)(x / math.sqrt(2))
+    return x / 2 * (1 + erf)
 
 
 def per_channel(layer: Layer) -> Maps:

@@ -20,9 +20,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cmudrn.config import NetworkConfig
+from cmudrn.models.record import FORMAT
 from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
 
-FORMAT = 1
+
 OPSET = 18
 IR_VERSION = 9
 

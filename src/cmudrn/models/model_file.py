@@ -63,7 +63,7 @@ class ModelFile:
         """Initializer name -> float32 array; float16 is widened, other types are left out."""
         arrays = {name: tensor.array for name, tensor in self.graph.initializers.items()}
         return {
-            name: array  # type: ignore[misc]
+            name: array
             for name, array in arrays.items()
             if array is not None and array.dtype == np.float32
         }

@@ -173,8 +173,10 @@ class _Parser:
         return parts
 
     def model(self, data: memoryview) -> OnnxFile:
-        """ModelProto: graph 7, operator sets 8, metadata 14; functions 25 and training 20 are not
-        known here."""
+        """ModelProto: graph 7, operator sets 8, metadata 14.
+
+        Functions, 25, and training, 20, are not known here.
+        """
         parts = self._parts(data, "it", range(1, 15))
         graphs = parts.get(7, [])
         if len(graphs) != 1:

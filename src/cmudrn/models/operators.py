@@ -101,7 +101,7 @@ class LayerWriter:
         if isinstance(value, Map) or value.dtype != np.float32 or not np.isfinite(value).all():
             raise NetworkError(f"a node {node.operator} has weights that are no numbers")
         self._finite[id(value)] = value
-        return value  # type: ignore[return-value]
+        return value
 
     def per_channel(self, constant: Constant, value: Map) -> Floats:
         """Return a constant that multiplies a map as (C,), the same object each time.
@@ -346,7 +346,7 @@ def _resize(writer: LayerWriter, node: Node, inputs: Sequence[Traced | None]) ->
     return [writer.add("upsample_nearest", _image(node, inputs[0]), block=2)]
 
 
-def _same(writer: LayerWriter, node: Node, inputs: Sequence[Traced | None]) -> list[Traced]:
+def _same(_: LayerWriter, node: Node, inputs: Sequence[Traced | None]) -> list[Traced]:
     return [_image(node, inputs[0])]
 
 

@@ -16,7 +16,10 @@ FORMAT = 2
 """The version of the record that this program writes (docs/file-formats.md)."""
 READ_FORMATS = (1, 2)
 
-RENAMED_KEYS = {"text_literal": "relu_output", "restraint_db": "change_gating_db"}
+RENAMED_KEYS: Mapping[str, str] = {
+    "text_literal": "relu_output",
+    "restraint_db": "change_gating_db",
+}
 """Keys of the record in files of format 1 -> what they are called today."""
 
 MAX_RECORD_BYTES = 1 << 20
@@ -81,7 +84,7 @@ def parse_record(text: str) -> ModelRecord:
     version = loaded.get("format")
     if version not in READ_FORMATS or isinstance(version, bool):
         raise RecordError(f"its format is {_shown(version)}; formats 1 and 2 are read")
-    renamed = RENAMED_KEYS if version == 1 else {}
+    renamed: Mapping[str, str] = RENAMED_KEYS if version == 1 else {}
     record: dict[str, Any] = {renamed.get(key, key): value for key, value in loaded.items()}
     return ModelRecord(
         name=_name(record, "name"),
