@@ -17,10 +17,15 @@ from support.serving import serving  # noqa: E402
 from cmudrn.image import Picture, write_picture  # noqa: E402
 
 # The closed network of a test machine is none of the page's business.
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 # Not for the session: its event loop would be in the way of tests that run their own.

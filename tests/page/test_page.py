@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Download, Locator, Page, expect
+from support.serving import serving
 
 from cmudrn.image import read_picture
 
@@ -68,11 +69,21 @@ def test_what_was_removed_is_the_third_view(page: Page, photos: dict[str, Path])
     expect(page.locator("#after")).to_have_attribute("alt", "Rain removed: bright where it was")
 
 
-def test_the_weather_score_is_told(page: Page, photos: dict[str, Path]) -> None:
+def test_a_model_without_a_calibrated_score_tells_no_weather(
+    page: Page, photos: dict[str, Path]
+) -> None:
     choose(page, photos["png"])
-    expect(page.locator("#status")).to_have_text(
-        re.compile(r"Weather: rain \d+ %, snow \d+ %, clear \d+ %\.")
-    )
+    expect(page.locator("#status")).to_have_text(re.compile(r"^photo\.png in \d+\.\d s\.$"))
+
+
+def test_the_weather_score_is_told(browser: Browser, photos: dict[str, Path]) -> None:
+    with serving(Path("cmudrn")) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        choose(page, photos["png"])
+        expect(page.locator("#status")).to_have_text(
+            re.compile(r"Weather: rain \d+ %, snow \d+ %, clear \d+ %\.")
+        )
 
 
 def test_the_strength_is_seen_and_saved(page: Page, photos: dict[str, Path]) -> None:

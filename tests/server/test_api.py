@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,11 +18,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from support.serving import serving  # noqa: E402
+from support.serving import serving
 
-import cmudrn  # noqa: E402
-from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
-from cmudrn.server import Limits  # noqa: E402
+import cmudrn
+from cmudrn.image import Picture, encode_picture, read_picture
+from cmudrn.server import Limits
 
 LIMITS = Limits(bytes=2_000_000, pixels=200_000, layer_pixels=100_000, workers=2, waiting=4)
 
@@ -31,25 +33,25 @@ def client(darkening_model: Path) -> Iterator[httpx.Client]:
         yield client
 
 
-def make_picture(format: str = "png", dtype: type = np.uint8, size: int = 48) -> Picture:
+def make_picture(file_format: str = "png", dtype: type = np.uint8, size: int = 48) -> Picture:
     rng = np.random.default_rng(3)
     top = np.iinfo(dtype).max
     pixels = rng.integers(top // 2, top, (size, size + 16, 3), dtype=dtype)
-    return Picture(pixels, format=format)
+    return Picture(pixels, format=file_format)
 
 
 def as_file(picture: Picture) -> bytes:
     return encode_picture(picture, quality=95 if picture.format == "jpeg" else None)
 
 
-@pytest.mark.parametrize("format", ["png", "tiff", "webp", "bmp"])
+@pytest.mark.parametrize("file_format", ["png", "tiff", "webp", "bmp"])
 def test_the_answer_equals_the_restorer(
-    client: httpx.Client, darkening_model: Path, format: str
+    client: httpx.Client, darkening_model: Path, file_format: str
 ) -> None:
-    picture = make_picture(format)
+    picture = make_picture(file_format)
     answer = client.post("/restore", content=as_file(picture))
     assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == f"image/{format}"
+    assert answer.headers["content-type"] == f"image/{file_format}"
     expected = cmudrn.load(darkening_model)(picture.pixels)
     np.testing.assert_array_equal(read_picture(answer.content).pixels, expected)
 
@@ -105,6 +107,15 @@ def test_all_views_come_as_one_form(client: httpx.Client) -> None:
     assert names == [b"restored", b"rain", b"snow", b"removed", b"report"]
     first = answer.content.split(f"--{boundary}".encode())[1].partition(b"\r\n\r\n")[2][:-2]
     assert first == client.post("/restore", content=data).content
+    report = json.loads(answer.content.rpartition(b"\r\n\r\n")[2].partition(b"\r\n")[0])
+    assert report == {"notes": [], "weather": None}  # no score was calibrated for this model
+
+
+def test_a_calibrated_model_tells_the_weather() -> None:
+    with serving(Path("cmudrn")) as address:
+        answer = httpx.post(
+            f"{address}/restore?view=all", content=as_file(make_picture()), timeout=60
+        )
     report = json.loads(answer.content.rpartition(b"\r\n\r\n")[2].partition(b"\r\n")[0])
     assert set(report["weather"]) == {"rain", "snow", "clear"}
     assert sum(report["weather"].values()) == pytest.approx(1)
@@ -217,10 +228,10 @@ def test_forms_of_any_charset_get_one_sentence(client: httpx.Client, charset: st
 def test_what_nobody_foresaw_is_a_problem_too(
     darkening_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    async def fail(*_: object) -> None:
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr("cmudrn.server.app.process_request", fail)
+    monkeypatch.setattr("cmudrn.server.worker_pool.WorkerPool.answer", fail)
     with serving(darkening_model, LIMITS) as address:
         answer = httpx.post(f"{address}/restore", content=b"x")
     assert answer.status_code == 500
@@ -252,9 +263,12 @@ def test_own_host_names_are_served(client: httpx.Client, host: str) -> None:
     assert client.get("/health", headers={"Host": host}).status_code == 200
 
 
-def test_pages_of_other_sites_are_refused(client: httpx.Client) -> None:
-    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
-    assert client.post("/restore", content=b"x", headers=headers).status_code == 403
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])  # same: another port, here
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_pages_of_other_sites_are_refused(client: httpx.Client, site: str, method: str) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
+    path = "/restore" if method == "POST" else "/models"
+    assert client.request(method, path, headers=headers).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -265,6 +279,13 @@ def test_pages_of_other_sites_are_refused(client: httpx.Client) -> None:
         {"Origin": "http://127.0.0.1.evil.example:8000"},
         {"Origin": "null"},
         {"Origin": ""},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "http://localhost:1"},
+        {"Host": "localhost:80", "Origin": "http://localhost:8080"},
+        {"Origin": "null", "Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Origin": "http://127.0.0.1:1"},
     ],
 )
 def test_forms_of_other_sites_are_refused(client: httpx.Client, headers: dict[str, str]) -> None:
@@ -276,9 +297,10 @@ def test_forms_of_other_sites_are_refused(client: httpx.Client, headers: dict[st
     "headers",
     [
         {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Origin": "https://a.example"},
-        {"Origin": "http://127.0.0.1:8000"},
+        {"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:8000"},
         {"Host": "localhost", "Origin": "https://LOCALHOST:8443"},
         {"Host": "[::1]:80", "Origin": "http://[::1]"},
+        {"Host": "[::1]:443", "Origin": "https://[::1]"},
     ],
 )
 def test_the_own_page_is_served_whatever_stands_before_it(
@@ -320,19 +342,19 @@ def test_a_slow_sender_is_cut_off(darkening_model: Path) -> None:
         yield b"\r\n"
 
     with serving(darkening_model, replace(LIMITS, upload_seconds=0.3)) as address:
-        try:
+        with contextlib.suppress(httpx.TransportError):
             assert httpx.post(f"{address}/restore", content=slowly()).status_code == 408
-        except httpx.TransportError:
-            pass
-        assert httpx.get(f"{address}/health").json()["waiting"] == 0
+        assert httpx.get(f"{address}/health").json()["receiving"] == 0
 
 
-def test_nothing_stays_on_disk(client: httpx.Client, tmp_path: Path) -> None:
-    import tempfile
-
-    before = set(Path(tempfile.gettempdir()).iterdir())
-    big = io.BytesIO(as_file(make_picture("bmp", size=300)))
-    client.post("/restore", files={"picture": ("a.bmp", big)})
-    client.post("/restore", files={"picture": ("a.bmp", b"BM" + bytes(1_900_000))})
-    new = set(Path(tempfile.gettempdir()).iterdir()) - before
-    assert not [path for path in new if path.is_file()]
+def test_nothing_stays_on_disk(
+    darkening_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with serving(darkening_model, LIMITS) as address, httpx.Client(base_url=address) as client:
+        big = io.BytesIO(as_file(make_picture("bmp", size=300)))
+        assert client.post("/restore", files={"picture": ("a.bmp", big)}).status_code == 200
+        bad = client.post("/restore", files={"picture": ("a.bmp", b"BM" + bytes(1_900_000))})
+        assert bad.status_code == 422
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

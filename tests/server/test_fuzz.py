@@ -11,25 +11,39 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
-schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 
-from hypothesis import HealthCheck, given, settings  # noqa: E402
-from support.mutations import mutate, sample_files  # noqa: E402
-from support.serving import serving  # noqa: E402
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.schemas import BaseSchema
+from support.mutations import mutate, sample_files
+from support.serving import serving
 
-from cmudrn.server import Limits  # noqa: E402
+from cmudrn.server import Limits
 
-POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 
 @pytest.fixture(scope="module")
-def address(darkening_model: Path) -> Iterator[str]:
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The temporary folder of the server and its workers, which no other program shares."""
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", None)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def address(temporary: Path, darkening_model: Path) -> Iterator[str]:
+    assert tempfile.gettempdir() == str(temporary)
     with serving(darkening_model, Limits(pixels=100_000, layer_pixels=100_000)) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def schema(address: str) -> schemathesis.BaseSchema:
+def schema(address: str) -> BaseSchema:
     return schemathesis.openapi.from_url(f"{address}/openapi.json")
 
 
@@ -43,9 +57,7 @@ def schema(address: str) -> schemathesis.BaseSchema:
         ("/metrics", POSITIVE),
     ],
 )
-def test_answers_are_as_described(
-    schema: schemathesis.BaseSchema, operation: str, mode: schemathesis.GenerationMode
-) -> None:
+def test_answers_are_as_described(schema: BaseSchema, operation: str, mode: GenerationMode) -> None:
     method = "POST" if operation == "/restore" else "GET"
     cases = schema[operation][method].as_strategy(generation_mode=mode)
     # That a body is a picture cannot be said in a schema, so a refusal of one is no error.
@@ -53,17 +65,16 @@ def test_answers_are_as_described(
 
     @given(case=cases)
     @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-    def check(case: schemathesis.Case) -> None:
+    def check(case: Case) -> None:
         case.call_and_validate(excluded_checks=excluded)
 
     check()
 
 
-def test_damaged_pictures_never_break_the_server(address: str) -> None:
+def test_damaged_pictures_never_break_the_server(address: str, temporary: Path) -> None:
     rng = np.random.default_rng(5)
     files = sample_files()
     statuses = set()
-    before = set(Path(tempfile.gettempdir()).iterdir())
     with httpx.Client(base_url=address) as client:
         for number in range(1000):
             data = mutate(files[number % len(files)], rng)
@@ -71,5 +82,4 @@ def test_damaged_pictures_never_break_the_server(address: str) -> None:
         assert client.get("/health").status_code == 200
     assert statuses <= {200, 413, 422}
     assert {200, 422} <= statuses
-    new = set(Path(tempfile.gettempdir()).iterdir()) - before
-    assert not [path for path in new if path.is_file()]
+    assert not [path for path in temporary.rglob("*") if path.is_file()]

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
-from cmudrn.cli.serve import serve  # noqa: E402
-from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.cli.serve import serve
+from cmudrn.errors import CmudrnError
 
 
 @pytest.mark.parametrize("models", [["a/x.onnx", "b/x.onnx"], ["cmudrn", "cmudrn"]])

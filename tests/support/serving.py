@@ -8,8 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvicorn
-
 from cmudrn.server import Limits, create_app
 from cmudrn.server.serve import Server
 
@@ -17,8 +15,8 @@ from cmudrn.server.serve import Server
 @contextlib.contextmanager
 def serving(model: Path, limits: Limits | None = None) -> Iterator[str]:
     """Yield the address of a server that runs in a thread of this process."""
-    app = create_app({"tiny": model}, limits or Limits())
-    server = Server(app, uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    limits = limits or Limits()
+    server = Server(create_app({"tiny": model}, limits), limits)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

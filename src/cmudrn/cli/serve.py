@@ -37,7 +37,7 @@ def serve(
     except ImportError as error:
         raise CmudrnError("The server needs more packages: pip install 'cmudrn[serve]'.") from error
     from cmudrn.server import Limits, create_app
-    from cmudrn.server.serve import listen
+    from cmudrn.server.serve import serve as run_server
 
     limits = Limits(
         bytes=max_bytes,
@@ -48,7 +48,7 @@ def serve(
         seconds=seconds,
     )
     hosts = ["127.0.0.1", "localhost", "::1", host, *allow_host]
-    listen(create_app(_named(model), limits, hosts), host, port, open_page=open_page)
+    run_server(create_app(_named(model), limits, hosts), limits, host, port, open_page=open_page)
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import mimetypes
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,18 +19,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import cmudrn
-from cmudrn.models import ModelInfo, shipped_models
+from cmudrn.engines import open_engine
+from cmudrn.restoration import RestoreSettings
 from cmudrn.server import description
-from cmudrn.server.body import departure, read_body
+from cmudrn.server.answers import Readers, StreamedAnswer
+from cmudrn.server.body import Intake, departure
+from cmudrn.server.connections import connection_of, holding
 from cmudrn.server.limits import MAX_DEPTH, Limits
 from cmudrn.server.metrics import MEDIA_TYPE, Metrics
-from cmudrn.server.problems import Problem, problem_response
-from cmudrn.server.processing import Answer, Models, Order, check_order, process_request
-from cmudrn.server.queue import ClientLeft, Queue
-from cmudrn.server.security import Guard
+from cmudrn.server.places import Places
+from cmudrn.server.problems import CLOSE, ClientLeftError, Problem, problem_response
+from cmudrn.server.processing import RestoreRequest, check_request
+from cmudrn.server.records import Health, LimitsRecord, ModelList, ModelRecord
+from cmudrn.server.security import LOCAL_HOSTS, Guard
+from cmudrn.server.worker_pool import Delivery, WorkerPool
 
 PAGE = Path(__file__).parent / "page"
-LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 class RestoreParameters(BaseModel):
@@ -73,9 +77,12 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.pool.start()
+        flowing = asyncio.create_task(service.keep_flowing())
         yield
         service.stop()
-        service.queue.close()
+        flowing.cancel()
+        await service.pool.close()
 
     app = FastAPI(
         title="CMUDRN",
@@ -90,10 +97,10 @@ def create_app(
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(Exception, _on_error)
     app.add_api_route("/restore", service.restore, methods=["POST"], **description.RESTORE)
-    app.add_api_route("/models", service.models_list, **description.MODELS)
+    app.add_api_route("/models", service.list_models, **description.MODELS)
     app.add_api_route("/health", service.health, **description.HEALTH)
     app.add_api_route("/metrics", service.metrics_text, **description.METRICS)
-    for path, endpoint in (("/models", service.models_list), ("/health", service.health)):
+    for path, endpoint in (("/models", service.list_models), ("/health", service.health)):
         app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
     for file in ("index.html", "app.js", "style.css", "icon.svg"):
         route = "/" if file == "index.html" else f"/{file}"
@@ -109,11 +116,20 @@ class Service:
 
     def __init__(self, models: Mapping[str, str | os.PathLike[str]], limits: Limits) -> None:
         self.limits = limits
-        self.models = Models(models, limits.engine_threads)
-        self.queue = Queue(limits)
-        self.metrics = Metrics(self.queue)
+        self.models = {name: open_engine(model, threads=1).info for name, model in models.items()}
+        self.pool = WorkerPool({name: str(model) for name, model in models.items()}, limits)
+        self.places = Places(limits.places, self._expected_seconds)
+        self.intake = Intake(limits)
+        self.readers = Readers(limits)
+        self.metrics = Metrics(self.pool, self._waiting)
         self._stopping = False
         self._under_way: set[asyncio.Task[Any]] = set()
+
+    def _waiting(self) -> int:
+        return self.places.taken - self.pool.running
+
+    def _expected_seconds(self) -> float:
+        return self.pool.mean_seconds * self.places.taken / self.limits.workers
 
     def stop(self) -> None:
         """Answer the restorations under way, and those that may still come, with 503."""
@@ -121,24 +137,31 @@ class Service:
         for task in self._under_way:
             task.cancel()
 
+    async def keep_flowing(self) -> None:
+        """Now and then end the client that reads most slowly, while it keeps others waiting."""
+        while True:
+            await asyncio.sleep(1.0)
+            if self.places.are_full or self.pool.is_blocked:
+                self.readers.end_slowest()
+
     async def restore(
         self, request: Request, parameters: Annotated[RestoreParameters, Query()]
     ) -> Response:
         """Remove rain and snow from a picture."""
         try:
             with self._stoppable():
-                order = _order(parameters, next(iter(self.models.info)))
-                answer = await self._answer(request, order)
+                answer = await self._answer(request, self._make_request(parameters))
         except Problem as problem:
             self.metrics.answers.labels(problem.status).inc()
             raise
-        except ClientLeft:
+        except ClientLeftError:
             self.metrics.departures.inc()
             return Response(status_code=499)  # nobody reads it
+        head = answer.delivery.head
         self.metrics.answers.labels(200).inc()
-        self.metrics.seconds.observe(answer.seconds)
-        self.metrics.pixels.inc(answer.pixels)
-        return Response(answer.body, headers=_headers(answer), media_type=answer.media_type)
+        self.metrics.seconds.observe(head.seconds)
+        self.metrics.pixels.inc(head.pixels)
+        return answer
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
@@ -149,7 +172,7 @@ class Service:
         """
         task = asyncio.current_task()
         assert task is not None
-        stopping = Problem(503, "The server is stopping.", {"Connection": "close"})
+        stopping = Problem(503, "The server is stopping.", CLOSE)
         if self._stopping:
             raise stopping
         self._under_way.add(task)
@@ -163,72 +186,75 @@ class Service:
         finally:
             self._under_way.discard(task)
 
-    async def _answer(self, request: Request, order: Order) -> Answer:
-        check_order(order, self.models.info)
-        with self.queue.place():
-            data = await read_body(request, self.limits)
-            return await self.queue.run(
-                lambda ticket: process_request(
-                    data, order, self.models.restorer(order.model), self.limits, ticket
-                ),
-                departure(request),
-            )
+    def _make_request(self, parameters: RestoreParameters) -> RestoreRequest:
+        settings = RestoreSettings(parameters.strength, parameters.stages, parameters.recursions)
+        model = parameters.model or next(iter(self.models))
+        return RestoreRequest(model, settings, parameters.view, parameters.format)
 
-    async def models_list(self) -> dict[str, Any]:
+    async def _answer(self, request: Request, wanted: RestoreRequest) -> StreamedAnswer:
+        """Return an answer that holds its place until it is sent.
+
+        Raises:
+            Problem: the request is refused, or takes too long.
+            ClientLeftError: nobody waits any more.
+        """
+        check_request(wanted, self.models)
+        self.places.check()
+        with contextlib.ExitStack() as held:
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    body = await self.intake.read(request)
+                    held.callback(body.release)
+                    held.enter_context(self.places.hold())
+                    held.enter_context(holding(connection_of(request.scope)))
+                    delivery = await _unless(departure(request), self.pool.answer(wanted, body))
+            except TimeoutError as error:
+                detail = "Restoring this picture took longer than the server allows."
+                raise Problem(504, detail, CLOSE) from error
+            held.callback(delivery.close)
+            return StreamedAnswer(delivery, self.readers, held.pop_all())
+
+    async def list_models(self) -> ModelList:
         """List the models and the limits of a request."""
-        names = list(self.models.info)
-        return {
-            "default": names[0],
-            "models": [_model_record(name, info) for name, info in self.models.info.items()],
-            "limits": {
-                "bytes": self.limits.bytes,
-                "pixels": self.limits.pixels,
-                "layer_pixels": self.limits.layer_pixels,
-                "seconds": self.limits.seconds,
-                "depth": MAX_DEPTH,
-            },
-        }
+        return ModelList(
+            default=next(iter(self.models)),
+            models=[ModelRecord.of(name, info) for name, info in self.models.items()],
+            limits=LimitsRecord.of(self.limits),
+        )
 
-    async def health(self) -> dict[str, Any]:
+    async def health(self) -> Health:
         """Say that the server is up, and how busy it is."""
-        return {
-            "status": "ok",
-            "version": cmudrn.__version__,
-            "running": self.queue.running,
-            "waiting": self.queue.waiting,
-        }
+        return Health(
+            status="ok",
+            version=cmudrn.__version__,
+            running=self.pool.running,
+            waiting=self._waiting(),
+            receiving=self.intake.receiving,
+        )
 
     async def metrics_text(self) -> Response:
         """Return counts and times for Prometheus."""
         return Response(self.metrics.text(), headers={"Content-Type": MEDIA_TYPE})
 
 
-def _order(parameters: RestoreParameters, default: str) -> Order:
-    return Order(**parameters.model_dump() | {"model": parameters.model or default})
+async def _unless(departure: Awaitable[None], work: Awaitable[Delivery]) -> Delivery:
+    """Return what comes of the work, which ends when the client leaves.
 
-
-def _headers(answer: Answer) -> dict[str, str]:
-    headers = {"Server-Timing": f"restore;dur={1000 * answer.seconds:.0f}"}
-    if answer.notes:
-        headers["Cmudrn-Notes"] = " ".join(answer.notes).encode("ascii", "replace").decode()
-    return headers
-
-
-def _model_record(name: str, info: ModelInfo) -> dict[str, Any]:
-    shipped = shipped_models().get(name)
-    return {
-        "name": name,
-        "network": info.network,
-        "tasks": list(info.tasks),
-        "stages": info.stages,
-        "recursions": info.recursions,
-        "adjustable": info.adjustable,
-        "parameters": info.parameters,
-        "sha256": info.sha256,
-        "description": shipped.description if shipped else "",
-        "trained_on": shipped.trained_on if shipped else "",
-        "licence": shipped.licence if shipped else str(info.metadata.get("licence", "")),
-    }
+    Raises:
+        ClientLeftError: it left.
+    """
+    job, watch = asyncio.ensure_future(work), asyncio.ensure_future(departure)
+    try:
+        await asyncio.wait({job, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not job.done():
+            raise ClientLeftError
+        return job.result()
+    finally:
+        watch.cancel()
+        if not job.done():
+            job.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Problem):
+                (await job).close()
 
 
 async def _page(file: Path) -> Response:
@@ -237,12 +263,12 @@ async def _page(file: Path) -> Response:
     return Response(file.read_bytes(), headers=headers, media_type=media_type)
 
 
-async def _on_problem(request: Request, problem: Exception) -> Response:
+async def _on_problem(_request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
     return problem_response(problem)
 
 
-async def _on_http_error(request: Request, error: Exception) -> Response:
+async def _on_http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     sentences = {
         404: "There is nothing at this address.",
@@ -252,12 +278,12 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return problem_response(Problem(error.status_code, detail, error.headers))
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
+async def _on_error(_request: Request, _error: Exception) -> Response:
     """Answer what nobody foresaw; the server's log gets the details."""
     return problem_response(Problem(500, "The server failed; its log says why."))
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
+async def _on_invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     name = first["loc"][-1]

@@ -8,7 +8,6 @@ from cmudrn.server.problems import MEDIA_TYPE as PROBLEM_TYPE
 from cmudrn.server.processing import MEDIA_TYPES
 
 _BINARY = {"type": "string", "format": "binary"}
-_COUNT = {"type": "integer", "minimum": 0}
 _TEXT = {"type": "string"}
 
 
@@ -20,26 +19,6 @@ _PROBLEM = _record(
     title=_TEXT,
     status={"type": "integer"},
     detail={"type": "string", "description": "One sentence for a person."},
-)
-_MODEL = _record(
-    name=_TEXT,
-    network=_TEXT,
-    tasks={"type": "array", "items": _TEXT},
-    stages=_COUNT,
-    recursions=_COUNT,
-    adjustable={"type": "boolean"},
-    parameters=_COUNT,
-    sha256=_TEXT,
-    description=_TEXT,
-    trained_on=_TEXT,
-    licence=_TEXT,
-)
-_LIMITS = _record(
-    bytes=_COUNT,
-    pixels=_COUNT,
-    layer_pixels=_COUNT,
-    seconds={"type": "number"},
-    depth=_COUNT,
 )
 
 
@@ -70,6 +49,7 @@ RESTORE: dict[str, Any] = {
         408: _problem("The picture took too long to arrive."),
         413: _problem("The picture is too large."),
         422: _problem("A parameter or the picture cannot be used."),
+        500: _problem("The restoration failed in a way that nobody foresaw."),
         503: _problem("All places are taken (Retry-After says for how long), or it is stopping."),
         504: _problem("The restoration took too long."),
         **_COMMON,
@@ -90,28 +70,8 @@ RESTORE: dict[str, Any] = {
         }
     },
 }
-MODELS: dict[str, Any] = {
-    "response_model": None,
-    "responses": {
-        200: _answer(
-            "The models and the limits of a request.",
-            "application/json",
-            _record(default=_TEXT, models={"type": "array", "items": _MODEL}, limits=_LIMITS),
-        ),
-        **_COMMON,
-    },
-}
-HEALTH: dict[str, Any] = {
-    "response_model": None,
-    "responses": {
-        200: _answer(
-            "The server is up.",
-            "application/json",
-            _record(status=_TEXT, version=_TEXT, running=_COUNT, waiting=_COUNT),
-        ),
-        **_COMMON,
-    },
-}
+MODELS: dict[str, Any] = {"responses": _COMMON}
+HEALTH: dict[str, Any] = {"responses": _COMMON}
 METRICS: dict[str, Any] = {
     "response_model": None,
     "responses": {

@@ -1,4 +1,4 @@
-"""What one request, and all of them together, may take."""
+"""What one request, one client, and all of them together may take."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ class Limits:
         bytes: of one picture file.
         pixels: of one picture, told from its header before anything is decoded.
         layer_pixels: of one picture whose layers are asked for; they take 60 bytes a pixel.
-        workers: pictures restored at the same time.
+        workers: worker processes, that is pictures restored at the same time.
         waiting: further requests that wait for a worker; beyond them the answer is 503.
-        seconds: from the arrival of a picture to the end of its restoration.
+        seconds: from the first byte of a picture to the first byte of its answer.
         upload_seconds: for a request's body to arrive.
+        worker_bytes: memory of one worker process, where the system tells (Linux).
+        answer_bytes: memory for all answers that their clients have not read yet.
+        connections: open connections of all clients; lowered where the system allows fewer files.
+        client_connections: open connections of one client address.
+        header_seconds: for a request's header to arrive, and for a connection to stay unused.
+        stall_seconds: how long a client may send or read more slowly than `min_rate`.
+        min_rate: bytes a second that a client has to send or read.
     """
 
     bytes: int = 64 << 20
@@ -31,11 +38,23 @@ class Limits:
     waiting: int = 8
     seconds: float = 120.0
     upload_seconds: float = 60.0
+    worker_bytes: int = 3 << 30
+    answer_bytes: int = 96 << 20
+    connections: int = 256
+    client_connections: int = 64
+    header_seconds: float = 10.0
+    stall_seconds: float = 5.0
+    min_rate: int = 16 << 10
 
     @property
     def places(self) -> int:
-        """How many requests with a picture are taken in at once."""
+        """How many whole pictures are held at once, waiting, at work or being answered."""
         return self.workers + self.waiting
+
+    @property
+    def upload_bytes(self) -> int:
+        """Memory for all bodies that are arriving or wait for a worker."""
+        return 2 * self.bytes
 
     @property
     def engine_threads(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -11,13 +13,17 @@ from prometheus_client import (
     generate_latest,
 )
 
-from cmudrn.server.queue import Queue
+from cmudrn.server.worker_pool import WorkerPool
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
     """One server's counts; `text` is what `/metrics` answers.
+
+    Args:
+        pool: does the work.
+        waiting: tells how many whole pictures wait for a worker or for their client.
 
     Attributes:
         answers: requests to /restore by status.
@@ -26,7 +32,7 @@ class Metrics:
         departures: clients that left before their answer.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, pool: WorkerPool, waiting: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self.answers = Counter(
@@ -40,9 +46,9 @@ class Metrics:
             "cmudrn_departures", "Clients that left too early.", registry=self._registry
         )
         running = Gauge("cmudrn_running", "Pictures being restored.", registry=self._registry)
-        running.set_function(lambda: queue.running)
-        waiting = Gauge("cmudrn_waiting", "Requests waiting for it.", registry=self._registry)
-        waiting.set_function(lambda: queue.waiting)
+        running.set_function(lambda: pool.running)
+        waiting_gauge = Gauge("cmudrn_waiting", "Requests waiting for it.", registry=self._registry)
+        waiting_gauge.set_function(waiting)
 
     def text(self) -> bytes:
         """Return all of them in the Prometheus text format."""

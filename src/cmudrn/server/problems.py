@@ -10,8 +10,11 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 
+CLOSE = {"Connection": "close"}
+"""Header that ends a connection, such as one that is still sending."""
 
-class Problem(Exception):
+
+class Problem(Exception):  # noqa: N818  (RFC 9457 calls it so)
     """Ends a request with a status and a sentence.
 
     Attributes:
@@ -25,6 +28,10 @@ class Problem(Exception):
         self.status = status
         self.detail = detail
         self.headers = dict(headers or {})
+
+
+class ClientLeftError(Exception):
+    """The client has closed the connection."""
 
 
 def problem_response(problem: Problem) -> Response:

@@ -1,19 +1,18 @@
-"""One request's work on a thread: the bytes of a picture to the bytes of an answer."""
+"""One request's work: the bytes of a picture to the bytes of an answer."""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from cmudrn.engines import Engine, open_engine
-from cmudrn.errors import CmudrnError
+from cmudrn.engines import open_engine
 from cmudrn.image import (
     Image,
     Picture,
@@ -27,7 +26,6 @@ from cmudrn.restoration import RestoredImage, Restorer, RestoreSettings, restore
 from cmudrn.restoration.weather_classifier import is_scorable
 from cmudrn.server.limits import Limits
 from cmudrn.server.problems import Problem
-from cmudrn.server.queue import Ticket
 
 MEDIA_TYPES = {
     "jpeg": "image/jpeg",
@@ -38,30 +36,38 @@ MEDIA_TYPES = {
 }
 """Format -> media type."""
 
+PICTURE_NAME = "The picture"
+"""What messages call a picture that came over the network."""
+
 
 @dataclass(frozen=True)
-class Order:
+class RestoreRequest:
     """What a client asked for.
 
     Attributes:
         model: name of a served model.
-        strength: 0 (nothing) to 1 (all).
-        stages: T; None is the model's own.
-        recursions: S; None is the model's own.
+        settings: how the picture is restored; `layers` and `score` follow from the view.
         view: "restored", "removed", a task of the model, or "all".
         format: of the restored picture; None is that of the input.
     """
 
     model: str
-    strength: float = 1.0
-    stages: int | None = None
-    recursions: int | None = None
+    settings: RestoreSettings = RestoreSettings()  # noqa: RUF009  (frozen)
     view: str = "restored"
     format: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the request as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> RestoreRequest:
+        """Return the request that `to_json` wrote."""
+        return cls(**record | {"settings": RestoreSettings(**record["settings"])})
+
 
 @dataclass(frozen=True)
-class Answer:
+class RestoreAnswer:
     """What the client gets.
 
     Attributes:
@@ -80,93 +86,103 @@ class Answer:
 
 
 class Models:
-    """The served models; every thread has its own engine for each.
+    """The served models, each opened once, when it is first asked for.
 
     Args:
         models: name -> a shipped model's name, or the path of a model file.
         threads: processor threads of each engine.
-
-    Raises:
-        CmudrnError: a model cannot be opened.
     """
 
     def __init__(self, models: Mapping[str, str | os.PathLike[str]], threads: int) -> None:
         self._sources = dict(models)
         self._threads = threads
-        self._local = threading.local()
-        self.info = {name: self._open(name).info for name in models}
-
-    def _open(self, name: str) -> Engine:
-        return open_engine(self._sources[name], threads=self._threads)
+        self._restorers: dict[str, Restorer] = {}
 
     def restorer(self, name: str) -> Restorer:
-        """Return this thread's own restorer of a served model."""
-        restorers: dict[str, Restorer] = self._local.__dict__.setdefault("restorers", {})
-        if name not in restorers:
-            restorers[name] = Restorer(self._open(name))
-        return restorers[name]
+        """Return the restorer of a served model.
+
+        Raises:
+            ModelFileError: the model cannot be opened.
+        """
+        if name not in self._restorers:
+            engine = open_engine(self._sources[name], threads=self._threads)
+            self._restorers[name] = Restorer(engine)
+        return self._restorers[name]
 
 
-def check_order(order: Order, models: Mapping[str, ModelInfo]) -> None:
+def check_request(request: RestoreRequest, models: Mapping[str, ModelInfo]) -> None:
     """Refuse what the served models cannot do, before a picture is read.
 
     Raises:
         Problem: there is no such model, or it has no such view.
     """
-    if order.model not in models:
+    if request.model not in models:
         known = ", ".join(models)
-        raise Problem(404, f"There is no model {order.model!r} here; there are: {known}.")
-    info = models[order.model]
+        raise Problem(404, f"There is no model {request.model!r} here; there are: {known}.")
+    info = models[request.model]
     views = ("restored", "removed", "all", *info.tasks)
-    if order.view not in views:
+    if request.view not in views:
         raise Problem(
-            422, f"The model {info.name} has no view {order.view!r}; it has {', '.join(views)}."
+            422, f"The model {info.name} has no view {request.view!r}; it has {', '.join(views)}."
         )
-    if not info.adjustable and (order.stages or order.recursions):
+    chosen = request.settings.stages or request.settings.recursions
+    if not info.adjustable and chosen:
         raise Problem(422, f"The model {info.name} does not let stages or recursions be chosen.")
 
 
 def process_request(
-    data: bytes, order: Order, restorer: Restorer, limits: Limits, ticket: Ticket
-) -> Answer:
-    """Return the answer to one order.
+    data: bytes,
+    request: RestoreRequest,
+    restorer: Restorer,
+    limits: Limits,
+    on_tile: Callable[[int, int], None],
+) -> RestoreAnswer:
+    """Return the answer to one request.
+
+    Args:
+        data: a picture file.
+        request: what is wanted of it.
+        restorer: of the model that the request names.
+        limits: what the picture may take.
+        on_tile: told of progress; may raise to stop the work.
 
     Raises:
-        Problem: the picture cannot be read, is too large, or cannot be written as asked.
-        ClientLeft: nobody waits any more.
+        LimitExceededError: the picture is too large.
+        CmudrnError: it cannot be read, or cannot be written as asked.
     """
     started = time.perf_counter()
-    layered = order.view != "restored"
-    try:
-        picture = read_picture(
-            data, max_pixels=limits.layer_pixels if layered else limits.pixels, max_bytes=len(data)
-        )
-        ticket.check()
-        body, media_type = _views(picture, order, restorer, ticket)
-    except CmudrnError as error:
-        sentence = str(error).replace(" (--max-pixels)", "")
-        raise Problem(413 if "more than the limit" in sentence else 422, sentence) from error
-    notes = picture.notes + unsupported_features(picture, order.format or picture.format)
+    layered = request.view != "restored"
+    picture = read_picture(
+        data,
+        max_pixels=limits.layer_pixels if layered else limits.pixels,
+        max_bytes=limits.bytes,
+        name=PICTURE_NAME,
+    )
+    body, media_type = _make_views(picture, request, restorer, on_tile)
+    notes = picture.notes + unsupported_features(picture, request.format or picture.format)
     height, width = picture.pixels.shape[:2]
     seconds = time.perf_counter() - started
-    return Answer(body, media_type, notes, width * height, seconds)
+    return RestoreAnswer(body, media_type, notes, width * height, seconds)
 
 
-def _views(picture: Picture, order: Order, restorer: Restorer, ticket: Ticket) -> tuple[bytes, str]:
-    everything = order.view == "all"
-    settings = RestoreSettings(
-        strength=order.strength,
-        stages=order.stages,
-        recursions=order.recursions,
-        layers=order.view != "restored",
+def _make_views(
+    picture: Picture,
+    request: RestoreRequest,
+    restorer: Restorer,
+    on_tile: Callable[[int, int], None],
+) -> tuple[bytes, str]:
+    everything = request.view == "all"
+    settings = replace(
+        request.settings,
+        layers=request.view != "restored",
         score=everything and is_scorable(restorer.info),
     )
-    done = restore_image(restorer, picture.pixels, settings, on_tile=ticket.check)
-    if order.view == "restored":
-        return _encode(replace(picture, pixels=done.pixels), order.format)
+    done = restore_image(restorer, picture.pixels, settings, on_tile=on_tile)
+    if request.view == "restored":
+        return _encode(replace(picture, pixels=done.pixels), request.format)
     if everything:
-        return _form(picture, done, order)
-    residual = done.residuals["fused" if order.view == "removed" else order.view]
+        return _make_form(picture, done, request)
+    residual = done.residuals["fused" if request.view == "removed" else request.view]
     return _encode(change_map(residual), "png")
 
 
@@ -175,18 +191,20 @@ def change_map(residual: Image) -> Picture:
     return Picture(from_float(np.abs(residual), np.uint8))
 
 
-def _encode(picture: Picture, format: str | None, quality: int | None = None) -> tuple[bytes, str]:
-    chosen = format or picture.format
+def _encode(
+    picture: Picture, file_format: str | None, quality: int | None = None
+) -> tuple[bytes, str]:
+    chosen = file_format or picture.format
     return encode_picture(picture, chosen, quality=quality), MEDIA_TYPES[chosen]
 
 
-def _form(picture: Picture, done: RestoredImage, order: Order) -> tuple[bytes, str]:
+def _make_form(picture: Picture, done: RestoredImage, request: RestoreRequest) -> tuple[bytes, str]:
     """Return everything as a form, which a browser takes apart with `response.formData()`."""
     restored = replace(picture, pixels=done.pixels)
-    parts = {"restored": _encode(restored, order.format)}
+    parts = {"restored": _encode(restored, request.format)}
     for name, residual in done.residuals.items():
         parts["removed" if name == "fused" else name] = _encode(change_map(residual), "jpeg", 90)
-    notes = picture.notes + unsupported_features(picture, order.format or picture.format)
+    notes = picture.notes + unsupported_features(picture, request.format or picture.format)
     report = {"notes": notes, "weather": asdict(done.weather) if done.weather else None}
     parts["report"] = json.dumps(report).encode(), "application/json"
     boundary = secrets.token_hex(16)

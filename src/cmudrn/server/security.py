@@ -10,10 +10,18 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cmudrn.server.connections import connection_of
 from cmudrn.server.problems import Problem, problem_response
 
 DRAIN_SECONDS = 5.0
+"""How long a body that nobody wants is read, so that its sender sees the answer."""
 STOPPING_DRAIN_SECONDS = 0.5
+"""Likewise when the server stops."""
+
+LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+"""Names of this machine, on which other programs may serve pages, too."""
+
+_HTTP_PORT = 80
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -31,7 +39,7 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware: strict headers, the Host check against DNS rebinding, no cross-site use.
+    """ASGI middleware: strict headers, the Host check against DNS rebinding, the own origin only.
 
     Args:
         app: what is guarded.
@@ -62,6 +70,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         body = _Body(receive)
+        connection = connection_of(scope)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,39 +82,65 @@ class Guard:
                 answered = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     answered.setdefault(name, value)
+            elif connection is not None:
+                connection.count_sent(len(message.get("body", b"")))
             await send(message)
 
         try:
-            self._check(scope["method"], headers)
+            self._check(scope, headers)
         except Problem as problem:
             await problem_response(problem)(scope, body.receive, send_guarded)
         else:
             await self._app(scope, body.receive, send_guarded)
 
-    def _check(self, method: str, headers: Headers) -> None:
+    def _check(self, scope: Scope, headers: Headers) -> None:
         name = _host_name(headers.get("host", ""))
         if "*" not in self._hosts and name not in self._hosts:
             raise Problem(421, f"This server does not answer to the host name {name!r}.")
-        # A link on another site may lead here; its scripts and forms may not send anything.
-        only_looks = method in ("GET", "HEAD")
+        # A link on another site may lead here; its scripts and forms may not send anything, nor
+        # may those of another port of this machine ("same-site").
+        only_reads = scope["method"] in ("GET", "HEAD")
         site = headers.get("sec-fetch-site")
-        if site == "cross-site":
-            foreign = not (only_looks and headers.get("sec-fetch-mode") == "navigate")
-        elif site is None and not only_looks and "origin" in headers:
-            # Browsers leave out Sec-Fetch-Site for other machines without TLS, and old ones always.
-            origin = _host_name(headers["origin"].partition("://")[2])
-            foreign = not origin or origin not in self._hosts | {name}
-        else:
+        if site in ("cross-site", "same-site"):
+            foreign = not (only_reads and headers.get("sec-fetch-mode") == "navigate")
+        elif only_reads or "origin" not in headers:
             foreign = False
+        elif site is None:
+            # Browsers leave out Sec-Fetch-Site for other machines without TLS, and old ones always.
+            foreign = not self._is_own(headers["origin"], headers["host"], scope)
+        else:
+            foreign = headers["origin"] == "null"
         if foreign:
             raise Problem(403, "Pages of other sites may not use this server.")
 
+    def _is_own(self, origin: str, host: str, scope: Scope) -> bool:
+        """Return whether an origin is this server, as far as the Host header knows it.
+
+        A proxy may keep its port to itself, or call this server by another name than its own.
+        """
+        name, port = _split(origin.partition("://")[2])
+        host_name, host_port = _split(host)
+        if not name:
+            return False
+        if name != host_name:
+            return name in self._hosts - LOCAL_HOSTS
+        if host_port is None and (scope.get("server") or ("", None))[1] != _HTTP_PORT:
+            return True  # somebody between us and the client has left the port out
+        default = 443 if origin.startswith("https:") else _HTTP_PORT
+        return (port or default) == (host_port or default)
+
+
+def _split(address: str) -> tuple[str, int | None]:
+    """Return the name and the port of an address; ("", None) where it is none."""
+    try:
+        parts = urlsplit(f"//{address}")
+        return parts.hostname or "", parts.port
+    except ValueError:
+        return "", None
+
 
 def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    return _split(host)[0]
 
 
 class _Body:

@@ -2,23 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import socket
 import threading
 import webbrowser
+from dataclasses import replace
 
 import uvicorn
 
 from cmudrn.errors import CmudrnError
+from cmudrn.server.connections import (
+    ACCEPT_BATCH,
+    MAX_HEADER_BYTES,
+    BoundedConnection,
+    RareFilter,
+    allowed_connections,
+    make_protocol,
+    widen_backlog,
+)
+from cmudrn.server.limits import Limits
 from cmudrn.server.security import Guard
 
 
 class Server(uvicorn.Server):
-    """Tells the application that it is to stop, before it waits for the requests under way."""
+    """Ends slow connections, and tells the application before it waits for its requests.
 
-    def __init__(self, app: Guard, config: uvicorn.Config) -> None:
+    Args:
+        app: what is served.
+        limits: of connections.
+        host: an address of this machine, where no listening socket is handed to `run`.
+        port: likewise; 0 takes a free one.
+    """
+
+    def __init__(self, app: Guard, limits: Limits, host: str = "127.0.0.1", port: int = 0) -> None:
+        allowed = replace(limits, connections=allowed_connections(limits.connections))
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=make_protocol(allowed),
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            backlog=ACCEPT_BATCH,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=10,
+            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+        )
         super().__init__(config)
+        for name in ("asyncio", "uvicorn.error"):  # or a hostile client would fill the disk
+            logging.getLogger(name).addFilter(RareFilter())
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen; called by uvicorn."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                os_socket = socket.socket(fileno=os.dup(listener.fileno()))
+                with os_socket:
+                    widen_backlog(os_socket)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections every second; called by uvicorn ten times as often."""
+        if counter % 10 == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedConnection):
+                    connection.check(now)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop; called by uvicorn when the process is interrupted."""
@@ -26,11 +82,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def listen(app: Guard, host: str, port: int, *, open_page: bool = False) -> None:
+def serve(app: Guard, limits: Limits, host: str, port: int, *, open_page: bool = False) -> None:
     """Serve an application until interrupted.
 
     Args:
         app: what is served.
+        limits: of connections.
         host: an address of this machine.
         port: 0 takes a free one.
         open_page: also show the page in the user's browser.
@@ -44,15 +101,7 @@ def listen(app: Guard, host: str, port: int, *, open_page: bool = False) -> None
     print(f"Open {address} in a browser; stop with Ctrl+C.", flush=True)
     if open_page:
         threading.Timer(0.5, webbrowser.open, [address]).start()
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=5,
-        timeout_graceful_shutdown=10,
-    )
-    Server(app, config).run(sockets=[listener])
+    Server(app, limits).run(sockets=[listener])
 
 
 def _bind(host: str, port: int) -> socket.socket:

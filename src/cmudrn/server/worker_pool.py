@@ -1,0 +1,361 @@
+"""The worker processes from the server's side: started once, replaced where they have to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cmudrn.server import frames, worker
+from cmudrn.server.body import Body
+from cmudrn.server.budget import MemoryBudget
+from cmudrn.server.limits import Limits
+from cmudrn.server.problems import Problem
+from cmudrn.server.processing import RestoreRequest
+
+GRACE_SECONDS = 1.0
+"""How long a worker may take to stop before it is ended: most tiles take less."""
+
+WATCH_SECONDS = 0.1
+"""Between two looks at a worker's memory."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AnswerHead:
+    """What is known of an answer before its bytes.
+
+    Attributes:
+        media_type: what the bytes are.
+        notes: sentences about what the picture lost on the way.
+        pixels: width times height.
+        seconds: the work took.
+        length: number of bytes.
+    """
+
+    media_type: str
+    notes: tuple[str, ...]
+    pixels: int
+    seconds: float
+    length: int
+
+
+class WorkerProcess:
+    """One worker process, and the next one once this has ended.
+
+    Args:
+        command: starts a worker.
+        memory: bytes that it may take.
+    """
+
+    def __init__(self, command: list[str], memory: int) -> None:
+        self._command = command
+        self._memory = memory
+        self._process: Process | None = None
+        self._in_frame = False
+        self._body_left = 0
+        self._is_too_large = False
+
+    @property
+    def process_id(self) -> int | None:
+        """The system's number for the process; None before it was started."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the process unless it runs."""
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=PIPE, stdout=PIPE, limit=frames.CHUNK_BYTES
+            )
+            self._in_frame, self._body_left, self._is_too_large = False, 0, False
+
+    async def work(self, request: RestoreRequest, body: Body) -> AnswerHead:
+        """Return the head of an answer; its bytes are read next.
+
+        Raises:
+            Problem: the picture was refused, or took more memory than a worker may have.
+        """
+        try:
+            await self.start()
+            await self._write_job(request, body)
+            while (kind := (frame := await self._read_frame())[0]) == frames.READY:
+                pass
+            return await self._read_head(kind, frame[1])
+        except (EOFError, OSError) as error:
+            if self._is_too_large:
+                detail = "Restoring the picture takes more memory than the server allows."
+                raise Problem(413, detail) from error
+            log.error("A worker process ended while it restored a picture.")
+            raise Problem(500, "The process that restored the picture ended.") from error
+
+    async def _write_job(self, request: RestoreRequest, body: Body) -> None:
+        record = json.dumps(request.to_json()).encode()
+        self._in_frame = True
+        self._stdin.write(frames.HEAD.pack(frames.JOB, len(record)) + record)
+        self._stdin.write(frames.HEAD.pack(frames.PICTURE, len(body.data)))
+        data = memoryview(body.data)
+        for start in range(0, len(data), frames.CHUNK_BYTES):
+            self._stdin.write(data[start : start + frames.CHUNK_BYTES])
+            await self._stdin.drain()
+        data.release()
+        await self._stdin.drain()
+        self._in_frame = False
+        body.release()
+
+    async def _read_head(self, kind: bytes, data: bytes) -> AnswerHead:
+        if kind == frames.REFUSAL:
+            refusal = json.loads(data)
+            raise Problem(int(refusal["status"]), str(refusal["detail"]))
+        if kind != frames.ANSWER:
+            raise Problem(500, "The server failed; its log says why.")
+        record = json.loads(data)
+        record["notes"] = tuple(record["notes"])
+        self._in_frame = True
+        kind, length = frames.HEAD.unpack(await self._stdout.readexactly(frames.HEAD.size))
+        self._in_frame, self._body_left = False, length
+        return AnswerHead(**record, length=length)
+
+    async def read_chunk(self, size: int) -> bytes:
+        """Return the next bytes of the answer.
+
+        Raises:
+            EOFError: the process has ended.
+        """
+        chunk = await self._stdout.readexactly(size)
+        self._body_left -= size
+        return chunk
+
+    async def settle(self) -> None:
+        """Make the worker ready for the next job, whatever it is doing.
+
+        It is told to stop; one that does not is ended and replaced.
+        """
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                if self._in_frame:
+                    raise EOFError
+                self._stdin.write(frames.HEAD.pack(frames.STOP, 0))
+                while self._body_left:
+                    await self.read_chunk(min(self._body_left, frames.CHUNK_BYTES))
+                while (kind := (await self._read_frame())[0]) != frames.STOPPED:
+                    if kind == frames.ANSWER:
+                        head = await self._stdout.readexactly(frames.HEAD.size)
+                        self._body_left = frames.HEAD.unpack(head)[1]
+                        while self._body_left:
+                            await self.read_chunk(min(self._body_left, frames.CHUNK_BYTES))
+        except (TimeoutError, EOFError, OSError):
+            await self.end()
+            await self.start()
+
+    async def end(self) -> None:
+        """End the process."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+    def kill(self) -> None:
+        """End the process without waiting for it."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def watch(self) -> None:
+        """End the process once it takes more memory than it may; where the system tells."""
+        while self._process is None or self._process.returncode is None:
+            if self._process and _resident_bytes(self._process.pid) > self._memory:
+                self._is_too_large = True
+                self.kill()
+                return
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _read_frame(self) -> tuple[bytes, bytes]:
+        head = await self._stdout.readexactly(frames.HEAD.size)
+        kind, length = frames.HEAD.unpack(head)
+        if length > frames.MAX_JSON_BYTES:
+            raise EOFError
+        self._in_frame = True
+        data = await self._stdout.readexactly(length)
+        self._in_frame = False
+        return kind, data
+
+    @property
+    def _stdin(self) -> asyncio.StreamWriter:
+        assert self._process is not None and self._process.stdin is not None
+        return self._process.stdin
+
+    @property
+    def _stdout(self) -> asyncio.StreamReader:
+        assert self._process is not None and self._process.stdout is not None
+        return self._process.stdout
+
+
+def _resident_bytes(process_id: int) -> int:
+    try:
+        pages = int(Path(f"/proc/{process_id}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class Delivery:
+    """An answer on its way from its worker to its client, in bounded memory.
+
+    Args:
+        head: what is known before the bytes.
+        process: that holds the bytes.
+        budget: of all answers.
+    """
+
+    def __init__(self, head: AnswerHead, process: WorkerProcess, budget: MemoryBudget) -> None:
+        self.head = head
+        self._process = process
+        self._budget = budget
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._held = 0
+        self._pulling: asyncio.Task[None] | None = None
+
+    def start(self, on_end: Callable[[bool], None]) -> None:
+        """Fetch the bytes; on_end is told once the worker is done with, and whether it said all."""
+        self._pulling = asyncio.ensure_future(self._pull())
+        self._pulling.add_done_callback(
+            lambda task: on_end(not task.cancelled() and task.exception() is None)
+        )
+
+    async def _pull(self) -> None:
+        """Fetch the bytes from the worker as far as the budget allows."""
+        left = self.head.length
+        try:
+            while left:
+                size = min(left, frames.CHUNK_BYTES)
+                await self._budget.take(size)
+                self._held += size
+                self._chunks.put_nowait(await self._process.read_chunk(size))
+                left -= size
+        finally:
+            if left:
+                self._chunks.put_nowait(None)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the bytes; each chunk is let go when the next one is asked for.
+
+        Raises:
+            EOFError: the worker ended before the last one.
+        """
+        left = self.head.length
+        while left:
+            chunk = await self._chunks.get()
+            if chunk is None:
+                raise EOFError
+            yield chunk
+            left -= len(chunk)
+            self._release(len(chunk))
+
+    def close(self) -> None:
+        """Let go of the worker and of what was not yielded."""
+        if self._pulling:
+            self._pulling.cancel()
+        self._release(self._held)
+
+    def _release(self, size: int) -> None:
+        self._held -= size
+        self._budget.release(size)
+
+
+class WorkerPool:
+    """Lends worker processes to requests, one each.
+
+    Args:
+        models: name -> a shipped model's name, or the path of a model file; the first is opened
+            when a worker starts.
+        limits: of the pictures and of the workers.
+
+    Attributes:
+        running: workers that are lent.
+        waiting: requests that wait for one.
+        mean_seconds: a worker is lent for.
+    """
+
+    def __init__(self, models: Mapping[str, str], limits: Limits) -> None:
+        command = worker.command(dict(models), limits)
+        self._workers = [WorkerProcess(command, limits.worker_bytes) for _ in range(limits.workers)]
+        self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
+        for process in self._workers:
+            self._idle.put_nowait(process)
+        self._budget = MemoryBudget(limits.answer_bytes)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closed = False
+        self.running = self.waiting = 0
+        self.mean_seconds = 1.0
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether answers that are not read keep others from being made."""
+        return self._budget.waiting > 0
+
+    async def start(self) -> None:
+        """Start the processes ahead of the first request."""
+        await asyncio.gather(*(process.start() for process in self._workers))
+
+    async def answer(self, request: RestoreRequest, body: Body) -> Delivery:
+        """Return an answer whose bytes are on their way; close it in the end.
+
+        Raises:
+            Problem: the picture was refused.
+        """
+        self.waiting += 1
+        try:
+            process = await self._idle.get()
+        finally:
+            self.waiting -= 1
+        self.running += 1
+        started = time.monotonic()
+        watcher = asyncio.ensure_future(process.watch())
+        try:
+            head = await process.work(request, body)
+        except BaseException as error:
+            watcher.cancel()
+            is_clean = isinstance(error, Problem) and error.status < 500
+            self._give_back(process, started, settle=not is_clean)
+            raise
+        delivery = Delivery(head, process, self._budget)
+
+        def end(is_clean: bool) -> None:
+            watcher.cancel()
+            self._give_back(process, started, settle=not is_clean)
+
+        delivery.start(end)
+        return delivery
+
+    def _give_back(self, process: WorkerProcess, started: float, *, settle: bool) -> None:
+        self.running -= 1
+        self.mean_seconds += 0.2 * (time.monotonic() - started - self.mean_seconds)
+        if self._is_closed:
+            process.kill()
+        elif settle:
+            task = asyncio.ensure_future(self._settle(process))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            self._idle.put_nowait(process)
+
+    async def _settle(self, process: WorkerProcess) -> None:
+        try:
+            await process.settle()
+        finally:
+            self._idle.put_nowait(process)  # one that could not be started is tried once more
+
+    async def close(self) -> None:
+        """End all processes."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(process.end() for process in self._workers))
