@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from support.serving import serving  # noqa: E402
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from support.serving import serving
 
-from cmudrn.image import Picture, write_picture  # noqa: E402
+from cmudrn.image import Picture, write_picture
 
 # The closed network of a test machine is none of the page's business.
 FLAGS = [
@@ -30,11 +31,11 @@ FLAGS = [
 
 # Not for the session: its event loop would be in the way of tests that run their own.
 @pytest.fixture(scope="module")
-def browser() -> Iterator[playwright.Browser]:
+def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("no chromium is installed (Debian: apt-get install chromium)")
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
@@ -47,7 +48,7 @@ def address(darkening_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: playwright.Browser, address: str) -> Iterator[playwright.Page]:
+def page(browser: Browser, address: str) -> Iterator[Page]:
     """The page as a person first sees it; any error or foreign request fails the test."""
     errors: list[str] = []
     with browser.new_context(accept_downloads=True) as context:
@@ -70,7 +71,7 @@ def page(browser: playwright.Browser, address: str) -> Iterator[playwright.Page]
     assert errors == []
 
 
-def is_policy(message: playwright.ConsoleMessage) -> bool:
+def is_policy(message: ConsoleMessage) -> bool:
     return "Content Security Policy" in message.text
 
 

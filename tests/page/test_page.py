@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import re
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Download, Locator, Page, expect
+from playwright.sync_api import Browser, Download, Locator, Page, Route, expect
 from support.serving import serving
 
 from cmudrn.image import read_picture
@@ -35,7 +36,7 @@ def brightness(locator: Locator, x: float, y: float) -> float:
 
     shot = pyvips.Image.new_from_buffer(locator.screenshot(), "")
     area = shot.crop(int(x * shot.width), int(y * shot.height), 4, 4)
-    return area.extract_band(0, n=3).avg()
+    return float(area.extract_band(0, n=3).avg())
 
 
 def test_one_photo_from_choice_to_file(page: Page, photos: dict[str, Path], address: str) -> None:
@@ -120,7 +121,8 @@ def test_a_tiff_is_shown_and_comes_back_as_a_tiff(page: Page, photos: dict[str, 
     choose(page, photos["tiff"])
     expect(page.locator("#before")).to_have_js_property("naturalWidth", 120)
     saved = read_picture(Path(download(page).path()).read_bytes())
-    assert (saved.format, saved.pixels.dtype) == ("tiff", np.uint16)
+    assert saved.format == "tiff"
+    assert saved.pixels.dtype == np.uint16
 
 
 @pytest.mark.parametrize("event", ["drop", "paste"])
@@ -166,7 +168,7 @@ def test_a_lost_server_is_told(page: Page, photos: dict[str, Path]) -> None:
 def test_a_busy_server_is_waited_for(page: Page, photos: dict[str, Path]) -> None:
     answers = iter([503])
 
-    def busy_once(route) -> None:
+    def busy_once(route: Route) -> None:
         if next(answers, None):
             route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "Busy."})
         else:
@@ -193,7 +195,7 @@ def test_nothing_is_cut_off_sideways(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility(
-    browser: Browser, address: str, photos: dict[str, Path], scheme: str
+    browser: Browser, address: str, photos: dict[str, Path], scheme: Literal["light", "dark"]
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is missing")
     # axe has to be injected; the policy that forbids it is tested elsewhere.

@@ -29,3 +29,8 @@ def serving(model: Path, limits: Limits | None = None) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+def files_in(temporary: Path) -> list[Path]:
+    """Return the files in a temporary folder but for ONNX Runtime's, a few bytes of its own."""
+    return [path for path in temporary.rglob("*") if path.is_file() and path.name != ".ses"]
