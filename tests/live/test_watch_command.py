@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
@@ -20,6 +21,8 @@ from cmudrn.cli.watch import watch as command  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture, write_picture  # noqa: E402
 from cmudrn.live import watcher as live  # noqa: E402
+from cmudrn.live.sources import Arrival  # noqa: E402
+from cmudrn.live.statistics import WatchStatistics  # noqa: E402
 
 SECONDS = 30.0
 """After so long a test gives up."""
@@ -37,7 +40,7 @@ class Scene:
         self.source.mkdir()
         self._model, self._capsys = model, capsys
         self.words: list[str] = []
-        self.statistics = live.Statistics()
+        self.statistics = WatchStatistics()
 
     def run(
         self,
@@ -57,16 +60,23 @@ class Scene:
                 failures.append(error)
 
         def watched(
-            source: live.Source, watching: live.Watching, seconds: float | None
-        ) -> live.Statistics:
-            def tell(word: str, sentence: str) -> None:
+            source: live.Source,
+            restore: live.RestoreFrame,
+            show: live.ShowFrame,
+            tell: live.Tell,
+            settings: live.WatchSettings,
+        ) -> WatchStatistics:
+            def tell_and_note(word: str, sentence: str) -> None:
                 self.words.append(word)
-                watching.tell(word, sentence)
+                tell(word, sentence)
 
             thread = threading.Thread(target=act)
             thread.start()
-            told = replace(watching, tell=tell)
-            self.statistics = run(source, told, SECONDS, enough=lambda: bool(failures) or until())
+            limited = replace(settings, seconds=SECONDS)
+            self.statistics = run(
+                source, restore, show, tell_and_note, limited,
+                stop=lambda: bool(failures) or until(),
+            )  # fmt: skip
             thread.join()
             return self.statistics
 
@@ -198,13 +208,13 @@ def test_results_in_the_watched_folder_are_not_watched(
 def record_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that gets the name of every picture that is restored."""
     names: list[str] = []
-    restore_one = live._restore_one
+    restore_one = live._Watch._restore_one
 
-    def record(arrival: live.Arrival, *rest: object) -> None:
-        restore_one(arrival, *rest)
+    def record(self: live._Watch, arrival: Arrival) -> None:
+        restore_one(self, arrival)
         names.append(arrival.name)
 
-    monkeypatch.setattr(live, "_restore_one", record)
+    monkeypatch.setattr(live._Watch, "_restore_one", record)
     return names
 
 
@@ -281,7 +291,7 @@ def test_what_a_result_cannot_hold_is_told_and_does_not_end_the_watch(
 
 def test_a_recording_of_a_folder_is_refused(scene: Scene) -> None:
     record = scene.source.parent / "seen.mkv"
-    with pytest.raises(CmudrnError, match=r"A recording is made of a stream.*\.$"):
+    with pytest.raises(typer.BadParameter, match=r"A recording is made of a stream.*\.$"):
         command(str(scene.source), scene.output, record, seconds=0.0)
     assert not record.exists() and not scene.output.exists()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,21 @@ from support import clips  # noqa: E402
 from support.rtsp import RtspCamera  # noqa: E402
 
 from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.image import write_image  # noqa: E402
-from cmudrn.live import watcher as live  # noqa: E402
-from cmudrn.live.watcher import (  # noqa: E402
+from cmudrn.image import Pixels, write_image  # noqa: E402
+from cmudrn.live import sources as live_sources  # noqa: E402
+from cmudrn.live import watcher  # noqa: E402
+from cmudrn.live.queue import DropOldestQueue  # noqa: E402
+from cmudrn.live.recorder import Recorder  # noqa: E402
+from cmudrn.live.sources import (  # noqa: E402
     Arrival,
-    DropOldestQueue,
     FolderSource,
-    Recorder,
-    Statistics,
+    Source,
     StreamSource,
-    Watching,
     open_source,
-    watch,
 )
+from cmudrn.live.statistics import WatchStatistics  # noqa: E402
+from cmudrn.live.watcher import RestoreFrame, WatchSettings  # noqa: E402
+from cmudrn.restoration import RestoredImage  # noqa: E402
 
 
 class Camera(ThreadingHTTPServer):
@@ -104,15 +106,37 @@ class Seen:
 
     def __init__(self) -> None:
         self.words: list[str] = []
-        self.frames: list[tuple[Arrival, np.ndarray]] = []
+        self.sentences: list[str] = []
+        self.frames: list[tuple[Arrival, Pixels]] = []
 
-    def watching(self, **settings: Any) -> Watching:
-        return Watching(
-            restore=settings.pop("restore", lambda pixels: (pixels, False)),
-            show=lambda arrival, pixels: self.frames.append((arrival, pixels)),
-            tell=lambda word, _: self.words.append(word),
-            **settings,
+    def watch(
+        self,
+        source: Source,
+        *,
+        restore: RestoreFrame = RestoredImage,
+        stop: Callable[[], bool] = lambda: False,
+        **settings: Any,
+    ) -> WatchStatistics:
+        return watcher.watch(
+            source,
+            restore,
+            lambda arrival, pixels: self.frames.append((arrival, pixels)),
+            self.tell,
+            WatchSettings(**settings),
+            stop=stop,
         )
+
+    def watch_until(
+        self, condition: Callable[[], bool], source: Source, **settings: Any
+    ) -> WatchStatistics:
+        """Watch until the condition holds; fail if it does not within half a minute."""
+        statistics = self.watch(source, stop=condition, seconds=30, **settings)
+        assert condition(), "what was waited for did not happen"
+        return statistics
+
+    def tell(self, word: str, sentence: str) -> None:
+        self.words.append(word)
+        self.sentences.append(sentence)
 
 
 def arrival(number: int) -> Arrival:
@@ -132,13 +156,13 @@ def test_every_picture_of_a_folder_is_restored_however_many_come_at_once(tmp_pat
     (folder := tmp_path / "in").mkdir()
     seen, source = Seen(), open_source(str(folder))
 
-    def slow(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+    def slow(pixels: Pixels) -> RestoredImage:
         time.sleep(0.1)
-        return pixels, False
+        return RestoredImage(pixels)
 
     for number in range(10):
         write_image(np.full((4, 5, 3), number / 10, np.float32), folder / f"{number}.png")
-    statistics = _watch_until(lambda: len(seen.frames) == 10, source, seen.watching(restore=slow))
+    statistics = seen.watch_until(lambda: len(seen.frames) == 10, source, restore=slow)
     assert sorted(a.name for a, _ in seen.frames) == [f"{number}.png" for number in range(10)]
     assert (statistics.received, statistics.restored, statistics.dropped) == (10, 10, 0)
 
@@ -148,26 +172,26 @@ def test_a_watch_that_is_over_ends_though_pictures_still_wait(tmp_path: Path) ->
     for number in range(5):
         write_image(np.full((4, 5, 3), number / 10, np.float32), tmp_path / f"{number}.png")
     threads, seen = threading.active_count(), Seen()
-    watch(source, seen.watching(), seconds=30, enough=lambda: bool(seen.frames))
+    seen.watch(source, seconds=30, stop=lambda: bool(seen.frames))
     assert threading.active_count() <= threads
 
 
 def test_percentiles_are_latencies_that_were_seen() -> None:
-    statistics = Statistics()
-    assert statistics.record()["p50_ms"] is None
+    statistics = WatchStatistics()
+    assert statistics.to_json()["p50_ms"] is None
     statistics.latencies_s.extend(n / 1000 for n in range(1, 101))
-    record = statistics.record()
+    record = statistics.to_json()
     assert (record["p50_ms"], record["p95_ms"], record["p99_ms"]) == (51, 96, 100)
 
 
 def test_a_slow_restorer_drops_frames_and_gets_the_newest(camera: Camera) -> None:
     seen = Seen()
 
-    def slow(pixels: np.ndarray) -> tuple[np.ndarray, bool]:
+    def slow(pixels: Pixels) -> RestoredImage:
         time.sleep(0.2)
-        return pixels, False
+        return RestoredImage(pixels)
 
-    statistics = watch(StreamSource(camera.address), seen.watching(restore=slow), seconds=3)
+    statistics = seen.watch(StreamSource(camera.address), restore=slow, seconds=3)
     assert statistics.restored >= 2
     assert statistics.dropped > 0
     assert statistics.restored + statistics.dropped in (
@@ -189,9 +213,8 @@ def test_a_stalled_source_is_said_to_be_stale_and_comes_back(camera: Camera) -> 
 
     helper = threading.Thread(target=stall)
     helper.start()
-    watching = seen.watching(stale_s=1.0)
-    statistics = _watch_until(
-        lambda: seen.words[-2:] == ["STALE", "LIVE"], StreamSource(camera.address), watching
+    statistics = seen.watch_until(
+        lambda: seen.words[-2:] == ["STALE", "LIVE"], StreamSource(camera.address), stale_s=1.0
     )
     helper.join()
     assert seen.words[0] == "LIVE"
@@ -201,10 +224,10 @@ def test_a_stalled_source_is_said_to_be_stale_and_comes_back(camera: Camera) -> 
 def test_a_lost_source_is_opened_again(camera: Camera) -> None:
     seen = Seen()
     camera.hang_up_after = 5
-    statistics = _watch_until(
+    statistics = seen.watch_until(
         lambda: camera.calls >= 3 and seen.words.count("LOST") >= 2,
         StreamSource(camera.address),
-        seen.watching(stale_s=60),
+        stale_s=60,
     )
     assert statistics.reconnects >= 2
     assert statistics.received > 5
@@ -219,7 +242,7 @@ def nearest(frame: np.ndarray) -> float:
 def test_an_rtsp_source_is_watched(rtsp: RtspCamera) -> None:
     seen = Seen()
     source = open_source(rtsp.address)
-    statistics = _watch_until(lambda: len(seen.frames) >= 20, source, seen.watching(waiting=50))
+    statistics = seen.watch_until(lambda: len(seen.frames) >= 20, source, waiting=50)
     assert seen.words[0] == "LIVE"
     assert statistics.received >= 20
     assert max(nearest(frame) for _, frame in seen.frames) < 4
@@ -237,10 +260,10 @@ def test_an_rtsp_source_that_stalls_and_hangs_up_comes_back(rtsp: RtspCamera) ->
 
     helper = threading.Thread(target=stall)
     helper.start()
-    statistics = _watch_until(
+    statistics = seen.watch_until(
         lambda: rtsp.calls >= 3 and len(seen.frames) > 30,
         open_source(rtsp.address),
-        seen.watching(stale_s=1.0, waiting=50),
+        stale_s=1.0, waiting=50,
     )
     helper.join()
     assert seen.words[:2] == ["LIVE", "STALE"]
@@ -258,19 +281,19 @@ def test_a_silent_rtsp_source_is_lost_after_its_timeout(rtsp: RtspCamera) -> Non
 def test_frames_after_a_loss_are_left_out_until_they_are_whole(rtsp: RtspCamera) -> None:
     seen = Seen()
     rtsp.lost = {13, 14, 15, 32}
-    _watch_until(
-        lambda: len(seen.frames) >= 30, open_source(rtsp.address), seen.watching(waiting=50)
+    seen.watch_until(
+        lambda: len(seen.frames) >= 30, open_source(rtsp.address), waiting=50
     )
     assert max(nearest(frame) for _, frame in seen.frames) < 4
 
 
 def test_a_camera_of_this_machine_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     # FFmpeg's pattern generator takes the camera's place: the same path but for the driver.
-    monkeypatch.setattr(live, "_camera_format", lambda: "lavfi")
+    monkeypatch.setattr(live_sources, "_camera_format", lambda: "lavfi")
     seen = Seen()
     source = open_source("camera:testsrc=size=64x48:rate=25")
     assert source == StreamSource("testsrc=size=64x48:rate=25", is_camera=True)
-    _watch_until(lambda: len(seen.frames) >= 3, source, seen.watching())
+    seen.watch_until(lambda: len(seen.frames) >= 3, source)
     assert seen.frames[0][1].shape == (48, 64, 3)
 
 
@@ -280,7 +303,7 @@ def test_a_source_that_never_answers_is_given_up(camera: Camera) -> None:
     camera.server_close()
     seen = Seen()
     with pytest.raises(CmudrnError, match="127.0.0.1"):
-        watch(StreamSource(address), seen.watching(attempts=1), seconds=60)
+        seen.watch(StreamSource(address), attempts=1, seconds=60)
     assert seen.words == ["LOST"]
 
 
@@ -306,7 +329,7 @@ def test_new_pictures_of_a_folder_come_once_each(tmp_path: Path) -> None:
     helper.start()
     source = open_source(str(tmp_path))
     assert isinstance(source, FolderSource)
-    _watch_until(lambda: len(seen.frames) == 3, source, seen.watching(waiting=3))
+    seen.watch_until(lambda: len(seen.frames) == 3, source, waiting=3)
     helper.join()
     assert sorted(a.name for a, _ in seen.frames) == ["0.png", "1.png", "2.png"]
 
@@ -331,10 +354,3 @@ def _wait(condition: Any, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
-
-
-def _watch_until(condition: Any, source: Any, watching: Watching) -> Statistics:
-    """Watch until the condition holds; fail if it does not within half a minute."""
-    statistics = watch(source, watching, seconds=30, enough=condition)
-    assert condition(), "what was waited for did not happen"
-    return statistics

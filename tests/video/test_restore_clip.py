@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,19 +23,30 @@ import cmudrn  # noqa: E402
 from cmudrn.engines.native import instruction_sets  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Pixels  # noqa: E402
-from cmudrn.restoration import Restorer  # noqa: E402
+from cmudrn.restoration import Restorer, RestoreSettings  # noqa: E402
 from cmudrn.restoration.dehazing import VeilCorrection  # noqa: E402
-from cmudrn.video import VideoFormat, VideoOptions, restore_video  # noqa: E402
+from cmudrn.video import ClipResult, ClipSettings, VideoFormat, restore_clip  # noqa: E402
 from cmudrn.video.decode import probe  # noqa: E402
-from cmudrn.video.encode import PART_FRAMES, Encoding  # noqa: E402
-from cmudrn.video.mux import make_schedule  # noqa: E402
-from cmudrn.video.restore_clip import make_plan  # noqa: E402
+from cmudrn.video.encode import SEGMENT_FRAMES, Encoding  # noqa: E402
+from cmudrn.video.restore_clip import OnFrame, make_plan  # noqa: E402
+from cmudrn.video.timeline import make_schedule  # noqa: E402
 
 FRAME_S = 0.04
+RESTORE = {field.name for field in fields(RestoreSettings)}
 
 
-def options(model: Path, **settings: object) -> VideoOptions:
-    return VideoOptions(cmudrn.load(model, threads=1), **settings)  # type: ignore[arg-type]
+def restore(
+    model: Path | Restorer,
+    source: Path,
+    target: Path,
+    on_frame: OnFrame | None = None,
+    **settings: Any,
+) -> ClipResult:
+    """Restore a clip; settings are those of `RestoreSettings` and `ClipSettings` alike."""
+    own = {key: settings.pop(key) for key in list(settings) if key in RESTORE}
+    restorer = model if isinstance(model, Restorer) else cmudrn.load(model, threads=1)
+    asked = ClipSettings(RestoreSettings(**own), **settings)
+    return restore_clip(restorer, source, target, asked, on_frame)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +64,8 @@ def restored(
     uneven: tuple[Path, list[int]], darkening_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     target = tmp_path_factory.mktemp("restored") / "b.mp4"
-    record = restore_video(uneven[0], target, options(darkening_model))
-    assert record["notes"] == []
+    record = restore(darkening_model, uneven[0], target)
+    assert record.notes == ()
     return target
 
 
@@ -111,24 +124,24 @@ def test_pictures_are_restored_without_a_colour_shift(
             assert np.abs(new.mean((0, 1)) - expected.mean((0, 1))).max() < 3
 
 
-def test_a_killed_run_goes_on_without_a_seam(
+def test_a_killed_run_resumes_without_a_seam(
     uneven: tuple[Path, list[int]], restored: Path, darkening_model: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "b.mp4"
     command = ["restore", str(uneven[0]), "-o", str(target), "--model", str(darkening_model)]
     process = subprocess.Popen([sys.executable, "-m", "cmudrn", *command, "--threads", "1"])
-    parts = tmp_path / ".b.mp4.parts"
+    segments = tmp_path / ".b.mp4.segments"
     end = time.monotonic() + 100
-    while len(list(parts.glob("*.npz"))) < 2 and time.monotonic() < end:
+    while len(list(segments.glob("*.npz"))) < 2 and time.monotonic() < end:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not target.exists()
-    record = restore_video(uneven[0], target, options(darkening_model))
-    assert 96 <= record["resumed_at"] < record["frames"] == len(uneven[1])
+    record = restore(darkening_model, uneven[0], target)
+    assert 96 <= record.resumed_at < record.frames == len(uneven[1])
     assert target.read_bytes() == restored.read_bytes()
-    assert not parts.exists()
+    assert not segments.exists()
 
 
 @pytest.mark.parametrize(
@@ -146,12 +159,12 @@ def test_a_stopped_clip_ends_with_the_same_bytes(
         raise Stop
 
     source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4))
-    asked = options(darkening_model, format=VideoFormat(codec))
-    restore_video(source, tmp_path / f"whole{suffix}", asked)
+    form = VideoFormat(codec)
+    restore(darkening_model, source, tmp_path / f"whole{suffix}", format=form)
     with pytest.raises(Stop):
-        restore_video(source, tmp_path / f"parts{suffix}", asked, stop)
-    record = restore_video(source, tmp_path / f"parts{suffix}", asked)
-    assert record["resumed_at"] == PART_FRAMES
+        restore(darkening_model, source, tmp_path / f"parts{suffix}", stop, format=form)
+    record = restore(darkening_model, source, tmp_path / f"parts{suffix}", format=form)
+    assert record.resumed_at == SEGMENT_FRAMES
     whole, joined = (tmp_path / f"{name}{suffix}" for name in ("whole", "parts"))
     assert whole.read_bytes() == joined.read_bytes()
 
@@ -159,9 +172,9 @@ def test_a_stopped_clip_ends_with_the_same_bytes(
 class Veiled(Restorer):
     """Finds a veil in each frame, thicker in brighter ones."""
 
-    def judge(self, array: Pixels) -> VeilCorrection:
+    def estimate_veil(self, image: Pixels) -> VeilCorrection:
         return VeilCorrection(
-            np.full((8, 8), 1.1 + array.mean() / 1000, np.float32), np.ones(3, np.float32)
+            np.full((8, 8), 1.1 + image.mean() / 1000, np.float32), np.ones(3, np.float32)
         )
 
 
@@ -170,13 +183,13 @@ def test_the_veil_goes_on_where_a_clip_was_stopped(darkening_model: Path, tmp_pa
         raise KeyboardInterrupt
 
     times = clips.uneven_times(4)
-    source = clips.make_clip(tmp_path / "a.mkv", times, flashes={PART_FRAMES - 2})
+    source = clips.make_clip(tmp_path / "a.mkv", times, flashes={SEGMENT_FRAMES - 2})
     engine = cmudrn.load(darkening_model, threads=1).engine
-    asked = VideoOptions(Veiled(engine), format=VideoFormat("ffv1"))
-    restore_video(source, tmp_path / "whole.mkv", asked)
+    veiled, form = Veiled(engine), VideoFormat("ffv1")
+    restore(veiled, source, tmp_path / "whole.mkv", format=form)
     with pytest.raises(KeyboardInterrupt):
-        restore_video(source, tmp_path / "parts.mkv", asked, stop)
-    assert restore_video(source, tmp_path / "parts.mkv", asked)["resumed_at"] == PART_FRAMES
+        restore(veiled, source, tmp_path / "parts.mkv", stop, format=form)
+    assert restore(veiled, source, tmp_path / "parts.mkv", format=form).resumed_at == SEGMENT_FRAMES
     assert (tmp_path / "whole.mkv").read_bytes() == (tmp_path / "parts.mkv").read_bytes()
 
 
@@ -184,7 +197,7 @@ def test_the_veil_goes_on_where_a_clip_was_stopped(darkening_model: Path, tmp_pa
 def test_parts_of_another_precision_are_not_used(tmp_path: Path) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(1), extras=False)
     plans = [
-        make_plan(probe(source), {}, VideoOptions(cmudrn.load(threads=n, precision=p)))
+        make_plan(cmudrn.load(threads=n, precision=p), probe(source), {}, ClipSettings())
         for n, p in ((1, "fp32"), (2, "fp32"), (1, "bf16"), (2, "bf16"))
     ]
     assert plans[0] == plans[1]  # float32 gives the same sums with any number of threads
@@ -202,10 +215,10 @@ def test_parts_of_other_settings_are_not_used(darkening_model: Path, tmp_path: P
 
     target = tmp_path / "b.mkv"
     with pytest.raises(Stop):
-        restore_video(source, target, options(darkening_model), stop)
-    assert list((tmp_path / ".b.mkv.parts").glob("*.npz"))
-    record = restore_video(source, target, options(darkening_model, strength=0.5))
-    assert record["resumed_at"] == 0
+        restore(darkening_model, source, target, stop)
+    assert list((tmp_path / ".b.mkv.segments").glob("*.npz"))
+    record = restore(darkening_model, source, target, strength=0.5)
+    assert record.resumed_at == 0
 
 
 @pytest.mark.parametrize(
@@ -236,7 +249,7 @@ def test_every_container_and_pixel_format(
         pixel_format=pixels, colours=colours, unit=25,
     )  # fmt: skip
     target = tmp_path / f"b{suffix}"
-    restore_video(source, target, options(identity_model))
+    restore(identity_model, source, target)
     assert len(clips.frame_times(target)) == 12
     with av.open(str(source)) as before, av.open(str(target)) as after:
         a, b = next(before.decode(video=0)), next(after.decode(video=0))
@@ -283,7 +296,7 @@ def test_colours_are_kept_from_rgb_to_yuv_and_back(
     suffix, codec, pixels = target_kind
     target = tmp_path / f"b{suffix}"
     form = VideoFormat(codec, pixel_format=pixels)
-    restore_video(source, target, options(identity_model, strength=0.0, format=form))
+    restore(identity_model, source, target, strength=0.0, format=form)
     with av.open(str(source)) as before, av.open(str(target)) as after:
         old, frame = next(before.decode(video=0)), next(after.decode(video=0))
     seen, found = (f.to_ndarray(format="rgb24").mean((0, 1)) for f in (old, frame))
@@ -294,14 +307,14 @@ def test_colours_are_kept_from_rgb_to_yuv_and_back(
 def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(5)], extras=False)
     target = tmp_path / "b.mkv"
-    record = restore_video(source, target, options(darkening_model, side_by_side=True, layers=True))
+    record = restore(darkening_model, source, target, side_by_side=True, layers=True)
     with av.open(str(target)) as clip:
         both = next(clip.decode(video=0)).to_ndarray(format="rgb24").astype(float)
     left, right = both[:, : clips.WIDTH], both[:, clips.WIDTH :]
     assert both.shape == (clips.HEIGHT, 2 * clips.WIDTH, 3)
     assert abs(np.median(np.clip(left - 51, 0, 255) - right)) < 3
     grey = {}
-    for name, path in record["layers"].items():
+    for name, path in record.layers.items():
         with av.open(path) as clip:
             grey[name] = np.median(next(clip.decode(video=0)).to_ndarray(format="rgb24"))
     assert grey["rain"] == pytest.approx(128 + 12.7, abs=3)
@@ -310,19 +323,21 @@ def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
 
 
 def test_scores_of_clips_of_one_name_do_not_meet(tmp_path: Path) -> None:
-    asked = VideoOptions(cmudrn.load(threads=1), stages=1, recursions=1, score=True)
+    restorer = cmudrn.load(threads=1)
     for suffix, count in ((".mp4", 2), (".mkv", 3)):
         times = [512 * n for n in range(count)]
         source = clips.make_clip(tmp_path / f"a{suffix}", times, extras=False)
-        restore_video(source, tmp_path / f"b{suffix}", asked)
+        restore(
+            restorer, source, tmp_path / f"b{suffix}", stages=1, recursions=1, score=True
+        )
     sheets = [tmp_path / f"b{suffix}.weather.csv" for suffix in (".mp4", ".mkv")]
     assert [len(sheet.read_text().splitlines()) for sheet in sheets] == [3, 4]
 
 
 def test_what_the_container_refuses_is_told(identity_model: Path, tmp_path: Path) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)])
-    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
-    assert any("subtitle" in note and ".mp4" in note for note in record["notes"])
+    record = restore(identity_model, source, tmp_path / "b.mp4")
+    assert any("subtitle" in note and ".mp4" in note for note in record.notes)
 
 
 @pytest.mark.parametrize(
@@ -338,13 +353,13 @@ def test_transparency_that_is_left_out_is_told(
         tmp_path / f"a{suffix}", times, extras=False, codec=codec, pixel_format=pixels
     )
     target = tmp_path / f"b{suffix}"
-    record = restore_video(source, target, options(identity_model))
-    assert record["notes"] == ["Transparency was left out: the result is opaque."]
+    record = restore(identity_model, source, target)
+    assert record.notes == ("Transparency was left out: the result is opaque.",)
     with av.open(str(target)) as clip:
         assert "alpha_mode" not in map(str.lower, clip.streams.video[0].metadata)
 
 
-def test_frames_that_pass_the_gate_are_opaque_too(identity_model: Path, tmp_path: Path) -> None:
+def test_frames_that_pass_the_gate_are_opaque_too(tmp_path: Path) -> None:
     source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
     with av.open(str(source), "w") as output:
         video = output.add_stream("ffv1", rate=25)
@@ -352,7 +367,8 @@ def test_frames_that_pass_the_gate_are_opaque_too(identity_model: Path, tmp_path
         pixels = np.full((48, 64, 4), 100, np.uint8)
         output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="bgra")))
         output.mux(video.encode(None))
-    assert restore_video(source, target, options(identity_model, gate=True))["passed"] == 1
+    record = restore(cmudrn.load(threads=1), source, target, gate=True, stages=1, recursions=1)
+    assert record.passed == 1
     with av.open(str(target)) as clip:
         frame = next(clip.decode(video=0))
     assert frame.format.name == "bgra"
@@ -363,22 +379,25 @@ def test_subtitles_that_a_transport_stream_would_garble_are_left_out(
     identity_model: Path, tmp_path: Path
 ) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)])
-    record = restore_video(source, tmp_path / "b.m2ts", options(identity_model))
-    assert record["notes"] == ["Stream 3 (subtitle) was left out: .m2ts does not take it."]
+    record = restore(identity_model, source, tmp_path / "b.m2ts")
+    assert record.notes == (
+        "Stream 3 (subtitle) was left out: .m2ts does not take it.",
+        "The container does not keep the tags ARTIST, title.",
+        "The container does not keep 2 chapters.",
+    )
     assert len(clips.packets_of(tmp_path / "b.m2ts")) == 2
 
 
 @pytest.mark.parametrize(
     ("suffix", "codec", "sentence"),
-    [(".ogv", None, "takes none"), (".ts", "vp9", "not take vp9"), (".x", None, "not a kind")],
+    [(".ogv", None, "takes none"), (".ts", "vp9", "not take vp9"), (".x", None, "no suffix of")],
 )
 def test_what_a_container_cannot_hold_is_refused(
     suffix: str, codec: str | None, sentence: str, identity_model: Path, tmp_path: Path
 ) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)
     with pytest.raises(CmudrnError, match=sentence):
-        asked = options(identity_model, format=VideoFormat(codec))
-        restore_video(source, tmp_path / f"b{suffix}", asked)
+        restore(identity_model, source, tmp_path / f"b{suffix}", format=VideoFormat(codec))
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
 
@@ -397,14 +416,14 @@ def test_bad_wishes_are_refused(
     source = clips.make_clip(tmp_path / "a.mp4", [0, 512], extras=False)
     suffix = ".webm" if form.codec == "prores" else ".mkv"
     with pytest.raises(CmudrnError, match=sentence):
-        restore_video(source, tmp_path / f"b{suffix}", options(identity_model, format=form))
+        restore(identity_model, source, tmp_path / f"b{suffix}", format=form)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4"]
 
 
 @pytest.mark.parametrize(
     ("form", "shape", "sentence"),
     [
-        (VideoFormat(codec="hevc", quality=63), (48, 64), "codec hevc does not take crf 63.$"),
+        (VideoFormat(codec="hevc", quality=63), (48, 64), "codec hevc does not take the quality 63.$"),
         (VideoFormat(codec="hevc"), (2, 2), "codec hevc does not take 2x2 frames"),
         (VideoFormat(codec="av1"), (2, 2), "codec av1 does not take 2x2 frames"),
     ],
@@ -414,7 +433,7 @@ def test_what_an_encoder_refuses_is_told_before_anything_is_made(
 ) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False, codec="ffv1", shape=shape)
     with pytest.raises(CmudrnError, match=sentence):
-        restore_video(source, tmp_path / "new" / "b.mkv", options(identity_model, format=form))
+        restore(identity_model, source, tmp_path / "new" / "b.mkv", format=form)
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
 
@@ -427,16 +446,18 @@ def test_what_fails_before_the_first_part_leaves_no_folder(
 
     source = clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)
     monkeypatch.setattr(Encoding, "check", lambda encoding: None)
+    module = sys.modules["cmudrn.video.restore_clip"]
+    monkeypatch.setattr(module, "check_muxable", lambda *_: None)
     monkeypatch.setattr(Encoding, "open_encoder", lambda encoding: Refusing())
     with pytest.raises(CmudrnError, match=r"cannot be encoded as h264: Generic error"):
-        restore_video(source, tmp_path / "b.mkv", options(identity_model))
+        restore(identity_model, source, tmp_path / "b.mkv")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
 
 
 def test_no_video_and_cut_off_video(identity_model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_bytes(b"nothing of the kind")
     with pytest.raises(CmudrnError, match="not a video that can be read"):
-        restore_video(tmp_path / "a.mp4", tmp_path / "b.mp4", options(identity_model))
+        restore(identity_model, tmp_path / "a.mp4", tmp_path / "b.mp4")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
@@ -459,16 +480,16 @@ def test_what_a_cut_or_damaged_clip_lacks_is_told(
             pixels = clips.picture(number, False, (120, 160))
             output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         output.mux(video.encode(None))
-    asked = options(identity_model, strength=0.0)
-    assert restore_video(source, tmp_path / f"whole{suffix}", asked)["notes"] == []
+    whole_target = tmp_path / f"whole{suffix}"
+    assert restore(identity_model, source, whole_target, strength=0.0).notes == ()
     whole = source.read_bytes()
     half = len(whole) // 2
     start = half - half % 188 + 188  # of a packet of a transport stream
     hole = whole[:start] + bytes(1880) + whole[start + 1880 :]
     source.write_bytes(hole if suffix == ".ts" else whole[:half])
-    record = restore_video(source, tmp_path / f"b{suffix}", asked)
-    assert record["frames"] == len(clips.frame_times(tmp_path / f"b{suffix}")) < 100
-    (note,) = record["notes"]
+    record = restore(identity_model, source, tmp_path / f"b{suffix}", strength=0.0)
+    assert record.frames == len(clips.frame_times(tmp_path / f"b{suffix}")) < 100
+    (note,) = record.notes
     assert re.search(sentence, note)
 
 
@@ -482,8 +503,8 @@ def test_what_an_edit_list_hides_is_not_missed(identity_model: Path, tmp_path: P
                     packet.pts, packet.dts = packet.pts - 5120, packet.dts - 5120
                     packet.stream = copy
                     output.mux_one(packet)
-    record = restore_video(source, tmp_path / "b.mp4", options(identity_model))
-    assert (record["frames"], record["notes"]) == (40, [])
+    record = restore(identity_model, source, tmp_path / "b.mp4")
+    assert (record.frames, record.notes) == (40, ())
 
 
 def test_a_schedule_decodes_in_order_and_never_too_late() -> None:

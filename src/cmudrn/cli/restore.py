@@ -14,7 +14,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.terminal import complain, printable
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
     from cmudrn.photos.planning import Job
@@ -74,7 +74,7 @@ _TAKEN_BY_FRAMES = frozenset(
 
 @dataclass(frozen=True)
 class Clips:
-    """What is asked for of video alone; see `VideoOptions`."""
+    """What is asked for of video alone; see `ClipSettings`."""
 
     side_by_side: bool
     codec: str | None
@@ -171,7 +171,7 @@ def restore(
     codec: Annotated[
         str | None,
         typer.Option(
-            help="h264, hevc, vp9, av1, ffv1 or prores; by default as the clip, or h264.",
+            help="h264, hevc, vp9, av1, ffv1, prores or mpeg2; by default as the clip, or h264.",
             rich_help_panel=VIDEO,
         ),
     ] = None,
@@ -530,33 +530,41 @@ def _results(job: Job, options: Options) -> list[Path]:
     if not is_clip(job.source):
         return result_paths(job.target, options)
     try:
-        from cmudrn.video.restore_clip import removed_path, scores_path
+        from cmudrn.video.settings import layer_path, scores_path
     except ImportError:  # nothing is written then
         return [job.target]
     names = (*options.restorer.info.tasks, "fused") if options.layers else ()
-    layers = [removed_path(job.target, name) for name in names]
+    layers = [layer_path(job.target, name) for name in names]
     return [job.target, *layers, *([scores_path(job.target)] if options.score else [])]
 
 
 def _restore_clip(
     job: Job, options: Options, clips: Clips, on_frame: Callable[[int, int], None]
 ) -> dict[str, Any]:
+    from cmudrn.restoration import RestoreSettings
+
     try:
-        from cmudrn.video import VideoFormat, VideoOptions, restore_video
+        from cmudrn.video import ClipSettings, VideoFormat, restore_clip
     except ImportError:
-        raise CmudrnError(
-            f"{job.source} needs the package av (pip install 'cmudrn[video]')."
-        ) from None
+        raise MissingExtraError(str(job.source), "video") from None
     if options.evidence:
         raise CmudrnError(f"{job.source} is video; --evidence is for pictures.")
-    shared = ("restorer", "strength", "stages", "recursions", "layers", "gate", "score")
-    video = VideoOptions(
-        **{name: getattr(options, name) for name in (*shared, "overwrite")},
+    settings = ClipSettings(
+        RestoreSettings(
+            options.strength,
+            options.stages,
+            options.recursions,
+            options.layers,
+            options.score,
+            options.gate,
+        ),
         side_by_side=clips.side_by_side,
+        overwrite=options.overwrite,
         format=VideoFormat(clips.codec, clips.crf, clips.pixel_format),
     )
     try:
-        return restore_video(job.source, job.target, video, on_frame)
+        result = restore_clip(options.restorer, job.source, job.target, settings, on_frame)
+        return result.to_json()
     except KeyboardInterrupt:
         complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
         raise

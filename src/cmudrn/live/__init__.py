@@ -1,1 +1,1 @@
-"""Cameras, streams and watched folders."""
+"""Live sources: cameras, addresses and growing folders, restored as their images come."""

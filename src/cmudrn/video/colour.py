@@ -103,6 +103,56 @@ def to_frame(pixels: Pixels, pixel_format: str, colours: Colours) -> Any:
     return tag(frame, colours)
 
 
+def add_headroom(frame: Any, source: Any) -> Any:
+    """Return a frame with what its source has above white and below black in limited range.
+
+    Camcorders record highlights up to 254 of limited range, whose white is 235. RGB ends at white;
+    the rest goes around the network and is added where the restored frame is still white or black.
+
+    Args:
+        frame: restored, as it will be encoded.
+        source: FFmpeg's frame as it was decoded; stored in another way, nothing is added.
+    """
+    if source.format.name != frame.format.name or frame.format.is_rgb or is_full(frame):
+        return frame
+    if is_full(source):
+        return frame
+    bits = frame.format.components[0].bits
+    if bits not in (8, 9, 10, 12, 14, 16):
+        return frame
+    black, white = 16 << (bits - 8), 235 << (bits - 8)
+    old = luma(source)
+    if old is None or (old.min() >= black and old.max() <= white):
+        return frame
+    excess = old.astype(np.int32) - np.clip(old, black, white)
+    new = luma(frame)
+    if new is None:
+        return frame
+    # Whole where the frame ends where the source does, nothing from a distance of 16 of 8 bits on.
+    distance = np.abs(new.astype(np.float32) - np.clip(old, black, white)) / (16 << (bits - 8))
+    added = np.rint(excess * np.clip(1 - distance, 0, 1)).astype(np.int32)
+    highest = (1 << bits) - 1
+    frame.make_writable()
+    luma(frame)[...] = np.clip(new.astype(np.int32) + added, 0, highest).astype(new.dtype)
+    return frame
+
+
+def is_full(frame: Any) -> bool:
+    """Return whether a frame's values run over the full range."""
+    return frame.format.name.startswith("yuvj") or int(frame.color_range) == FULL
+
+
+def luma(frame: Any) -> Any:
+    """Return a view of the brightness of a planar frame, (H, W); None where it is not planar."""
+    component = frame.format.components[0]
+    if not (frame.format.is_planar and component.is_luma) or frame.format.is_big_endian:
+        return None
+    plane = frame.planes[0]
+    dtype = np.dtype("u1" if component.bits <= 8 else "<u2")
+    rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+    return rows[: frame.height, : frame.width]
+
+
 def tag(frame: Any, colours: Colours) -> Any:
     """Return the frame with these tags written on it."""
     frame.colorspace, frame.color_range = colours.matrix, colours.range

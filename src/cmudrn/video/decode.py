@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError
 from cmudrn.image import Pixels
+from cmudrn.video.access import file_options
 from cmudrn.video.colour import Colours, colours_of, to_pixels
+from cmudrn.video.limits import USUAL_LIMITS, ClipLimits
+from cmudrn.video.timeline import Timeline, may_jump
+
+
+class VideoFileError(FileError):
+    """A file that cannot be read as video, or not to its end."""
+
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Clip:
         rotation: nine numbers of the display matrix, or None.
         interlaced: whether the first frame is made of two fields.
         alpha: whether it has transparency.
+        side_data: FFmpeg's names of what the first frame carries besides its pixels.
     """
 
     path: Path
@@ -54,6 +62,7 @@ class Clip:
     rotation: tuple[int, ...] | None
     interlaced: bool
     alpha: bool
+    side_data: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -82,28 +91,46 @@ def open_clip(path: Path) -> Iterator[Any]:
     """Yield FFmpeg's container of a file; its errors become sentences.
 
     Raises:
-        CmudrnError: the file cannot be read, or is no video.
+        VideoFileError: the file cannot be read, or is no video.
     """
     try:
         # Names are paths here, never addresses: FFmpeg would fetch "http:..." from the net.
-        with av.open(f"file:{path}", metadata_errors="replace", options=_PROBE) as container:
+        with av.open(
+            f"file:{path}", metadata_errors="replace", options=_PROBE | file_options()
+        ) as container:
             yield container
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CmudrnError(f"{path} is not a video that can be read: {reason}.") from error
+        raise VideoFileError(
+            f"{path} is not a video that can be read: {reason}.", path=path
+        ) from error
 
 
-def probe(path: Path) -> Clip:
-    """Return what a video file says about its pictures.
+def is_video(path: Path) -> bool:
+    """Return whether a file's content is video, whatever its name says; animated images are."""
+    try:
+        with open_clip(path) as container:
+            main_stream(container, path)
+    except (VideoFileError, OSError):
+        return False
+    return True
+
+
+def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
+    """Return what a video file says about its frames.
 
     Raises:
-        CmudrnError: the file cannot be read, or holds no video.
+        VideoFileError: the file cannot be read, or holds no video.
+        LimitExceededError: its frames are too large, or it is too long.
     """
     with open_clip(path) as container:
         stream = main_stream(container, path)
+        _bound(stream, path, limits)
+        limits.check_length(path, (container.duration or 0) / av.time_base)
         first = next(iter(container.decode(stream)), None)
         if first is None:
-            raise CmudrnError(f"{path} holds no frame that can be decoded.")
+            raise VideoFileError(f"{path} holds no frame that can be decoded.", path=path)
+        limits.check_frame(path, first.width, first.height)
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         return Clip(
             path=path,
@@ -120,19 +147,32 @@ def probe(path: Path) -> Clip:
             rotation=_rotation(first),
             interlaced=first.interlaced_frame,
             alpha=_has_alpha(stream, first),
+            side_data=side_data_of(first),
         )
+
+
+def _bound(stream: Any, path: Path, limits: ClipLimits) -> None:
+    """Keep the decoder from making room for larger frames than the limits allow."""
+    context = stream.codec_context
+    limits.check_frame(path, context.width, context.height)
+    context.options = {"max_pixels": str(limits.max_pixels)}
+
+
+def side_data_of(frame: Any) -> frozenset[str]:
+    """Return FFmpeg's names of what a frame carries besides its pixels."""
+    return frozenset(item.type.name for item in frame.side_data)
 
 
 def main_stream(container: Any, path: Path) -> Any:
     """Return the stream to restore: the first that is no cover picture.
 
     Raises:
-        CmudrnError: there is none.
+        VideoFileError: there is none.
     """
     for stream in container.streams.video:
         if not is_cover(stream) and stream.codec_context is not None:
             return stream
-    raise CmudrnError(f"{path} holds no video.")
+    raise VideoFileError(f"{path} holds no video.", path=path)
 
 
 def is_cover(stream: Any) -> bool:
@@ -141,40 +181,86 @@ def is_cover(stream: Any) -> bool:
     return still
 
 
-def read_frames(clip: Clip, skip: int = 0) -> Iterator[Frame]:
-    """Yield a clip's frames from number `skip` on; the skipped ones are decoded too.
+class FrameReader:
+    """The frames of a clip, one after another, at times that rise.
 
-    Raises:
-        CmudrnError: the file is damaged, or its pictures change their size.
+    Args:
+        clip: from `probe`.
+        limits: as for `probe`.
+
+    Attributes:
+        moved: frames whose time was missing, or not after the frame before, so far.
+        jumps: places where the times of the file begin anew and were let go on.
     """
-    usual = max(1, round(1 / (clip.rate * clip.time_base)))
-    last: int | None = None
-    with open_clip(clip.path) as container:
-        stream = container.streams[clip.stream]
-        stream.thread_type = "AUTO"
-        for number, picture in enumerate(container.decode(stream)):
+
+    def __init__(self, clip: Clip, limits: ClipLimits = USUAL_LIMITS) -> None:
+        self._clip, self._limits = clip, limits
+        self._timeline = Timeline()
+        self.moved = 0
+
+    @property
+    def jumps(self) -> int:
+        return self._timeline.jumps
+
+    def read(self, skip: int = 0) -> Iterator[Frame]:
+        """Yield the frames from number `skip` on; the skipped ones are decoded too.
+
+        Raises:
+            VideoFileError: the file is damaged, or its frames change their size.
+            LimitExceededError: it is longer than the limit.
+        """
+        clip, first, last = self._clip, None, None
+        usual = max(1, round(1 / (clip.rate * clip.time_base)))
+        for number, picture in enumerate(self._decode()):
             if (picture.width, picture.height) != (clip.width, clip.height):
-                raise CmudrnError(
+                raise VideoFileError(
                     f"{clip.path} changes its size from {clip.width}x{clip.height} to "
-                    f"{picture.width}x{picture.height} at frame {number}; cut it there first."
+                    f"{picture.width}x{picture.height} at frame {number}; cut it there first.",
+                    path=clip.path,
                 )
             time = picture.pts
-            if time is None:
-                time = 0 if last is None else last + usual
-            last = time if last is None else max(time, last + 1)
+            if time is None or (last is not None and time <= last):
+                # Without a time, frames follow each other at the usual distance.
+                time = 0 if last is None else last + (usual if time is None else 1)
+                self.moved += 1
+            first, last = time if first is None else first, time
+            self._limits.check_length(clip.path, float((time - first) * clip.time_base))
             if number >= skip:
-                yield Frame(picture, to_pixels(picture, clip.colours), last, picture.duration or 0)
+                yield Frame(picture, to_pixels(picture, clip.colours), time, picture.duration or 0)
+
+    def notes(self) -> list[str]:
+        """Return what was changed of the times."""
+        notes = []
+        if self.jumps:
+            places = "place" if self.jumps == 1 else "places"
+            notes.append(f"The times jump in {self.jumps} {places}; they go on without a gap.")
+        if self.moved:
+            notes.append(f"{self.moved} frames had no time of their own, or one out of order.")
+        return notes
+
+    def _decode(self) -> Iterator[Any]:
+        with open_clip(self._clip.path) as container:
+            stream = container.streams[self._clip.stream]
+            _bound(stream, self._clip.path, self._limits)
+            stream.thread_type = "AUTO"
+            if not may_jump(container):
+                yield from container.decode(stream)
+                return
+            for packet in container.demux():  # all streams: the first to jump decides for all
+                self._timeline.place(packet)
+                if packet.stream.index == stream.index:
+                    yield from packet.decode()
 
 
 def check_integrity(clip: Clip, frames: int) -> list[str]:
-    """Return notes on what a clip promises and does not hold: FFmpeg skips it without a word.
+    """Return notes on what a clip announces and does not hold: FFmpeg skips it silently.
 
     Args:
         clip: the clip.
         frames: how many frames of it were decoded.
 
     Raises:
-        CmudrnError: the file cannot be read.
+        VideoFileError: the file cannot be read.
     """
     packets = damaged = end = 0
     with open_clip(clip.path) as container:
@@ -220,7 +306,3 @@ def _rotation(frame: Any) -> tuple[int, ...] | None:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     return struct.unpack("=9i", bytes(matrix)[:36]) if matrix is not None else None
 
-
-def is_deep(pixels: Pixels) -> bool:
-    """Return whether pixels have more than 8 bits."""
-    return pixels.dtype != np.uint8

@@ -13,16 +13,21 @@ from typing import Any
 import av
 
 from cmudrn.engines.native import instruction_sets
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError, TargetError
 from cmudrn.video.colour import FULL, LIMITED, Colours, colours_as
 from cmudrn.video.decode import Clip
 
-PART_FRAMES = 48
-"""Frames of a part; each begins with a key frame and needs no other part."""
+SEGMENT_FRAMES = 48
+"""Frames of a segment; each begins with a key frame and needs no other segment."""
 
+_PLAYABLE = {"mpegts": ("h264", "hevc", "mpeg2"), "mpeg": ("mpeg2",), "vob": ("mpeg2",)}
+"""Containers that would take more than players, FFmpeg's own among them, find again in them.
 
-_ONLY = {"mpegts": ("h264", "hevc")}
-"""Containers that would take more than players, FFmpeg's own among them, find again in them."""
+A program stream holds a time for every frame of MPEG-2 only.
+"""
+
+_WITHOUT_REORDERING = ("avi", "asf")
+"""Containers that store one time a packet: frames are decoded in the order they are shown."""
 
 ENCODER_THREADS = 4
 """The same on every machine: encoders give other bytes with other numbers of threads."""
@@ -36,11 +41,13 @@ class Codec:
         encoder: FFmpeg's name.
         quality: its usual quality here, or None where it has no such setting.
         options: what else it is told.
+        fixed_rate: whether its frames are numbered at a constant rate; it stores no other times.
     """
 
     encoder: str
     quality: int | None
     options: Mapping[str, str]
+    fixed_rate: bool = False
 
 
 CODECS: dict[str, Codec] = {
@@ -50,10 +57,16 @@ CODECS: dict[str, Codec] = {
     "av1": Codec("libsvtav1", 22, {"preset": "8"}),
     "ffv1": Codec("ffv1", None, {}),
     "prores": Codec("prores_ks", None, {}),
+    "mpeg2": Codec("mpeg2video", 2, {}, fixed_rate=True),
 }
-"""Codecs by the name of `--codec`. Qualities are near what the eye can tell from the original."""
+"""Codecs by name. Qualities are near what the eye can tell from the original."""
 
 FLAG_GLOBAL_HEADER = 1 << 22
+LAMBDA = 118
+"""FFmpeg's unit of a quantizer scale."""
+
+QUICKTIME = ("mp4", "mov")
+"""Containers of the QuickTime family."""
 
 os.environ.setdefault("SVT_LOG", "0")  # the AV1 encoder talks by itself; what it refuses, we say
 
@@ -64,7 +77,7 @@ class VideoFormat:
 
     Attributes:
         codec: one of `CODECS`.
-        quality: the encoder's CRF: less is better and larger.
+        quality: the encoder's CRF, or quantizer scale: less is better and larger.
         pixel_format: FFmpeg's name.
     """
 
@@ -79,7 +92,7 @@ class Encoding:
 
     Attributes:
         codec: one of `CODECS`.
-        quality: CRF, or None.
+        quality: CRF or quantizer scale, or None.
         pixel_format: FFmpeg's name.
         width: pixels.
         height: pixels.
@@ -88,7 +101,7 @@ class Encoding:
         colours: tags.
         aspect: of a pixel.
         global_header: whether the container keeps the codec's header for itself.
-        reorders: whether the container can hold frames in another order than they are shown.
+        container: FFmpeg's name.
     """
 
     codec: str
@@ -101,24 +114,51 @@ class Encoding:
     colours: Colours
     aspect: Fraction
     global_header: bool
-    reorders: bool
+    container: str
+
+    @property
+    def reorders(self) -> bool:
+        """Whether the container can hold frames in another order than they are shown."""
+        return self.container not in _WITHOUT_REORDERING
 
     @property
     def options(self) -> dict[str, str]:
         """The encoder's own options."""
         codec = CODECS[self.codec]
-        chosen = {} if self.quality is None else {"crf": str(self.quality)}
-        # With AVX-512, x264 reads memory that it never wrote: the same frames give other bytes.
-        if codec.encoder == "libx264" and "avx512" in instruction_sets():
-            chosen["x264-params"] = "asm=AVX2"
+        crf = self.quality is not None and not codec.fixed_rate
+        chosen = {"crf": str(self.quality)} if crf else {}
+        if codec.encoder == "libx264" and (x264 := self._x264_options()):
+            chosen["x264-params"] = ":".join(x264)
         return {**codec.options, **chosen}
+
+    def _x264_options(self) -> list[str]:
+        options = []
+        # With AVX-512, x264 reads memory that it never wrote: the same frames give other bytes.
+        if "avx512" in instruction_sets():
+            options.append("asm=AVX2")
+        # FFmpeg 8 reads H.264 without times of showing one frame late, unless the stream itself
+        # says how long a frame waits; a rate far above any in use limits nothing.
+        if not self.reorders:
+            options.append("nal-hrd=vbr:vbv-maxrate=1000000:vbv-bufsize=1000000")
+        return options
+
+    @property
+    def codec_tag(self) -> str | None:
+        """The four characters by which a container names the codec; None is the usual ones."""
+        # Apple's players take no HEVC under FFmpeg's usual name, hev1.
+        return "hvc1" if self.codec == "hevc" and self.container in QUICKTIME else None
+
+    @property
+    def encoder_time_base(self) -> Fraction:
+        """The unit of the times that the encoder is given, seconds."""
+        return 1 / self.rate if CODECS[self.codec].fixed_rate else self.time_base
 
     def configure(self, context: Any) -> None:
         """Set up an encoder that is not open yet."""
         context.width, context.height = self.width, self.height
         context.pix_fmt = self.pixel_format
-        context.time_base, context.framerate = self.time_base, self.rate
-        context.gop_size = PART_FRAMES
+        context.time_base, context.framerate = self.encoder_time_base, self.rate
+        context.gop_size = SEGMENT_FRAMES
         context.thread_count = ENCODER_THREADS
         if not self.reorders:
             context.max_b_frames = 0
@@ -128,6 +168,8 @@ class Encoding:
         context.color_trc = self.colours.transfer
         if self.global_header:
             context.flags |= FLAG_GLOBAL_HEADER
+        if CODECS[self.codec].fixed_rate and self.quality is not None:
+            context.qscale, context.global_quality = True, self.quality * LAMBDA
         context.options = self.options
 
     def open_encoder(self) -> Any:
@@ -140,24 +182,33 @@ class Encoding:
         """Open an encoder and close it again: only then it says what it does not take.
 
         Raises:
-            CmudrnError: it takes no frames of this size stored like this, or not this quality.
+            InvalidSettingError: it takes no frames of this size stored like this, or not this
+                quality.
         """
-        if self._opens():
+        if _opens(self):
             return
         usual = replace(self, quality=CODECS[self.codec].quality)
-        if usual != self and usual._opens():
-            raise CmudrnError(f"The codec {self.codec} does not take crf {self.quality}.")
-        raise CmudrnError(
+        if usual != self and _opens(usual):
+            raise InvalidSettingError(
+                f"The codec {self.codec} does not take the quality {self.quality}.",
+                setting="quality",
+                value=self.quality,
+            )
+        rate = f" at {self.rate} a second" if CODECS[self.codec].fixed_rate else ""
+        raise InvalidSettingError(
             f"The codec {self.codec} does not take {self.width}x{self.height} frames "
-            f"stored as {self.pixel_format}."
+            f"stored as {self.pixel_format}{rate}.",
+            setting="codec",
+            value=self.codec,
         )
 
-    def _opens(self) -> bool:
-        try:
-            self.open_encoder().open()
-        except (av.FFmpegError, ValueError):
-            return False
-        return True
+
+def _opens(encoding: Encoding) -> bool:
+    try:
+        encoding.open_encoder().open()
+    except (av.FFmpegError, ValueError):
+        return False
+    return True
 
 
 def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) -> Encoding:
@@ -172,13 +223,15 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
         width: of the frames, pixels.
 
     Raises:
-        CmudrnError: the container does not exist, or does not take the codec, or the codec not
-            the pixel format.
+        InvalidSettingError: there is no such codec, or it has no such quality or pixel format.
+        TargetError: the container does not exist, or does not take the codec.
     """
     codec, global_header = _choose_codec(clip, target, asked.codec)
     usual = CODECS[codec].quality
     if asked.quality is not None and usual is None:
-        raise CmudrnError(f"The codec {codec} has no quality to choose.")
+        raise InvalidSettingError(
+            f"The codec {codec} has no quality to choose.", setting="quality", value=asked.quality
+        )
     pixels = _choose_pixels(clip, codec, asked.pixel_format, width)
     colours = colours_as(clip.colours, clip.pixel_format, pixels, clip.height)
     if codec == "prores" and colours.range == FULL:  # it knows no other than the limited one
@@ -194,26 +247,32 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
         colours=colours,
         aspect=clip.aspect,
         global_header=global_header,
-        reorders=container_format(target) != "avi",
+        container=container_format(target),
     )
 
 
 def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, bool]:
     if asked is not None and asked not in CODECS:
-        raise CmudrnError(f"There is no codec {asked!r}; there are {', '.join(CODECS)}.")
-    candidates = [asked] if asked else [clip.codec, "h264", "vp9", "ffv1"]
+        raise InvalidSettingError(
+            f"There is no codec {asked!r}; there are {', '.join(CODECS)}.",
+            setting="codec",
+            value=asked,
+        )
+    candidates = [asked] if asked else [clip.codec, "h264", "vp9", "mpeg2", "ffv1"]
     try:
         for name in candidates:
-            if name not in CODECS or name not in _ONLY.get(container_format(target), CODECS):
+            if name not in CODECS or name not in _PLAYABLE.get(container_format(target), CODECS):
                 continue
             if (global_header := _taken(target, CODECS[name])) is not None:
                 return name, global_header
     except (ValueError, av.FFmpegError) as error:
-        raise CmudrnError(f"{target.suffix or target} is not a kind of video file.") from error
-    raise CmudrnError(
-        f"A {target.suffix} file does not take {asked}."
+        raise TargetError(f"{target} has no suffix of a video file.", path=target) from error
+    raise TargetError(
+        f"{target}: a {target.suffix} file does not take {asked}."
         if asked
-        else f"A {target.suffix} file takes none of {', '.join(CODECS)}; name another kind with -o."
+        else f"{target}: a {target.suffix} file takes none of {', '.join(CODECS)}; "
+        "choose another suffix.",
+        path=target,
     )
 
 
@@ -235,7 +294,7 @@ def container_format(target: Path) -> str:
     """Return FFmpeg's name of the container that a suffix stands for."""
     names = {
         "mkv": "matroska", "ts": "mpegts", "mts": "mpegts", "m2ts": "mpegts", "m4v": "mp4",
-        "mpg": "mpeg", "mpeg": "mpeg", "wmv": "asf", "ogv": "ogg",
+        "mpg": "mpeg", "mpeg": "mpeg", "wmv": "asf", "ogv": "ogg", "qt": "mov", "m2t": "mpegts",
     }  # fmt: skip
     suffix = target.suffix.lower().lstrip(".")
     return names.get(suffix, suffix)
@@ -250,8 +309,10 @@ def _choose_pixels(clip: Clip, codec: str, asked: str | None, width: int) -> str
     taken = _stored_by(CODECS[codec])
     if asked is not None:
         if asked not in taken:
-            raise CmudrnError(
-                f"The codec {codec} does not store {asked}; it stores {', '.join(taken)}."
+            raise InvalidSettingError(
+                f"The codec {codec} does not store {asked}; it stores {', '.join(taken)}.",
+                setting="pixel_format",
+                value=asked,
             )
         return asked
     own = av.VideoFormat(clip.pixel_format)

@@ -1,10 +1,9 @@
-"""The parts of a clip, and everything else that the clip held, as one file."""
+"""The segments of a clip, and everything else that the clip held, as one file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -13,201 +12,226 @@ from typing import Any
 import av
 import numpy as np
 
-from cmudrn.errors import CmudrnError
-from cmudrn.video.decode import Clip, is_cover, open_clip
-from cmudrn.video.encode import CODECS, Encoding, container_format
-from cmudrn.video.segments import Encoded, PartsFolder
+from cmudrn.errors import TargetError
+from cmudrn.video.carry import (
+    Carried,
+    add_copy,
+    copied_packets,
+    missing_tags,
+    plain_tags,
+)
+from cmudrn.video.colour import to_frame
+from cmudrn.video.decode import Clip, open_clip, side_data_of
+from cmudrn.video.encode import CODECS, QUICKTIME, Encoding, container_format
+from cmudrn.video.segments import Encoded, SegmentStore
+from cmudrn.video.timeline import Timeline, make_schedule, may_jump
 
-_QUICKTIME = ("mp4", "mov")
+_SIDE_DATA = {
+    "MASTERING_DISPLAY_METADATA": "mastering display (HDR)",
+    "CONTENT_LIGHT_LEVEL": "content light level (HDR)",
+    "DYNAMIC_HDR_PLUS": "dynamic metadata (HDR10+)",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "A53_CC": "closed captions",
+    "S12M_TIMECODE": "time code of each frame",
+    "STEREO3D": "stereo layout",
+    "SPHERICAL": "spherical projection",
+    "ICC_PROFILE": "ICC profile",
+    "AFD": "active format",
+    "PANSCAN": "pan and scan",
+    "FILM_GRAIN_PARAMS": "film grain",
+    "DYNAMIC_HDR_VIVID": "dynamic metadata (HDR Vivid)",
+    "AMBIENT_VIEWING_ENVIRONMENT": "viewing environment",
+}
+"""What a frame may carry, by FFmpeg's names, in words."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """When packets are decoded and how long frames last, in the clip's time base.
+def check_muxable(clip: Clip, encoding: Encoding, target: Path, carried: Carried | None) -> None:
+    """Write a trial of the result, header and first packets, so that refusals come before the work.
 
-    Attributes:
-        decoding: time of decoding of each packet, strictly rising, never after it is shown.
-        durations: time shown -> how long.
+    Args:
+        clip: the source.
+        encoding: of the result.
+        target: its suffix says which container it is.
+        carried: what else goes into it; None is nothing, chapters neither.
+
+    Raises:
+        TargetError: the container does not take it.
     """
-
-    decoding: list[int]
-    durations: dict[int, int]
-
-
-def make_schedule(times: np.ndarray[Any, np.dtype[np.int64]], last_duration: int) -> Schedule:
-    """Return when to decode packets that are shown at `times`, given in the order of decoding.
-
-    Packets are decoded at the times at which frames are shown, as many frames earlier as the
-    furthest that a packet comes after its place in the order of showing.
-    """
-    shown = np.sort(times)
-    rank = np.searchsorted(shown, times)
-    delay = int(max(0, (np.arange(len(times)) - rank).max()))
-    early = shown[0] - np.arange(delay, 0, -1)
-    decoding = np.concatenate([early, shown[: len(shown) - delay]])
-    durations = np.diff(shown, append=shown[-1] + last_duration)
-    return Schedule(decoding.tolist(), dict(zip(shown.tolist(), durations.tolist(), strict=True)))
+    with open_clip(clip.path) as source:
+        try:
+            _write_trial(source, clip, encoding, target, carried)
+        except (av.FFmpegError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise TargetError(
+                f"{target}: a {target.suffix} file does not take this clip as {encoding.codec}: "
+                f"{reason}.",
+                path=target,
+            ) from error
 
 
-def join_parts(
+def _write_trial(
+    source: Any, clip: Clip, encoding: Encoding, target: Path, carried: Carried | None
+) -> None:
+    options = _container_options(source, target)
+    if "movflags" in options:  # which moves the header to the front, and for that needs a file
+        options["movflags"] = options["movflags"].removeprefix("+faststart") or "-faststart"
+    form = container_format(target)
+    with av.open(BytesIO(), "w", format=form, container_options=options) as output:
+        video, _ = _add_streams(output, source, clip, encoding, carried)
+        output.start_encoding()
+        for packet in _trial_packets(encoding):
+            packet.stream = video
+            output.mux_one(packet)
+
+
+def mux_segments(
     clip: Clip,
-    parts: PartsFolder,
+    store: SegmentStore,
     count: int,
     name: str,
     encoding: Encoding,
     target: Path,
-    *,
-    alone: bool = False,
+    carried: Carried | None,
 ) -> list[str]:
-    """Write one result as a file and return notes about what the container did not take.
+    """Write one result as a file and return notes about what the container did not keep.
 
     Args:
         clip: the source; its other streams, chapters and metadata are copied.
-        parts: where the encoded frames are.
-        count: how many parts there are.
-        name: of the result in the parts.
+        store: where the encoded frames are.
+        count: how many segments there are.
+        name: of the result in the segments.
         encoding: how it was encoded.
         target: the file to write.
-        alone: leave sound and everything else away.
+        carried: what else goes into it; None is nothing, chapters neither.
 
     Raises:
-        CmudrnError: the file cannot be written.
+        TargetError: the file cannot be written.
     """
     # Made where a killed run leaves no half file in the user's way.
-    temporary = parts.path / f"joined.{name}{target.suffix}"
+    temporary = store.path / f"muxed.{name}{target.suffix}"
     with open_clip(clip.path) as source:
         try:
-            notes = _write(source, clip, parts, count, name, encoding, temporary, alone=alone)
+            pairs = _write(source, clip, store, count, name, encoding, temporary, carried)
+            notes = _compare(source, clip, store, count, name, temporary, pairs)
             os.replace(temporary, target)
         except (av.FFmpegError, OSError) as error:
-            raise CmudrnError(f"Cannot write {target}: {error.strerror}.") from error
+            raise TargetError(f"Cannot write {target}: {error.strerror}.", path=target) from error
     return notes
 
 
-def _write(  # noqa: PLR0913
+def _write(
     source: Any,
     clip: Clip,
-    parts: PartsFolder,
+    store: SegmentStore,
     count: int,
     name: str,
     encoding: Encoding,
     path: Path,
-    *,
-    alone: bool,
-) -> list[str]:
-    carried, notes = ([], []) if alone else _carried(source, clip, path)
+    carried: Carried | None,
+) -> dict[int, int]:
+    """Write the file; return stream's index in the clip -> in the result."""
     options = _container_options(source, path)
     form = container_format(path)
     with av.open(f"file:{path}", "w", format=form, container_options=options) as output:
-        output.metadata.update(_plain(source.metadata))
-        streams: dict[int, Any] = {}
-        video: Any = None
-        for stream in source.streams:
-            if stream.index == clip.stream:
-                video = _add_video(output, stream, clip, encoding)
-            elif stream in carried:
-                streams[stream.index] = _add_copy(output, stream)
-        if not alone and source.chapters():
-            output.set_chapters(source.chapters())
+        video, copies = _add_streams(output, source, clip, encoding, carried)
         output.start_encoding()
-        ours = _video_packets(parts, count, name, clip, video)
-        others = _copied_packets(source, carried, streams)
+        ours = _video_packets(store, count, name, clip, video)
+        others = copied_packets(_source_packets(source, clip, copies), copies)
         for packet in _in_order(ours, others):
             output.mux_one(packet)
-    return notes
+        return {clip.stream: video.index} | {index: copy.index for index, copy in copies.items()}
+
+
+def _add_streams(
+    output: Any, source: Any, clip: Clip, encoding: Encoding, carried: Carried | None
+) -> tuple[Any, dict[int, Any]]:
+    """Prepare the header; return the video stream and the copies by their index in the clip."""
+    output.metadata.update(plain_tags(source.metadata))
+    copies: dict[int, Any] = {}
+    video: Any = None
+    copied = carried.streams if carried else ()
+    for stream in source.streams:
+        if stream.index == clip.stream:
+            video = _add_video(output, stream, clip, encoding)
+        elif stream.index in copied:
+            copies[stream.index] = add_copy(output, stream)
+    for name, media_type, data in carried.attachments if carried else ():
+        output.add_attachment(name, media_type, data)
+    if source.chapters() and carried is not None:
+        output.set_chapters(source.chapters())
+    return video, copies
 
 
 def _add_video(output: Any, stream: Any, clip: Clip, encoding: Encoding) -> Any:
     video = output.add_stream(CODECS[encoding.codec].encoder, rate=encoding.rate)
     encoding.configure(video.codec_context)
+    if encoding.codec_tag is not None:
+        video.codec_context.codec_tag = encoding.codec_tag
     video.time_base = encoding.time_base
     if clip.rotation is not None:
         video.set_display_matrix(clip.rotation)
-    _copy_tags(stream, video)
-    video.metadata.pop("alpha_mode", None)  # the result is opaque
+    video.metadata.update(plain_tags(stream.metadata))
+    video.disposition = stream.disposition
     return video
-
-
-def _add_copy(output: Any, stream: Any) -> Any:
-    copy = output.add_stream_from_template(stream, opaque=True)
-    _copy_tags(stream, copy)
-    return copy
-
-
-def _copy_tags(stream: Any, copy: Any) -> None:
-    copy.metadata.update(_plain(stream.metadata))
-    copy.disposition = stream.disposition
-
-
-def _plain(metadata: dict[str, str]) -> dict[str, str]:
-    """Return the metadata without what a container says about its own making."""
-    own = {
-        "major_brand", "minor_version", "compatible_brands", "encoder", "DURATION", "duration",
-        "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "BPS",
-    }  # fmt: skip
-    return {key: value for key, value in metadata.items() if key not in own}
 
 
 def _container_options(source: Any, path: Path) -> dict[str, str]:
     form = container_format(path)
     # Else Matroska and Ogg number themselves at random, and no two runs give the same bytes.
     same = {"fflags": "+bitexact"}
-    if form not in _QUICKTIME:
+    if form not in QUICKTIME:
         return same | ({"avoid_negative_ts": "disabled"} if form in ("matroska", "webm") else {})
     usual = {
         "title", "artist", "album", "album_artist", "comment", "date", "genre", "copyright",
         "description", "synopsis", "creation_time", "composer", "track", "lyrics", "location",
+        "timecode",
     }  # fmt: skip
-    special = set(_plain(source.metadata)) - usual
+    special = set(plain_tags(source.metadata)) - usual
     return same | {"movflags": "+faststart" + ("+use_metadata_tags" if special else "")}
 
 
-def _carried(source: Any, clip: Clip, path: Path) -> tuple[list[Any], list[str]]:
-    """Return the streams to copy, and notes about those that the container refuses."""
-    carried, notes = [], []
-    for stream in source.streams:
-        if stream.index == clip.stream or _is_chapter_track(source, stream):
-            continue
-        if _is_taken(stream, path):
-            carried.append(stream)
-        else:
-            kind = "cover" if stream.type == "video" and is_cover(stream) else stream.type
-            notes.append(
-                f"Stream {stream.index} ({kind}) was left out: {path.suffix} does not take it."
-            )
-    return carried, notes
+def _source_packets(source: Any, clip: Clip, copies: dict[int, Any]) -> Iterator[Any]:
+    """Yield the packets of the copied streams, at times that go on where the clip's jump."""
+    if not copies:
+        return
+    if not may_jump(source):
+        yield from source.demux(*[source.streams[index] for index in copies])
+        return
+    timeline = Timeline()
+    for packet in source.demux():
+        timeline.place(packet)
+        yield packet
 
 
-def _is_chapter_track(source: Any, stream: Any) -> bool:
-    """Return whether a stream holds the chapters' titles once more, as QuickTime does."""
-    hidden = stream.type == "data" and stream.discard == av.stream.Discard.all
-    return bool(hidden and source.chapters())
-
-
-def _is_taken(stream: Any, path: Path) -> bool:
-    if container_format(path) == "mpegts" and stream.type == "subtitle":
-        # It would take others too, as data that nobody reads.
-        return stream.codec_context.name in ("dvbsub", "dvb_teletext", "libzvbi_teletextdec")
-    try:
-        with av.open(BytesIO(), "w", format=container_format(path)) as trial:
-            _add_copy(trial, stream)
-            trial.start_encoding()
-    except (av.FFmpegError, ValueError):
-        return False
-    return True
+def _trial_packets(encoding: Encoding) -> Iterator[Any]:
+    """Yield an encoded grey frame."""
+    encoder = encoding.open_encoder()
+    grey = np.full((encoding.height, encoding.width, 3), 128, np.uint8)
+    frame = to_frame(grey, encoding.pixel_format, encoding.colours)
+    frame.pts, frame.time_base = 0, encoding.encoder_time_base
+    for packet in [*encoder.encode(frame), *encoder.encode(None)]:
+        packet.pts = packet.dts = 0
+        packet.time_base = encoding.time_base
+        packet.duration = max(1, round(1 / (encoding.rate * encoding.time_base)))
+        yield packet
 
 
 def _video_packets(
-    parts: PartsFolder, count: int, name: str, clip: Clip, video: Any
+    store: SegmentStore, count: int, name: str, clip: Clip, video: Any
 ) -> Iterator[Any]:
-    times = np.concatenate([parts.times(number, name) for number in range(count)])
+    times = _times(store, count, name)
     usual = max(1, round(1 / (clip.rate * clip.time_base)))
-    ends = {p.time: p.duration for p in parts.packets(count - 1, name)}
+    ends = {p.time: p.duration for p in store.packets(count - 1, name)}
     schedule = make_schedule(times, ends[max(ends)] or usual)
     decoding = iter(schedule.decoding)
     for number in range(count):
-        for encoded in parts.packets(number, name):
+        for encoded in store.packets(number, name):
             yield _packet(encoded, next(decoding), schedule.durations[encoded.time], clip, video)
+
+
+def _times(store: SegmentStore, count: int, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.concatenate([store.times(number, name) for number in range(count)])
 
 
 def _packet(encoded: Encoded, decoding: int, duration: int, clip: Clip, video: Any) -> Any:
@@ -217,23 +241,6 @@ def _packet(encoded: Encoded, decoding: int, duration: int, clip: Clip, video: A
     packet.is_keyframe = encoded.is_key
     packet.stream = video
     return packet
-
-
-def _copied_packets(source: Any, carried: list[Any], streams: dict[int, Any]) -> Iterator[Any]:
-    if not carried:
-        return
-    for packet in source.demux(*carried):
-        copy = streams[packet.stream.index]
-        if (packet.dts is None and packet.pts is None) or _is_pause(packet, copy):
-            continue
-        packet.stream = copy
-        yield packet
-
-
-def _is_pause(packet: Any, copy: Any) -> bool:
-    """Return whether a packet is a QuickTime text without words: the writer makes its own."""
-    boxed = copy.type == "subtitle" and copy.container.format.name in _QUICKTIME
-    return boxed and bytes(packet) == b"\0\0"
 
 
 def _in_order(ours: Iterator[Any], others: Iterator[Any]) -> Iterator[Any]:
@@ -254,3 +261,51 @@ def _decoded_at(packet: Any) -> Fraction:
     time: int = packet.dts if packet.dts is not None else packet.pts
     unit: Fraction = packet.time_base
     return time * unit
+
+
+def _compare(
+    source: Any,
+    clip: Clip,
+    store: SegmentStore,
+    count: int,
+    name: str,
+    path: Path,
+    pairs: dict[int, int],
+) -> list[str]:
+    """Read the finished file back and return notes on what of the clip is not in it."""
+    if name != "restored":
+        return []
+    with open_clip(path) as result:
+        notes = missing_tags(source, result, pairs)
+        video = result.streams[pairs[clip.stream]]
+        first = next(iter(result.decode(video)), None)
+        if first is not None:
+            kept = side_data_of(first)
+            lost = sorted({_SIDE_DATA[k] for k in clip.side_data - kept if k in _SIDE_DATA})
+            if lost:
+                notes.append(f"Not kept of the frames: {', '.join(lost)}.")
+    with open_clip(path) as result:
+        video = result.streams[pairs[clip.stream]]
+        if not _keeps_times(result, video, np.sort(_times(store, count, name)), clip):
+            notes.append(f"A {path.suffix} file does not keep the time of every frame exactly.")
+    return notes
+
+
+def _keeps_times(
+    result: Any, video: Any, expected: np.ndarray[Any, np.dtype[np.int64]], clip: Clip
+) -> bool:
+    """Return whether frames are as far apart in the finished file as in the clip."""
+    found = sorted(
+        packet.pts if packet.pts is not None else packet.dts
+        for packet in result.demux(video)
+        if packet.size and (packet.pts is not None or packet.dts is not None)
+    )
+    if len(found) != len(expected):
+        return False
+    unit = float(video.time_base)
+    old = (expected - expected[0]) * float(clip.time_base)
+    new = (np.array(found) - found[0]) * unit
+    # A container rounds times to its own unit.
+    return bool(np.abs(old - new).max() <= max(unit, float(clip.time_base), 0.001))
+
+

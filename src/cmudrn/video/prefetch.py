@@ -1,4 +1,4 @@
-"""Work that runs ahead of whoever waits for it."""
+"""Items made by a thread before they are asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def ahead(items: Iterable[T], waiting: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], waiting: int = 4) -> Iterator[T]:
     """Yield items that a thread makes, at most `waiting` of them before they are asked for.
 
     What the thread raises is raised here. The thread ends when this iterator is closed.

@@ -14,7 +14,7 @@ from cmudrn.errors import CmudrnError
 from cmudrn.image import MAX_PIXELS, Pixels
 from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
 from cmudrn.restoration.restorer import PLAIN
-from cmudrn.video.prefetch import ahead
+from cmudrn.video.prefetch import prefetch
 
 _LAYOUTS: dict[str, tuple[str, int]] = {
     "rgb24": ("u1", 3),
@@ -113,7 +113,7 @@ def _restore_raw(
     settings: RestoreSettings,
 ) -> int:
     count, sequence = 0, Sequence()
-    with closing(ahead(_read(source, form), waiting=2)) as frames:  # type: ignore[type-var]
+    with closing(prefetch(_read(source, form), waiting=2)) as frames:  # type: ignore[type-var]
         for data in frames:
             done = restore_image(restorer, form.decode(data), settings, sequence=sequence)
             _write(target, form.encode(done.pixels))

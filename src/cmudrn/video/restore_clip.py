@@ -1,12 +1,13 @@
-"""A clip from decoding to the joined result, each step running ahead of the next."""
+"""A clip from decoding to the finished file, each step working while the next one does."""
 
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,167 +17,165 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmudrn
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import TargetError
 from cmudrn.files import atomic_file, check_target
 from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
 from cmudrn.photos.restore_photo import encode_layer, make_folder
-from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
+from cmudrn.restoration import Restorer, Sequence, restore_image
 from cmudrn.restoration.weather_classifier import check_scorable
-from cmudrn.video.colour import colours_of, tag, to_frame
-from cmudrn.video.decode import Clip, Frame, check_integrity, probe, read_frames
-from cmudrn.video.encode import PART_FRAMES, Encoding, VideoFormat, choose_encoding
-from cmudrn.video.mux import join_parts
-from cmudrn.video.prefetch import ahead
-from cmudrn.video.segments import Encoded, Part, PartsFolder, stamp
+from cmudrn.video.carry import Carried, choose_carried
+from cmudrn.video.colour import add_headroom, colours_of, tag, to_frame
+from cmudrn.video.decode import (
+    Clip,
+    Frame,
+    FrameReader,
+    VideoFileError,
+    check_integrity,
+    open_clip,
+    probe,
+)
+from cmudrn.video.encode import CODECS, SEGMENT_FRAMES, Encoding, choose_encoding
+from cmudrn.video.mux import check_muxable, mux_segments
+from cmudrn.video.prefetch import prefetch
+from cmudrn.video.segments import Encoded, Segment, SegmentStore, file_signature
+from cmudrn.video.settings import ClipResult, ClipSettings, layer_path, scores_path
 
 OnFrame = Callable[[int, int], None]
 """Called with the number of frames done and of all frames; may raise to stop the work."""
 
-
-@dataclass(frozen=True)
-class VideoOptions:
-    """What all clips of a run have in common.
-
-    Attributes:
-        restorer: does the work.
-        strength: see `Restorer`.
-        stages: see `Restorer`.
-        recursions: see `Restorer`.
-        layers: also write what each branch and the fusion removed, as clips of their own.
-        side_by_side: put the source at the left of the result.
-        gate: leave frames as they are whose weather score says clear.
-        score: write each frame's weather score beside the result.
-        overwrite: replace files that are there.
-        format: of the result.
-    """
-
-    restorer: Restorer
-    strength: float = 1.0
-    stages: int | None = None
-    recursions: int | None = None
-    layers: bool = False
-    side_by_side: bool = False
-    gate: bool = False
-    score: bool = False
-    overwrite: bool = False
-    format: VideoFormat = field(default_factory=VideoFormat)
+USUAL = ClipSettings()
 
 
 @dataclass(frozen=True)
-class Done:
+class RestoredFrame:
     """A frame after the network.
 
     Attributes:
-        frame: as it was read.
-        restored: its restoration; None where the gate left it as it is.
-        residuals: layer -> (H, W, 3) float32, what was removed.
-        score: rain, snow, clear, passed; NaN where no score was asked for.
-        state: the running score and the veil up to this frame.
+        frame: as it was.
+        pixels: restored; None where the gate left it as it was, or nothing was to be changed.
+        residuals: task, and "fused" -> (H, W, 3) float32; empty unless asked for.
+        score: rain, snow, clear and whether the gate passed it; NaN where no score was asked for.
+        state: of the sequence after this frame.
     """
 
     frame: Frame
-    restored: Pixels | None
-    residuals: dict[str, Image]
+    pixels: Pixels | None
+    residuals: Mapping[str, Image]
     score: NDArray[np.float64]
     state: NDArray[np.float64]
 
 
-def restore_video(
-    source: Path, target: Path, options: VideoOptions, on_frame: OnFrame | None = None
-) -> dict[str, Any]:
-    """Restore one video file and return what was done, ready for JSON.
+def restore_clip(
+    restorer: Restorer,
+    source: Path,
+    target: Path,
+    settings: ClipSettings = USUAL,
+    on_frame: OnFrame | None = None,
+) -> ClipResult:
+    """Restore one video file.
 
-    A run that is stopped, in whatever way, leaves its finished parts in the hidden folder
-    `.NAME.parts` beside the target; the same call goes on from there and gives the same file.
+    A run that is stopped, in whatever way, leaves its finished segments in the hidden folder
+    `.NAME.segments` beside the target; the same call resumes there and gives the same file.
+
+    Args:
+        restorer: the model and how it is run.
+        source: the clip.
+        target: the file to write; its suffix says which container it becomes.
+        settings: what is wanted.
+        on_frame: told of progress.
 
     Raises:
-        CmudrnError: the clip cannot be read, restored or written.
+        VideoFileError: the clip cannot be read.
+        LimitExceededError: it exceeds `ClipSettings.limits`.
+        InvalidSettingError: the codec, quality or pixel format does not exist or fit.
+        TargetError: the result cannot be written, or another run is making it.
+        CmudrnError: it cannot be restored.
     """
     start = time.perf_counter()
-    tasks = options.restorer.info.tasks
-    targets = {"restored": target}
-    if options.layers:
-        targets |= {name: removed_path(target, name) for name in (*tasks, "fused")}
-    sheet = (scores_path(target),) if options.score else ()
-    if options.gate or options.score:
-        check_scorable(options.restorer.info)
-    for path in (*targets.values(), *sheet):
-        check_target(source, path, options.overwrite)
-    clip = probe(source)
-    encodings = _encodings(clip, targets, options)
-    for encoding in encodings.values():
-        encoding.check()
+    restore = settings.restore
+    layers = (*restorer.info.tasks, "fused") if restore.layers else ()
+    targets = {"restored": target} | {name: layer_path(target, name) for name in layers}
+    scores_file = scores_path(target) if restore.score else None
+    if restore.scored:
+        check_scorable(restorer.info)
+    for path in (*targets.values(), *((scores_file,) if scores_file else ())):
+        check_target(source, path, settings.overwrite)
+    clip = probe(source, settings.limits)
+    encodings = _encodings(clip, targets, settings)
+    carried = _check_targets(clip, encodings, targets)
     make_folder(target.parent)
-    parts = PartsFolder(target, make_plan(clip, encodings, options))
-    count, frames, resumed = _make_parts(clip, parts, encodings, options, on_frame)
-    notes = ["Transparency was left out: the result is opaque."] if clip.alpha else []
-    notes += check_integrity(clip, frames)
-    for name, path in targets.items():
-        notes += join_parts(
-            clip, parts, count, name, encodings[name], path, alone=name != "restored"
-        )
-    scores = np.concatenate([parts.scores(number) for number in range(count)])
-    if options.score:
-        _write_scores(scores_path(target), clip, parts, count)
-    parts.remove()
-    seconds = time.perf_counter() - start
-    return {
-        "input": str(source),
-        "output": str(target),
-        "ok": True,
-        "width": clip.width,
-        "height": clip.height,
-        "frames": frames,
-        "resumed_at": resumed,
-        "passed": int(np.nansum(scores[:, 3])),
-        "model": options.restorer.info.name,
-        "seconds": round(seconds, 3),
-        "layers": {name: str(path) for name, path in targets.items() if name != "restored"},
-        "notes": notes,
-    }
+    store = SegmentStore(target, make_plan(restorer, clip, encodings, settings))
+    with closing(store):
+        work = _Work(restorer, clip, store, encodings, settings, on_frame)
+        work.make_segments()
+        notes = [*_transparency(clip), *check_integrity(clip, work.frames), *work.reader.notes()]
+        notes += carried.notes
+        for name, path in targets.items():
+            rest = carried if name == "restored" else None
+            notes += mux_segments(clip, store, work.count, name, encodings[name], path, rest)
+        scores = np.concatenate([store.scores(number) for number in range(work.count)])
+        if scores_file:
+            _write_scores(scores_file, clip, store, work.count)
+        store.remove()
+    return ClipResult(
+        source=source,
+        target=target,
+        width=clip.width,
+        height=clip.height,
+        frames=work.frames,
+        resumed_at=work.resumed_at,
+        passed=int(np.nansum(scores[:, 3])),
+        model=restorer.info.name,
+        seconds=time.perf_counter() - start,
+        layers={name: path for name, path in targets.items() if name != "restored"},
+        scores=scores_file,
+        notes=tuple(notes),
+    )
 
 
-def removed_path(target: Path, name: str) -> Path:
-    """Return where the clip of a layer goes."""
-    return target.with_name(f"{target.stem}.removed-{name}{target.suffix}")
+def _transparency(clip: Clip) -> list[str]:
+    return ["Transparency was left out: the result is opaque."] if clip.alpha else []
 
 
-def scores_path(target: Path) -> Path:
-    """Return where the weather scores of a clip go."""
-    # With its suffix: clips of one name in other containers keep their own.
-    return target.with_name(f"{target.name}.weather.csv")
-
-
-def _encodings(clip: Clip, targets: dict[str, Path], options: VideoOptions) -> dict[str, Encoding]:
-    wide = clip.width * (2 if options.side_by_side else 1)
+def _encodings(clip: Clip, targets: Mapping[str, Path], settings: ClipSettings) -> dict[str, Any]:
+    wide = clip.width * (2 if settings.side_by_side else 1)
     return {
         name: choose_encoding(
-            clip, path, options.format, wide if name == "restored" else clip.width
+            clip, path, settings.format, wide if name == "restored" else clip.width
         )
         for name, path in targets.items()
     }
 
 
+def _check_targets(
+    clip: Clip, encodings: Mapping[str, Encoding], targets: Mapping[str, Path]
+) -> Carried:
+    """Try everything that an encoder or a container may refuse; return what goes over."""
+    for encoding in encodings.values():
+        encoding.check()
+    with open_clip(clip.path) as container:
+        carried = choose_carried(container, clip, targets["restored"])
+    for name, path in targets.items():
+        check_muxable(clip, encodings[name], path, carried if name == "restored" else None)
+    return carried
+
+
 def make_plan(
-    clip: Clip, encodings: Mapping[str, Encoding], options: VideoOptions
-) -> dict[str, Any]:
-    """Return everything that decides what the parts hold, ready for JSON."""
-    info = options.restorer.info
-    settings = {
-        name: getattr(options, name)
-        for name in ("strength", "side_by_side", "gate", "score", "layers")
-    }
+    restorer: Restorer, clip: Clip, encodings: Mapping[str, Encoding], settings: ClipSettings
+) -> dict[str, object]:
+    """Return everything that decides what the segments hold, as a record of plain values."""
+    info, restore = restorer.info, settings.restore
     return {
-        "source": stamp(clip.path),
+        "source": file_signature(clip.path),
         "program": cmudrn.__version__,
         "model": info.sha256 or info.name,
-        "engine": _engine(options.restorer),
-        "depth": check_depth(info, options.stages, options.recursions),
-        "budget_ms": getattr(options.restorer, "budget_ms", None),
-        "change_gating": options.restorer.change_gating,
-        "part_frames": PART_FRAMES,
-        "settings": settings,
+        "engine": _engine(restorer),
+        "depth": check_depth(info, restore.stages, restore.recursions),
+        "budget_ms": getattr(restorer, "budget_ms", None),
+        "change_gating": restorer.change_gating,
+        "segment_frames": SEGMENT_FRAMES,
+        "settings": asdict(restore) | {"side_by_side": settings.side_by_side},
         "encodings": {name: asdict(encoding) for name, encoding in encodings.items()},
     }
 
@@ -190,124 +189,159 @@ def _engine(restorer: Restorer) -> list[Any]:
     return [type(engine).__name__, getattr(engine, "isa", None), precision, threads]
 
 
-def _make_parts(
-    clip: Clip,
-    parts: PartsFolder,
-    encodings: dict[str, Encoding],
-    options: VideoOptions,
-    on_frame: OnFrame | None,
-) -> tuple[int, int, int]:
-    """Make the parts that are missing; return (parts, frames, frames that were there).
+class _Work:
+    """The segments of one clip being made.
 
-    Raises:
-        CmudrnError: the clip cannot be read, restored or encoded, or the parts not written.
+    Attributes:
+        count: segments that are there.
+        frames: frames in them.
+        resumed_at: frames that were there at the beginning.
+        reader: of the clip.
     """
-    number = there = parts.open()
-    done = resumed = sum(len(parts.scores(n)) for n in range(there))
-    # Only the last part may be short: then everything is there.
-    if resumed % PART_FRAMES:
-        return number, done, resumed
-    state = parts.state(there - 1) if there else np.full(3, np.nan)
-    try:
+
+    def __init__(
+        self,
+        restorer: Restorer,
+        clip: Clip,
+        store: SegmentStore,
+        encodings: Mapping[str, Encoding],
+        settings: ClipSettings,
+        on_frame: OnFrame | None,
+    ) -> None:
+        self._restorer, self._clip, self._store = restorer, clip, store
+        self._encodings, self._settings, self._on_frame = encodings, settings, on_frame
+        self.reader = FrameReader(clip, settings.limits)
+        self.count = self.frames = self.resumed_at = 0
+
+    def make_segments(self) -> None:
+        """Make the segments that are missing.
+
+        Raises:
+            CmudrnError: the clip cannot be read, restored or encoded, or a segment not written.
+        """
+        store = self._store
+        self.count = store.open()
+        self.frames = self.resumed_at = sum(len(store.scores(n)) for n in range(self.count))
+        # Only the last segment may be short: then everything is there.
+        if self.resumed_at % SEGMENT_FRAMES:
+            return
+        state = store.state(self.count - 1) if self.count else np.full(3, np.nan)
+        try:
+            self._make_from(state)
+            if not self.count:
+                raise VideoFileError(
+                    f"{self._clip.path} holds no frame that can be decoded.", path=self._clip.path
+                )
+        except BaseException:
+            if not self.count:  # nothing to resume
+                store.remove()
+            raise
+
+    def _make_from(self, state: NDArray[np.float64]) -> None:
+        clip = self._clip
+        waiting = self._settings.limits.prefetched(clip.width, clip.height)
         # A generator that is closed closes the one it feeds on.
-        with closing(ahead(read_frames(clip, skip=resumed))) as frames:  # type: ignore[type-var]
-            with closing(ahead(_restored(frames, options, state))) as finished:  # type: ignore[type-var]
-                while chunk := _encode_part(islice(finished, PART_FRAMES), encodings, clip):
-                    parts.write(number, chunk)
-                    number += 1
-                    done += len(chunk.scores)
-                    if on_frame:
-                        on_frame(done, max(done, clip.frames))
-        if not number:
-            raise CmudrnError(f"{clip.path} holds no frame that can be decoded.")
-    except BaseException:
-        if not number:  # nothing to go on from
-            parts.remove()
-        raise
-    return number, done, resumed
+        with closing(prefetch(self.reader.read(self.resumed_at), waiting)) as frames:  # type: ignore[type-var]
+            with closing(prefetch(self._restored(frames, state), waiting)) as finished:  # type: ignore[type-var]
+                while segment := _encode_segment(
+                    islice(finished, SEGMENT_FRAMES), self._encodings, clip
+                ):
+                    self._store.write(self.count, segment)
+                    self.count += 1
+                    self.frames += len(segment.scores)
+                    if self._on_frame:
+                        self._on_frame(self.frames, max(self.frames, clip.frames))
+
+    def _restored(
+        self, frames: Iterable[Frame], state: NDArray[np.float64]
+    ) -> Iterator[RestoredFrame]:
+        settings, sequence = self._settings.restore, Sequence(state)
+        for frame in frames:
+            done = restore_image(self._restorer, frame.pixels, settings, sequence=sequence)
+            score = np.full(4, np.nan)
+            if done.weather is not None:
+                now = done.weather
+                score = np.array([now.rain, now.snow, now.clear, float(done.passed)])
+            pixels = None if done.passed or not settings.strength else done.pixels
+            yield RestoredFrame(frame, pixels, dict(done.residuals), score, sequence.state)
 
 
-def _restored(
-    frames: Iterable[Frame], options: VideoOptions, state: NDArray[np.float64]
-) -> Iterator[Done]:
-    settings = RestoreSettings(
-        options.strength,
-        options.stages,
-        options.recursions,
-        layers=options.layers,
-        score=options.score,
-        gate=options.gate,
-    )
-    sequence = Sequence(state)
-    for frame in frames:
-        done = restore_image(options.restorer, frame.pixels, settings, sequence=sequence)
-        score = np.full(4, np.nan)
-        if done.weather is not None:
-            now = done.weather
-            score = np.array([now.rain, now.snow, now.clear, float(done.passed)])
-        restored = None if done.passed else done.pixels
-        yield Done(frame, restored, dict(done.residuals), score, sequence.state)
-
-
-def _encode_part(
-    finished: Iterator[Done], encodings: dict[str, Encoding], clip: Clip
-) -> Part | None:
+def _encode_segment(
+    finished: Iterator[RestoredFrame], encodings: Mapping[str, Encoding], clip: Clip
+) -> Segment | None:
     """Return the next frames, encoded; None where there are none left.
 
     Raises:
-        CmudrnError: the encoder refuses them.
+        TargetError: the encoder refuses them.
     """
-    encoders = {name: encoding.open_encoder() for name, encoding in encodings.items()}
-    streams: dict[str, list[Encoded]] = {name: [] for name in encodings}
+    encoders = {name: _SegmentEncoder(encoding, clip) for name, encoding in encodings.items()}
     scores, state = [], np.full(3, np.nan)
-    durations: dict[int, int] = {}
     for done in finished:
-        durations[done.frame.time] = done.frame.duration
         scores.append(done.score)
         state = done.state
         for name, encoder in encoders.items():
-            with _refusals(clip, encodings[name]):
-                picture = _picture(done, name, encodings[name])
-                picture.pts, picture.time_base = done.frame.time, clip.time_base
-                streams[name] += _take(encoder.encode(picture), durations)
+            encoder.add(done, name)
     if not scores:
         return None
-    for name, encoder in encoders.items():
-        with _refusals(clip, encodings[name]):
-            streams[name] += _take(encoder.encode(None), durations)
-    return Part(streams, np.array(scores), state)
+    streams = {name: encoder.finish() for name, encoder in encoders.items()}
+    return Segment(streams, np.array(scores), state)
 
 
-@contextmanager
-def _refusals(clip: Clip, encoding: Encoding) -> Iterator[None]:
-    """Turn what FFmpeg raises while it encodes into a sentence.
+class _SegmentEncoder:
+    """One result's frames of one segment."""
 
-    Raises:
-        CmudrnError: it raised.
-    """
-    try:
-        yield
-    except av.FFmpegError as error:
-        raise CmudrnError(
-            f"{clip.path} cannot be encoded as {encoding.codec}: {error.strerror}."
-        ) from error
+    def __init__(self, encoding: Encoding, clip: Clip) -> None:
+        self._encoding, self._clip = encoding, clip
+        self._encoder = encoding.open_encoder()
+        self._numbered = CODECS[encoding.codec].fixed_rate
+        self._frames: dict[int, Frame] = {}  # by the time that the encoder knows
+        self._packets: list[Encoded] = []
+
+    def add(self, done: RestoredFrame, name: str) -> None:
+        with self._refusals():
+            picture = _picture(done, name, self._encoding)
+            known = len(self._frames) if self._numbered else done.frame.time
+            self._frames[known] = done.frame
+            picture.pts, picture.time_base = known, self._encoding.encoder_time_base
+            self._take(self._encoder.encode(picture))
+
+    def finish(self) -> list[Encoded]:
+        with self._refusals():
+            self._take(self._encoder.encode(None))
+        return self._packets
+
+    def _take(self, packets: Iterable[Any]) -> None:
+        for packet in packets:
+            frame = self._frames[packet.pts]
+            self._packets.append(
+                Encoded(bytes(packet), frame.time, frame.duration, packet.is_keyframe)
+            )
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Turn what FFmpeg raises while it encodes into a sentence."""
+        try:
+            yield
+        except av.FFmpegError as error:
+            raise TargetError(
+                f"{self._clip.path} cannot be encoded as {self._encoding.codec}: "
+                f"{error.strerror}.",
+                path=self._clip.path,
+            ) from error
 
 
-def _take(packets: Iterable[Any], durations: dict[int, int]) -> list[Encoded]:
-    return [Encoded(bytes(p), p.pts, durations.get(p.pts, 0), p.is_keyframe) for p in packets]
-
-
-def _picture(done: Done, name: str, encoding: Encoding) -> Any:
+def _picture(done: RestoredFrame, name: str, encoding: Encoding) -> Any:
     """Return the frame to encode for one result."""
-    before = done.frame.pixels
+    before, picture = done.frame.pixels, done.frame.picture
     if name != "restored":
         return to_frame(encode_layer(done.residuals[name]), encoding.pixel_format, encoding.colours)
-    after = before if done.restored is None else done.restored
+    after = before if done.pixels is None else done.pixels
     if encoding.width != before.shape[1]:
-        after = np.concatenate([before, after], axis=1)
-    elif done.restored is None and _is_stored_so(done.frame.picture, encoding):
-        return tag(done.frame.picture, encoding.colours)  # never went through RGB
-    return to_frame(after, encoding.pixel_format, encoding.colours)
+        both = np.concatenate([before, after], axis=1)
+        return to_frame(both, encoding.pixel_format, encoding.colours)
+    if done.pixels is None and _is_stored_so(picture, encoding):
+        return tag(picture, encoding.colours)  # never went through RGB
+    return add_headroom(to_frame(after, encoding.pixel_format, encoding.colours), picture)
 
 
 def _is_stored_so(picture: Any, encoding: Encoding) -> bool:
@@ -317,24 +351,14 @@ def _is_stored_so(picture: Any, encoding: Encoding) -> bool:
     return opaque and same_range and picture.format.name == encoding.pixel_format
 
 
-def _write_scores(path: Path, clip: Clip, parts: PartsFolder, count: int) -> None:
-    rows: list[tuple[object, ...]] = [("seconds", "rain", "snow", "clear", "passed")]
+def _write_scores(path: Path, clip: Clip, store: SegmentStore, count: int) -> None:
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(("seconds", "rain", "snow", "clear", "passed"))
     for number in range(count):
-        times = np.sort(parts.times(number, "restored")) * float(clip.time_base)
-        for shown, score in zip(times.tolist(), parts.scores(number).tolist(), strict=True):
-            rows.append((f"{shown:.6f}", *(f"{value:.4f}" for value in score[:3]), int(score[3])))
+        times = np.sort(store.times(number, "restored")) * float(clip.time_base)
+        for shown, score in zip(times.tolist(), store.scores(number).tolist(), strict=True):
+            values = (f"{value:.4f}" for value in score[:3])
+            writer.writerow((f"{shown:.6f}", *values, int(score[3])))
     with atomic_file(path) as file:
-        lines: list[str] = []
-        csv.writer(_Lines(lines), lineterminator="\n").writerows(rows)
-        file.write("".join(lines).encode())
-
-
-class _Lines:
-    """What the csv writer wants of a file."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self._lines = lines
-
-    def write(self, line: str) -> int:
-        self._lines.append(line)
-        return len(line)
+        file.write(lines.getvalue().encode())
