@@ -442,7 +442,7 @@ def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path)
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         end = time.monotonic() + 60
-        while not list(tmp_path.glob(".b.mkv.parts/*.npz")) and time.monotonic() < end:
+        while not list(tmp_path.glob(".b.mkv.segments/*.npz")) and time.monotonic() < end:
             time.sleep(0.005)
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]

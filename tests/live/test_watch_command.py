@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from cmudrn.cli.watch import watch as command  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture, write_picture  # noqa: E402
 from cmudrn.live import watcher as live  # noqa: E402
-from cmudrn.live.sources import Arrival  # noqa: E402
+from cmudrn.live.outputs import Tell  # noqa: E402
+from cmudrn.live.sources import Arrival, Source  # noqa: E402
 from cmudrn.live.statistics import WatchStatistics  # noqa: E402
 
 SECONDS = 30.0
@@ -48,7 +50,7 @@ class Scene:
         until: Callable[[], bool],
         monkeypatch: pytest.MonkeyPatch,
         output: Path | None = None,
-        **options: object,
+        **options: Any,
     ) -> str:
         """Return what was told."""
         run, failures = live.watch, []
@@ -60,10 +62,10 @@ class Scene:
                 failures.append(error)
 
         def watched(
-            source: live.Source,
+            source: Source,
             restore: live.RestoreFrame,
             show: live.ShowFrame,
-            tell: live.Tell,
+            tell: Tell,
             settings: live.WatchSettings,
         ) -> WatchStatistics:
             def tell_and_note(word: str, sentence: str) -> None:
@@ -299,7 +301,7 @@ def test_a_recording_of_a_folder_is_refused(scene: Scene) -> None:
 def test_a_file_that_is_no_video_ends_the_watch(tmp_path: Path, darkening_model: Path) -> None:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"no video" * 100)
-    with pytest.raises(CmudrnError, match="junk.mp4: .*\\.$"):
+    with pytest.raises(CmudrnError, match=r"junk.mp4: .*\.$"):
         command(str(junk), tmp_path / "now.jpg", model=str(darkening_model), seconds=SECONDS)
 
 

@@ -12,11 +12,11 @@ import pytest
 
 pytest.importorskip("av", reason="the extra video is not installed")
 
-import cmudrn  # noqa: E402
-from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.image import Pixels  # noqa: E402
-from cmudrn.restoration import Restorer  # noqa: E402
-from cmudrn.video.raw_frames import RawFormat, restore_raw  # noqa: E402
+import cmudrn
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Pixels
+from cmudrn.restoration import Restorer
+from cmudrn.video.raw_frames import RawFormat, restore_raw
 
 
 @pytest.mark.parametrize("layout", ["rgb24", "bgr24", "gray", "rgb48le", "gray16le"])

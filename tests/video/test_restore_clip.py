@@ -152,16 +152,16 @@ def test_a_killed_run_resumes_without_a_seam(
 def test_a_stopped_clip_ends_with_the_same_bytes(
     suffix: str, codec: str, darkening_model: Path, tmp_path: Path
 ) -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(done: int, total: int) -> None:
-        raise Stop
+        raise StopError
 
     source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4))
     form = VideoFormat(codec)
     restore(darkening_model, source, tmp_path / f"whole{suffix}", format=form)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         restore(darkening_model, source, tmp_path / f"parts{suffix}", stop, format=form)
     record = restore(darkening_model, source, tmp_path / f"parts{suffix}", format=form)
     assert record.resumed_at == SEGMENT_FRAMES
@@ -207,14 +207,14 @@ def test_parts_of_another_precision_are_not_used(tmp_path: Path) -> None:
 def test_parts_of_other_settings_are_not_used(darkening_model: Path, tmp_path: Path) -> None:
     source = clips.make_clip(tmp_path / "a.mkv", clips.uneven_times(4), extras=False)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(done: int, total: int) -> None:
-        raise Stop
+        raise StopError
 
     target = tmp_path / "b.mkv"
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         restore(darkening_model, source, target, stop)
     assert list((tmp_path / ".b.mkv.segments").glob("*.npz"))
     record = restore(darkening_model, source, target, strength=0.5)
@@ -327,9 +327,7 @@ def test_scores_of_clips_of_one_name_do_not_meet(tmp_path: Path) -> None:
     for suffix, count in ((".mp4", 2), (".mkv", 3)):
         times = [512 * n for n in range(count)]
         source = clips.make_clip(tmp_path / f"a{suffix}", times, extras=False)
-        restore(
-            restorer, source, tmp_path / f"b{suffix}", stages=1, recursions=1, score=True
-        )
+        restore(restorer, source, tmp_path / f"b{suffix}", stages=1, recursions=1, score=True)
     sheets = [tmp_path / f"b{suffix}.weather.csv" for suffix in (".mp4", ".mkv")]
     assert [len(sheet.read_text().splitlines()) for sheet in sheets] == [3, 4]
 
@@ -423,7 +421,11 @@ def test_bad_wishes_are_refused(
 @pytest.mark.parametrize(
     ("form", "shape", "sentence"),
     [
-        (VideoFormat(codec="hevc", quality=63), (48, 64), "codec hevc does not take the quality 63.$"),
+        (
+            VideoFormat(codec="hevc", quality=63),
+            (48, 64),
+            "codec hevc does not take the quality 63.$",
+        ),
         (VideoFormat(codec="hevc"), (2, 2), "codec hevc does not take 2x2 frames"),
         (VideoFormat(codec="av1"), (2, 2), "codec av1 does not take 2x2 frames"),
     ],
@@ -495,14 +497,14 @@ def test_what_a_cut_or_damaged_clip_lacks_is_told(
 
 def test_what_an_edit_list_hides_is_not_missed(identity_model: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.mp4"
-    with av.open(str(clips.make_clip(tmp_path / "whole.mp4", [512 * n for n in range(50)]))) as a:
-        with av.open(str(source), "w") as output:
-            copy = output.add_stream_from_template(a.streams.video[0])
-            for packet in a.demux(a.streams.video[0]):
-                if packet.size:
-                    packet.pts, packet.dts = packet.pts - 5120, packet.dts - 5120
-                    packet.stream = copy
-                    output.mux_one(packet)
+    whole = clips.make_clip(tmp_path / "whole.mp4", [512 * n for n in range(50)])
+    with av.open(str(whole)) as a, av.open(str(source), "w") as output:
+        copy = output.add_stream_from_template(a.streams.video[0])
+        for packet in a.demux(a.streams.video[0]):
+            if packet.size:
+                packet.pts, packet.dts = packet.pts - 5120, packet.dts - 5120
+                packet.stream = copy
+                output.mux_one(packet)
     record = restore(identity_model, source, tmp_path / "b.mp4")
     assert (record.frames, record.notes) == (40, ())
 

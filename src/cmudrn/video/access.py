@@ -126,7 +126,7 @@ class _SameHostOnly(urllib.request.HTTPRedirectHandler):
     def __init__(self, address: str) -> None:
         self._address = address
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """Return the next request; another host is refused."""
         old, new = urlsplit(req.full_url), urlsplit(newurl)
         if (old.hostname, old.port) != (new.hostname, new.port):

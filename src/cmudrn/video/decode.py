@@ -25,7 +25,6 @@ class VideoFileError(FileError):
     """A file that cannot be read as video, or not to its end."""
 
 
-
 @dataclass(frozen=True)
 class Clip:
     """What a video file says about its pictures.
@@ -190,17 +189,12 @@ class FrameReader:
 
     Attributes:
         moved: frames whose time was missing, or not after the frame before, so far.
-        jumps: places where the times of the file begin anew and were let go on.
     """
 
     def __init__(self, clip: Clip, limits: ClipLimits = USUAL_LIMITS) -> None:
         self._clip, self._limits = clip, limits
         self._timeline = Timeline()
         self.moved = 0
-
-    @property
-    def jumps(self) -> int:
-        return self._timeline.jumps
 
     def read(self, skip: int = 0) -> Iterator[Frame]:
         """Yield the frames from number `skip` on; the skipped ones are decoded too.
@@ -231,9 +225,9 @@ class FrameReader:
     def notes(self) -> list[str]:
         """Return what was changed of the times."""
         notes = []
-        if self.jumps:
-            places = "place" if self.jumps == 1 else "places"
-            notes.append(f"The times jump in {self.jumps} {places}; they go on without a gap.")
+        if jumps := self._timeline.jumps:
+            places = "place" if jumps == 1 else "places"
+            notes.append(f"The times jump in {jumps} {places}; they go on without a gap.")
         if self.moved:
             notes.append(f"{self.moved} frames had no time of their own, or one out of order.")
         return notes
@@ -305,4 +299,3 @@ def _has_alpha(stream: Any, frame: Any) -> bool:
 def _rotation(frame: Any) -> tuple[int, ...] | None:
     matrix = frame.side_data.get("DISPLAYMATRIX")
     return struct.unpack("=9i", bytes(matrix)[:36]) if matrix is not None else None
-

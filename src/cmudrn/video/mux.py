@@ -137,7 +137,7 @@ def _write(
         video, copies = _add_streams(output, source, clip, encoding, carried)
         output.start_encoding()
         ours = _video_packets(store, count, name, clip, video)
-        others = copied_packets(_source_packets(source, clip, copies), copies)
+        others = copied_packets(_source_packets(source, copies), copies)
         for packet in _in_order(ours, others):
             output.mux_one(packet)
         return {clip.stream: video.index} | {index: copy.index for index, copy in copies.items()}
@@ -191,7 +191,7 @@ def _container_options(source: Any, path: Path) -> dict[str, str]:
     return same | {"movflags": "+faststart" + ("+use_metadata_tags" if special else "")}
 
 
-def _source_packets(source: Any, clip: Clip, copies: dict[int, Any]) -> Iterator[Any]:
+def _source_packets(source: Any, copies: dict[int, Any]) -> Iterator[Any]:
     """Yield the packets of the copied streams, at times that go on where the clip's jump."""
     if not copies:
         return
@@ -307,5 +307,3 @@ def _keeps_times(
     new = (np.array(found) - found[0]) * unit
     # A container rounds times to its own unit.
     return bool(np.abs(old - new).max() <= max(unit, float(clip.time_base), 0.001))
-
-

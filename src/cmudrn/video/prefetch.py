@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -11,7 +11,7 @@ T = TypeVar("T")
 _END = object()
 
 
-def prefetch(items: Iterable[T], waiting: int = 4) -> Iterator[T]:
+def prefetch(items: Iterable[T], waiting: int = 4) -> Generator[T]:
     """Yield items that a thread makes, at most `waiting` of them before they are asked for.
 
     What the thread raises is raised here. The thread ends when this iterator is closed.

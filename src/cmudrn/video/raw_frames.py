@@ -113,7 +113,7 @@ def _restore_raw(
     settings: RestoreSettings,
 ) -> int:
     count, sequence = 0, Sequence()
-    with closing(prefetch(_read(source, form), waiting=2)) as frames:  # type: ignore[type-var]
+    with closing(prefetch(_read(source, form), waiting=2)) as frames:
         for data in frames:
             done = restore_image(restorer, form.decode(data), settings, sequence=sequence)
             _write(target, form.encode(done.pixels))

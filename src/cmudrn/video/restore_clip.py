@@ -90,7 +90,6 @@ def restore_clip(
         LimitExceededError: it exceeds `ClipSettings.limits`.
         InvalidSettingError: the codec, quality or pixel format does not exist or fit.
         TargetError: the result cannot be written, or another run is making it.
-        CmudrnError: it cannot be restored.
     """
     start = time.perf_counter()
     restore = settings.restore
@@ -105,16 +104,14 @@ def restore_clip(
     encodings = _encodings(clip, targets, settings)
     carried = _check_targets(clip, encodings, targets)
     make_folder(target.parent)
-    store = SegmentStore(target, make_plan(restorer, clip, encodings, settings))
-    with closing(store):
+    with closing(SegmentStore(target, make_plan(restorer, clip, encodings, settings))) as store:
         work = _Work(restorer, clip, store, encodings, settings, on_frame)
         work.make_segments()
-        notes = [*_transparency(clip), *check_integrity(clip, work.frames), *work.reader.notes()]
-        notes += carried.notes
+        scores = np.concatenate([store.scores(number) for number in range(work.count)])
+        notes = [*work.notes(), *carried.notes]
         for name, path in targets.items():
             rest = carried if name == "restored" else None
             notes += mux_segments(clip, store, work.count, name, encodings[name], path, rest)
-        scores = np.concatenate([store.scores(number) for number in range(work.count)])
         if scores_file:
             _write_scores(scores_file, clip, store, work.count)
         store.remove()
@@ -132,10 +129,6 @@ def restore_clip(
         scores=scores_file,
         notes=tuple(notes),
     )
-
-
-def _transparency(clip: Clip) -> list[str]:
-    return ["Transparency was left out: the result is opaque."] if clip.alpha else []
 
 
 def _encodings(clip: Clip, targets: Mapping[str, Path], settings: ClipSettings) -> dict[str, Any]:
@@ -196,7 +189,6 @@ class _Work:
         count: segments that are there.
         frames: frames in them.
         resumed_at: frames that were there at the beginning.
-        reader: of the clip.
     """
 
     def __init__(
@@ -210,7 +202,7 @@ class _Work:
     ) -> None:
         self._restorer, self._clip, self._store = restorer, clip, store
         self._encodings, self._settings, self._on_frame = encodings, settings, on_frame
-        self.reader = FrameReader(clip, settings.limits)
+        self._reader = FrameReader(clip, settings.limits)
         self.count = self.frames = self.resumed_at = 0
 
     def make_segments(self) -> None:
@@ -237,20 +229,31 @@ class _Work:
                 store.remove()
             raise
 
+    def notes(self) -> list[str]:
+        """Return what of the clip is missing or was changed on the way to its segments.
+
+        Raises:
+            VideoFileError: the clip cannot be read.
+        """
+        notes = ["Transparency was left out: the result is opaque."] if self._clip.alpha else []
+        return [*notes, *check_integrity(self._clip, self.frames), *self._reader.notes()]
+
     def _make_from(self, state: NDArray[np.float64]) -> None:
         clip = self._clip
         waiting = self._settings.limits.prefetched(clip.width, clip.height)
         # A generator that is closed closes the one it feeds on.
-        with closing(prefetch(self.reader.read(self.resumed_at), waiting)) as frames:  # type: ignore[type-var]
-            with closing(prefetch(self._restored(frames, state), waiting)) as finished:  # type: ignore[type-var]
-                while segment := _encode_segment(
-                    islice(finished, SEGMENT_FRAMES), self._encodings, clip
-                ):
-                    self._store.write(self.count, segment)
-                    self.count += 1
-                    self.frames += len(segment.scores)
-                    if self._on_frame:
-                        self._on_frame(self.frames, max(self.frames, clip.frames))
+        with (
+            closing(prefetch(self._reader.read(self.resumed_at), waiting)) as frames,
+            closing(prefetch(self._restored(frames, state), waiting)) as finished,
+        ):
+            while segment := _encode_segment(
+                islice(finished, SEGMENT_FRAMES), self._encodings, clip
+            ):
+                self._store.write(self.count, segment)
+                self.count += 1
+                self.frames += len(segment.scores)
+                if self._on_frame:
+                    self._on_frame(self.frames, max(self.frames, clip.frames))
 
     def _restored(
         self, frames: Iterable[Frame], state: NDArray[np.float64]
@@ -324,8 +327,7 @@ class _SegmentEncoder:
             yield
         except av.FFmpegError as error:
             raise TargetError(
-                f"{self._clip.path} cannot be encoded as {self._encoding.codec}: "
-                f"{error.strerror}.",
+                f"{self._clip.path} cannot be encoded as {self._encoding.codec}: {error.strerror}.",
                 path=self._clip.path,
             ) from error
 

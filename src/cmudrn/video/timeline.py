@@ -24,9 +24,6 @@ class Timeline:
 
     Transport streams are put together by mere concatenation, and recorders start their clock anew.
     All streams are shifted alike at a jump, so that sound stays with its picture.
-
-    Attributes:
-        jumps: how many there were so far.
     """
 
     def __init__(self) -> None:
@@ -36,6 +33,7 @@ class Timeline:
 
     @property
     def jumps(self) -> int:
+        """How many there were so far."""
         return len(self._offsets) - 1
 
     def place(self, packet: Any) -> None:
