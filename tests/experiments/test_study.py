@@ -18,12 +18,15 @@ from cmudrn.config import load_config
 from cmudrn.errors import CmudrnError
 from cmudrn.experiments.study import STUDIES, expected, list_trials, read_cells, read_study
 from cmudrn.experiments.table import describe, insert, make_table
+from cmudrn.training import fingerprints
 from cmudrn.training.fingerprints import (
     SCORING,
     TRAINING,
-    _reached,
     fingerprint_code,
     fingerprint_data,
+    is_today,
+    read_equivalent_code,
+    reached_modules,
 )
 
 ROWS = """
@@ -147,8 +150,6 @@ def test_scores_are_stale_when_configuration_or_test_pictures_change(
     output = run(study, folder, "--table-only", "--row", "cmudrn")
     assert "older" not in output
     Pillow.new("RGB", (64, 48)).save(folder / "a.png")
-    from cmudrn.training import fingerprints
-
     fingerprints._fingerprint_data.cache_clear()
     assert "older than its data" in run(study, folder, "--table-only", "--row", "cmudrn")
 
@@ -250,13 +251,43 @@ def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -
 def test_the_code_that_counts_is_what_trains_and_what_scores() -> None:
     rooms = Path(cmudrn.__file__).parent
     trains, judges = (
-        {path.relative_to(rooms).as_posix() for path in _reached(list(roots))}
+        {path.relative_to(rooms).as_posix() for path in reached_modules(roots)}
         for roots in (TRAINING, SCORING)
     )
-    assert {"train/loop.py", "train/batches.py", "nn/losses.py", "nn/cmudrn.py"} <= trains
+    assert {
+        "training/loop.py",
+        "training/data/batches.py",
+        "networks/losses.py",
+        "networks/cmudrn.py",
+    } <= trains
     assert {"weather/rain.py", "weather/snow.py"} <= trains & judges
-    assert "evaluate/metrics.py" in judges and "datasets/dataset.py" in judges
-    assert not {p for p in trains if p.startswith(("evaluate/", "restore/", "cli/", "server/"))}
+    assert "evaluation/metrics.py" in judges and "datasets/dataset.py" in judges
+    assert not {
+        p for p in trains if p.startswith(("evaluation/", "restoration/", "cli/", "server/"))
+    }
+
+
+def test_the_code_of_the_committed_studies_is_declared_equivalent_to_today_s() -> None:
+    message = "the code has changed; tools/accept_code.py shows whether its results have too"
+    for name, roots in (("training", TRAINING), ("scoring", SCORING)):
+        known = read_equivalent_code()[name]
+        assert known["today"] == fingerprint_code(roots), message
+        assert all(is_today(fingerprint, roots) for fingerprint in known["earlier"])
+        assert not is_today("0" * 64, roots) and not is_today(None, roots)
+
+
+def test_fingerprints_declared_equivalent_to_other_code_count_for_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    earlier = read_equivalent_code()["training"]["earlier"][0]
+    table = f'today = "{"0" * 64}"\nearlier = ["{earlier}"]\n'
+    (tmp_path / "code.toml").write_text(f"[training]\n{table}[scoring]\n{table}")
+    monkeypatch.setattr(fingerprints, "EQUIVALENT", tmp_path / "code.toml")
+    read_equivalent_code.cache_clear()
+    try:
+        assert not is_today(earlier) and is_today(fingerprint_code())
+    finally:
+        read_equivalent_code.cache_clear()
 
 
 def test_fingerprints_tell_data_and_stay_the_same(folder: Path) -> None:

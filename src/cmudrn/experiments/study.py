@@ -22,9 +22,11 @@ from cmudrn.datasets.doctor import fingerprint
 from cmudrn.errors import CmudrnError
 from cmudrn.training.fingerprints import (
     SCORING,
+    TRAINING,
     dataset_files,
     fingerprint_code,
     fingerprint_data,
+    is_today,
 )
 
 STUDIES = PRESETS / "studies"
@@ -229,7 +231,15 @@ def stale_part(trial: Trial, test: TestConfig) -> str | None:
         made_from |= {part: run.record.get(part) for part in ("data", "code")}
     else:
         return None
-    return next((part for part in today if _settled(made_from.get(part)) != today[part]), None)
+    return next((part for part in today if not _agrees(part, made_from.get(part), today)), None)
+
+
+def _agrees(part: str, recorded: Any, today: Mapping[str, Any]) -> bool:
+    """Return whether a part of what scores were made from is as it is today."""
+    roots = {"code": TRAINING, "code that scores": SCORING}
+    if part in roots:
+        return is_today(recorded, roots[part])
+    return bool(_settled(recorded) == today[part])
 
 
 def _settled(value: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import tomllib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cmudrn
 from cmudrn.config import DataConfig
@@ -14,13 +16,15 @@ from cmudrn.datasets import FileDataset, PairFiles, RenderedDataset, open_datase
 from cmudrn.datasets.doctor import fingerprint
 from cmudrn.training.data.clean_patches import list_pictures
 
-TRAINING = ("train.loop", "train.sources")
+TRAINING = ("training.loop", "training.data.sources")
 """Modules that decide the weights that a run ends with, with all that they import from `ROOMS`."""
-SCORING = ("evaluate.metrics", "datasets.dataset", "weather.presets")
+SCORING = ("evaluation.metrics", "datasets.dataset", "weather.presets")
 """Modules that decide what those weights are scored on and how, likewise."""
-ROOMS = ("nn", "train", "weather", "evaluate")
+ROOMS = ("networks", "training", "weather", "evaluation")
 """Not `config`, whose whole result is compared; nor reading files, exporting and running models,
 which tests hold to oracles."""
+EQUIVALENT = Path(__file__).parent / "equivalent_code.toml"
+"""Fingerprints of earlier code that was shown to give the same results as today's."""
 
 
 def fingerprint_data(config: DataConfig) -> str:
@@ -69,12 +73,35 @@ def fingerprint_code(roots: tuple[str, ...] = TRAINING) -> str:
         roots: `TRAINING` or `SCORING`.
     """
     total = hashlib.sha256()
-    for path in sorted(_reached(list(roots))):
+    for path in sorted(reached_modules(roots)):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             _drop_docstring(node)
         total.update(ast.dump(tree).encode())
     return total.hexdigest()
+
+
+def is_today(fingerprint: str | None, roots: tuple[str, ...] = TRAINING) -> bool:
+    """Return whether a recorded fingerprint of code is that of today's code or of equivalent code.
+
+    The list of equivalent fingerprints holds for the one fingerprint it was made for: it counts
+    for nothing as soon as the code changes again.
+
+    Args:
+        fingerprint: as a run recorded it; None where it recorded none.
+        roots: `TRAINING` or `SCORING`.
+    """
+    today = fingerprint_code(roots)
+    if fingerprint == today:
+        return True
+    known = read_equivalent_code()["training" if roots == TRAINING else "scoring"]
+    return bool(known["today"] == today and fingerprint in known["earlier"])
+
+
+@lru_cache(maxsize=1)
+def read_equivalent_code() -> dict[str, dict[str, Any]]:
+    """Return the tables of `EQUIVALENT`: "training" and "scoring", each with today and earlier."""
+    return tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))
 
 
 def _drop_docstring(node: ast.AST) -> None:
@@ -92,7 +119,10 @@ def _is_text(line: ast.stmt) -> bool:
     )
 
 
-def _reached(modules: list[str]) -> set[Path]:
+def reached_modules(roots: tuple[str, ...]) -> set[Path]:
+    """Return the files of some modules and of all that they import from `ROOMS`."""
+    modules = list(roots)
+    assert all(_file(module) for module in modules), f"a module of {modules} is not there"
     reached: set[Path] = set()
     while modules:
         path = _file(modules.pop())
