@@ -25,8 +25,8 @@ from cmudrn.training.fingerprints import (
     fingerprint_code,
     fingerprint_data,
     is_today,
-    read_equivalent_code,
     reached_modules,
+    read_equivalent_code,
 )
 
 ROWS = """

@@ -1,4 +1,4 @@
-"""Three training steps of some presets and their scores, as numbers that a change of code must keep.
+"""Three training steps of some presets and their scores, as numbers that new code must keep.
 
 `python tests/support/reference_training.py` prints them as JSON. Two commits that train alike print
 the same hashes on one machine; `tests/training/test_reference_training.py` compares with the stored

@@ -16,8 +16,8 @@ from support.reference_training import DATA, PRESETS, reference
 
 STORED = json.loads((DATA / "reference_training.json").read_text(encoding="utf-8"))
 LOSS_TOLERANCE = 1e-3
-"""Relative. Other processors and versions of torch round differently; a changed seed, patch, weather
-or loss moves the loss by more."""
+"""Relative. Other processors and versions of torch round differently; a changed seed, patch,
+weather or loss moves the loss by more."""
 WEIGHT_TOLERANCE = 0.05
 """Of the norm of a tensor's change in three steps."""
 DECIBEL_TOLERANCE = 0.01

@@ -25,7 +25,7 @@ def test_pictures_are_repeatable_and_in_range(name: str, clean: np.ndarray) -> N
     first, second = (WEATHERS[name](clean, np.random.default_rng(3)) for _ in range(2))
     assert first.degraded.shape == clean.shape
     assert first.degraded.dtype == np.float32
-    assert 0 <= first.degraded.min() and first.degraded.max() <= 1
+    assert first.degraded.min() >= 0 and first.degraded.max() <= 1
     assert np.array_equal(first.degraded, second.degraded)
     assert json.loads(json.dumps(first.parameters)) == second.parameters
     other = WEATHERS[name](clean, np.random.default_rng(4)).degraded

@@ -79,7 +79,7 @@ def draw_sheet(rows: Sequence[tuple[str, Sequence[Cell]]], kind: str = "png") ->
         rows: (name, cells); a short row ends in empty places.
         kind: "png", "pdf" or "svg".
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415 (heavy)
+    from matplotlib.figure import Figure
 
     columns = max(len(cells) for _, cells in rows)
     heights = [WIDTH_INCHES * _ratio(cells) + 0.45 for _, cells in rows]

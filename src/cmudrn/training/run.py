@@ -25,12 +25,13 @@ from cmudrn.errors import CmudrnError
 from cmudrn.export.live_engine import read_averaged
 from cmudrn.training.data.batches import PatchSource, draw_sources
 from cmudrn.training.data.clean_patches import list_pictures
-from cmudrn.training.data.scenes import show_thumbnails, show_without_veil
+from cmudrn.training.data.scenes import view_thumbnails, view_without_veil
 from cmudrn.training.data.sources import PairPatches, make_sources
+from cmudrn.training.data.views import VIEW_SIZE, View, view_middle
 from cmudrn.training.distributed import join_processes
 from cmudrn.training.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.training.loop import Progress, Run
-from cmudrn.training.validation import SIZE, STRUCTURES, Show, Validation, show_middle
+from cmudrn.training.validation import STRUCTURES, Validation
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0
@@ -147,7 +148,7 @@ def _open_validation(config: DataConfig) -> Validation | None:
     folder = Path(config.validation)
     if config.view == "patches":  # of their middles; thumbnails are made of pictures of any size
         for path in list_pictures(folder):
-            _refuse_smaller(path, SIZE, "validation, which looks at")
+            _refuse_smaller(path, VIEW_SIZE, "validation, which looks at")
     families = (*FAMILIES, STRUCTURES) if config.structures else FAMILIES
     return Validation(folder, families, choose_view(config))
 
@@ -201,7 +202,7 @@ def _open_start(path: Path, config: Config) -> _Start:
     return _Start(path, weights, steps, sha256(path.read_bytes()).hexdigest())
 
 
-def choose_view(config: DataConfig) -> Show:
+def choose_view(config: DataConfig) -> View:
     """Return what a network is validated on: the same view that it is trained on.
 
     Raises:
@@ -209,10 +210,10 @@ def choose_view(config: DataConfig) -> Show:
     """
     seed = SCREENS_SEED + 1
     if config.view == "thumbnails":
-        return show_thumbnails(seed)
+        return view_thumbnails(seed)
     if config.context is not None:
-        return show_without_veil(open_context(Path(config.context)), seed)
-    return show_middle(PatchWeather(seed))
+        return view_without_veil(open_context(Path(config.context)), seed)
+    return view_middle(PatchWeather(seed))
 
 
 def provenance(config: Config) -> dict[str, Any]:

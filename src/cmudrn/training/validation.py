@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +11,12 @@ from torch import Tensor, nn
 
 from cmudrn.image import Image, read_image
 from cmudrn.training.data.clean_patches import list_pictures
-from cmudrn.training.data.synthetic_structures import composite_structure
-from cmudrn.weather.patches import PatchWeather
+from cmudrn.training.data.views import View, view_structure
 
-SIZE = 128
 SEED = 1_000_003
 """Another seed than any training patch has; the same for every model, so that runs compare."""
 STRUCTURES = "structures"
 """The family of views without weather on which something built is drawn."""
-
-Show = Callable[[Image, str, np.random.Generator], tuple[Image, Image]]
-"""(clean picture, weather family, random numbers) -> (what the network sees, what it should be)."""
 
 
 class Validation:
@@ -31,19 +26,19 @@ class Validation:
         folder: clean pictures.
         families: weather families; "clear" leaves the pictures clean, "structures" too, but
             draws fences, frames, letters and the like over them.
-        show: returns the view, of one size for all pictures.
+        view: what the network sees of a picture, of one size for all pictures.
 
     Raises:
         CmudrnError: the folder has no pictures.
     """
 
-    def __init__(self, folder: Path, families: Sequence[str], show: Show) -> None:
+    def __init__(self, folder: Path, families: Sequence[str], view: View) -> None:
         pictures = [read_image(path) for path in list_pictures(folder)]
         self.pairs: dict[str, tuple[Tensor, Tensor]] = {}
         for family in families:
-            view = show_structure(show) if family == STRUCTURES else show
+            view_family = view_structure(view) if family == STRUCTURES else view
             shown = [
-                view(picture, family, np.random.default_rng([SEED, i]))
+                view_family(picture, family, np.random.default_rng([SEED, i]))
                 for i, picture in enumerate(pictures)
             ]
             degraded, clean = (_batch([pair[k] for pair in shown]) for k in (0, 1))
@@ -59,34 +54,6 @@ class Validation:
             error = (fused.clamp(0, 1) - clean).square().mean((1, 2, 3))
             scores[family] = float((-10 * error.clamp_min(1e-10).log10()).mean())
         return scores
-
-
-def show_middle(weather: PatchWeather) -> Show:
-    """Return the view of a picture's middle in weather."""
-
-    def show(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
-        clean = np.ascontiguousarray(picture[middle(picture.shape)])
-        if family == "clear":
-            return clean, clean
-        return weather.degrade(clean, rng, family), clean
-
-    return show
-
-
-def show_structure(show: Show) -> Show:
-    """Return the view of a clean picture with a structure over it, which is to be kept."""
-
-    def show_built(picture: Image, _: str, rng: np.random.Generator) -> tuple[Image, Image]:
-        built = composite_structure(show(picture, "clear", rng)[1], rng)
-        return built, built
-
-    return show_built
-
-
-def middle(shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Return the SIZE x SIZE window in the middle of a picture."""
-    top, left = ((side - SIZE) // 2 for side in shape[:2])
-    return slice(top, top + SIZE), slice(left, left + SIZE)
 
 
 def _batch(images: list[Image]) -> Tensor:

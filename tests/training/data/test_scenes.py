@@ -23,8 +23,8 @@ from cmudrn.training.data.scenes import (
     SceneWeather,
     Thumbnails,
     reduce_scene,
-    show_thumbnails,
-    show_without_veil,
+    view_thumbnails,
+    view_without_veil,
 )
 from cmudrn.training.data.sources import make_sources
 from cmudrn.training.run import start_run
@@ -48,7 +48,7 @@ def clean(folder: Path) -> CleanPictures:
 class Knowing(VeilEstimator):
     """A branch that always finds the same veil."""
 
-    def judge(self, thumbnail: Image) -> VeilCorrection:
+    def estimate_veil(self, thumbnail: Image) -> VeilCorrection:
         return VeilCorrection(np.full((8, 8), 1.25, np.float32), np.full(3, 0.9, np.float32))
 
 
@@ -110,7 +110,7 @@ def test_a_right_judgement_leaves_no_veil(clean: CleanPictures) -> None:
     veils: list[object] = []
 
     class Told(VeilEstimator):
-        def judge(self, thumbnail: Image) -> VeilCorrection:
+        def estimate_veil(self, thumbnail: Image) -> VeilCorrection:
             haze = veils[-1]
             return VeilCorrection(1 / haze.transmission, haze.airlight)  # type: ignore[attr-defined]
 
@@ -124,9 +124,9 @@ def test_views_for_validation_have_one_size() -> None:
     picture = np.random.default_rng(0).random((150, 200, 3), dtype=np.float32)
     rng = np.random.default_rng
     for family in ("clear", "csd-snow"):
-        seen, wanted = show_thumbnails(0)(picture, family, rng(1))
+        seen, wanted = view_thumbnails(0)(picture, family, rng(1))
         assert seen.shape == wanted.shape == (SIDE, SIDE, 3)
-        seen, wanted = show_without_veil(Knowing({}), 0)(picture, family, rng(1))
+        seen, wanted = view_without_veil(Knowing({}), 0)(picture, family, rng(1))
         assert seen.shape == wanted.shape == (128, 128, 3)
 
 

@@ -20,7 +20,7 @@ def test_a_structure_covers_a_part_and_has_steep_edges(draw: Callable[..., np.nd
         rng = np.random.default_rng(seed)
         covered = draw(Plane.draw((64, 48), rng), rng)
         assert covered.shape == (64, 48) and covered.dtype == np.float32
-        assert 0 <= covered.min() and covered.max() <= 1
+        assert covered.min() >= 0 and covered.max() <= 1
         shares.append(covered.mean())
         slopes.append(max(np.abs(np.diff(covered, axis=axis)).max() for axis in (0, 1)))
     assert 0.02 < np.mean(shares) < 0.8
@@ -39,7 +39,7 @@ def test_bars_repeat_at_their_period() -> None:
 def test_patches_stay_in_range_and_differ() -> None:
     patch = np.random.default_rng(0).random((64, 64, 3), np.float32)
     built = [composite_structure(patch, np.random.default_rng(seed)) for seed in range(40)]
-    assert all(b.dtype == np.float32 and 0 <= b.min() and b.max() <= 1 for b in built)
+    assert all(b.dtype == np.float32 and b.min() >= 0 and b.max() <= 1 for b in built)
     assert np.mean([np.abs(b - patch).max() > 0.2 for b in built]) > 0.9
     again = composite_structure(patch, np.random.default_rng(7))
     assert np.array_equal(again, built[7])

@@ -18,7 +18,7 @@ from cmudrn.image import Image, from_float, to_float
 from cmudrn.image.resampling import SIDE, Area, enlarge, make_thumbnail
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.training.data.clean_patches import CleanPictures, crop_window, turn
-from cmudrn.training.validation import Show, middle
+from cmudrn.training.data.views import View, middle
 from cmudrn.weather.haze import Haze, Veil
 from cmudrn.weather.patches import PatchWeather
 from cmudrn.weather.presets import WEATHERS
@@ -203,11 +203,11 @@ class Thumbnails:
         return composite_on_thumbnail(plain, self.scenes.weather.draw_haze(scene.shape, rng)), plain
 
 
-def show_without_veil(context: VeilEstimator, seed: int) -> Show:
+def view_without_veil(context: VeilEstimator, seed: int) -> View:
     """Return the view of a picture's middle whose veil a context branch took off."""
     weathers = {family: SceneWeather(family, seed) for family in ("clear", *WEATHERS)}
 
-    def show(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
+    def view(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
         weather, shape, area = weathers[family], picture.shape[:2], middle(picture.shape)
         haze = weather.draw_haze(shape, rng)
         small = reduce_scene(from_float(picture, np.uint8))
@@ -217,20 +217,20 @@ def show_without_veil(context: VeilEstimator, seed: int) -> Show:
         lift = context.estimate_veil(composite_on_thumbnail(thumbnail, haze))
         return lift(degraded, area, shape), clean
 
-    return show
+    return view
 
 
-def show_thumbnails(seed: int) -> Show:
+def view_thumbnails(seed: int) -> View:
     """Return the view of a context branch: a picture's thumbnail, and that without its veil."""
     weathers = {family: SceneWeather(family, seed) for family in ("clear", *WEATHERS)}
 
-    def show(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
+    def view(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
         weather = weathers[family]
         haze = weather.draw_haze(picture.shape[:2], rng)
         plain = make_thumbnail(weather.fall(picture, rng))  # at full size: no scene drawn small
         return composite_on_thumbnail(plain, haze), plain
 
-    return show
+    return view
 
 
 def change_light(picture: Image, rng: np.random.Generator) -> Image:
