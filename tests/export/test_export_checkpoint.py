@@ -32,7 +32,7 @@ def test_what_does_not_fit_is_refused() -> None:
         blend({"a": torch.zeros(2)}, {"a": torch.zeros(2)}, 2)
 
 
-@pytest.mark.parametrize("asked, found", [((), None), (("--change_gating-db", "31.5"), 31.5)])
+@pytest.mark.parametrize("asked, found", [((), None), (("--change-gating-db", "31.5"), 31.5)])
 def test_a_run_s_last_weights_are_exported_with_their_restraint(
     tmp_path: Path, asked: tuple[str, ...], found: float | None
 ) -> None:
@@ -53,10 +53,10 @@ def test_a_run_s_last_weights_are_exported_with_their_restraint(
         ("model.onnx", ("--share", "7"), "--toward and --share go together"),
         ("model.onnx", ("--toward", str(RUN)), "--toward and --share go together"),
         ("model.onnx", ("--toward", str(RUN), "--share", "7"), "A share is between 0 and 1"),
-        ("model.onnx", ("--change_gating-db", "nan"), "decibels above 0; it is nan"),
-        ("model.onnx", ("--change_gating-db", "inf"), "decibels above 0; it is inf"),
-        ("model.onnx", ("--change_gating-db", "0"), "decibels above 0; it is 0"),
-        ("model.onnx", ("--change_gating-db", "-3"), "decibels above 0; it is -3"),
+        ("model.onnx", ("--change-gating-db", "nan"), "decibels above 0; it is nan"),
+        ("model.onnx", ("--change-gating-db", "inf"), "decibels above 0; it is inf"),
+        ("model.onnx", ("--change-gating-db", "0"), "decibels above 0; it is 0"),
+        ("model.onnx", ("--change-gating-db", "-3"), "decibels above 0; it is -3"),
     ],
 )
 def test_what_cannot_be_exported_is_one_sentence_and_leaves_no_file(

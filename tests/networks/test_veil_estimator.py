@@ -42,7 +42,8 @@ def model(branch: VeilEstimatorNetwork, tmp_path_factory: pytest.TempPathFactory
             weights[name] = torch.zeros_like(weights[name])
     weights |= {f"{VEIL_PREFIX}{name}": value for name, value in branch.state_dict().items()}
     path = tmp_path_factory.mktemp("model") / "model.onnx"
-    export_onnx(config, weights, path, "model", elastic=True)
+    record = {"parameters": count_parameters(branch), "thumbnail": SIDE}
+    export_onnx(config, weights, path, "model", elastic=True, context=record)
     return path
 
 
