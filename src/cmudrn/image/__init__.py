@@ -27,10 +27,10 @@ from cmudrn.image.writing import (
 
 __all__ = [
     "FORMATS",
-    "SUBSAMPLINGS",
     "MAX_BYTES",
     "MAX_PIXELS",
     "QUALITY",
+    "SUBSAMPLINGS",
     "SUFFIXES",
     "Image",
     "Picture",
@@ -41,13 +41,13 @@ __all__ = [
     "format_for",
     "from_batch",
     "from_float",
-    "unsupported_features",
     "read_bytes",
     "read_image",
     "read_picture",
     "to_batch",
     "to_float",
     "to_rgb",
+    "unsupported_features",
     "write_image",
     "write_picture",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import BinaryIO
 
@@ -20,7 +20,7 @@ from cmudrn.image.containers import read_at
 
 _PREFIX = b"Exif\0\0"
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
-_POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
+POINTERS = (_EXIF, _GPS, _INTEROPERABILITY)
 _ORIENTATION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 274, 282, 283, 296
 _THUMBNAIL, _THUMBNAIL_LENGTH = 513, 514
 _WIDTH, _HEIGHT = 40962, 40963
@@ -37,10 +37,10 @@ _STORAGE = frozenset(
 )
 
 _SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
-_UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8}
+UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8}
 """Kind of value -> bytes of one number; kinds 5 and 10 are fractions of two."""
 
-_MAX_ENTRIES, _MAX_BYTES = 512, 1 << 22  # of a directory: more than any camera writes
+_MAX_ENTRIES, _MAX_BYTES = 512, 1 << 22  # of one, of all: more than any camera writes
 _MAX_PER_MM = 40_000  # a million pixels an inch; more is damage
 
 
@@ -57,7 +57,7 @@ Tags = Mapping[int, "Value | Tags"]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How a file writes directories: its byte order, and whether it is a BigTIFF."""
 
     order: str
@@ -86,7 +86,7 @@ class _Layout:
         """Return numbers in this byte order if they are least byte first, and the reverse."""
         if self.order == "<":
             return data
-        return np.frombuffer(data, f"u{_UNITS[kind]}").byteswap().tobytes()
+        return np.frombuffer(data, f"u{UNITS[kind]}").byteswap().tobytes()
 
 
 def bare(exif: bytes) -> bytes:
@@ -97,11 +97,11 @@ def bare(exif: bytes) -> bytes:
 def without_thumbnail(block: bytes) -> bytes:
     """Return a bare EXIF block without its second directory, which shows the picture as it was."""
     file = io.BytesIO(block)
-    if not (opened := _open(file)) or _entries(file, *opened) is None:
+    if not (opened := open_block(file)) or _entries(file, *opened) is None:
         return block
     layout, first = opened
-    link = first + layout.size(_number(layout.count, file, first)) - layout.address.size
-    second = _number(layout.address, file, link)
+    link = first + layout.size(read_number(layout.count, file, first)) - layout.address.size
+    second = read_number(layout.address, file, link)
     thumbnail = _read(file, layout, second, {_THUMBNAIL, _THUMBNAIL_LENGTH}) if second else {}
     start, length = _whole(thumbnail.get(_THUMBNAIL)), _whole(thumbnail.get(_THUMBNAIL_LENGTH))
     cleared = bytearray(block)
@@ -128,12 +128,12 @@ def upright(
             what the block says.
     """
     file = io.BytesIO(block)
-    if not (opened := _open(file)) or (entries := _entries(file, *opened)) is None:
+    if not (opened := open_block(file)) or (entries := _entries(file, *opened)) is None:
         return None
     layout, _ = opened
     patched = bytearray(block)
     if _EXIF in entries:
-        inner = _entries(file, layout, _address(layout, entries[_EXIF][1])) or {}
+        inner = _entries(file, layout, read_address(layout, entries[_EXIF][1])) or {}
         for tag, side in ((_WIDTH, width), (_HEIGHT, height)):
             if tag in inner:
                 field = layout.address.pack(side)
@@ -153,7 +153,7 @@ def read_tags(file: BinaryIO) -> tuple[Tags, list[int]]:
     Damaged values are passed over. The tags left out do not count those of how the pixels are
     stored, nor those that libvips carries.
     """
-    if not (opened := _open(file)):
+    if not (opened := open_block(file)):
         return {}, []
     carried = _read(file, *opened, _CARRIED)
     present = set(_entries(file, *opened) or {})
@@ -162,7 +162,7 @@ def read_tags(file: BinaryIO) -> tuple[Tags, list[int]]:
 
 def make_block(tags: Tags) -> bytes:
     """Return tags as a bare EXIF block."""
-    layout = _Layout("<", False)
+    layout = Layout("<", False)
     entries, values = _pack(layout, tags, 8 + layout.size(len(tags)))
     return b"II*\0" + layout.address.pack(8) + _table(layout, entries) + values
 
@@ -173,7 +173,7 @@ def with_tags(data: bytes, tags: Tags) -> bytes:
     The directory moves to the end; nothing else does.
     """
     file = io.BytesIO(data)
-    opened = _open(file)
+    opened = open_block(file)
     if not opened or not tags:
         return data
     layout, first = opened
@@ -185,20 +185,20 @@ def with_tags(data: bytes, tags: Tags) -> bytes:
     return b"".join((head, data[len(head) :], padding, _table(layout, old | entries), values))
 
 
-def _open(file: BinaryIO) -> tuple[_Layout, int] | None:
+def open_block(file: BinaryIO) -> tuple[Layout, int] | None:
     """Return the layout of a file and the place of its first directory; None if it is no TIFF."""
     head = read_at(file, 0, 4)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if not order or len(head) < 4:
         return None
-    layout = _Layout(order, 43 in head[2:4])
-    first = _number(layout.address, file, layout.address.size)
+    layout = Layout(order, 43 in head[2:4])
+    first = read_number(layout.address, file, layout.address.size)
     return (layout, first) if first else None
 
 
-def _entries(file: BinaryIO, layout: _Layout, position: int) -> dict[int, tuple[int, bytes]] | None:
+def _entries(file: BinaryIO, layout: Layout, position: int) -> dict[int, tuple[int, bytes]] | None:
     """Return tag -> place and bytes of its entry, or None where the directory is damaged."""
-    count = _number(layout.count, file, position)
+    count = read_number(layout.count, file, position)
     start, size = position + layout.count.size, layout.entry.size
     table = read_at(file, start, count * size) if count <= _MAX_ENTRIES else b""
     if len(table) < count * size or not read_at(file, start - 1, 1):
@@ -210,30 +210,49 @@ def _entries(file: BinaryIO, layout: _Layout, position: int) -> dict[int, tuple[
     return found
 
 
+@dataclass(frozen=True)
+class _Above:
+    """What the directories above one have left to it.
+
+    Attributes:
+        depth: how many there are.
+        left: bytes of values for all of them: a small file may point to the same bytes often.
+    """
+
+    depth: int = 0
+    left: list[int] = field(default_factory=lambda: [_MAX_BYTES])
+
+
 def _read(
-    file: BinaryIO, layout: _Layout, position: int, wanted: Set[int] | None = None, depth: int = 0
+    file: BinaryIO,
+    layout: Layout,
+    position: int,
+    wanted: Set[int] | None = None,
+    above: _Above | None = None,
 ) -> Tags:
     """Return a directory with all below it; of its tags those wanted, or all."""
     found: dict[int, Value | Tags] = {}
-    left = _MAX_BYTES  # a small file may point to the same bytes again and again
+    above = above or _Above()
     for tag, (_, raw) in (_entries(file, layout, position) or {}).items():
         _, kind, numbers, field = layout.entry.unpack(raw)
-        if kind not in _UNITS or (wanted is not None and tag not in wanted):
+        if kind not in UNITS or (wanted is not None and tag not in wanted):
             continue
-        if tag in _POINTERS:
-            if depth < 2 and (below := _read(file, layout, _address(layout, raw), None, depth + 1)):
-                found[tag] = below
+        if tag in POINTERS:
+            place, below = read_address(layout, raw), replace(above, depth=above.depth + 1)
+            if above.depth < 2 and (inner := _read(file, layout, place, None, below)):
+                found[tag] = inner
             continue
-        length = numbers * _UNITS[kind] * (2 if kind in (5, 10) else 1)
+        length = numbers * UNITS[kind] * (2 if kind in (5, 10) else 1)
         if length > len(field):
-            field = read_at(file, _address(layout, raw), length) if length <= left else b""
-            left -= len(field)
+            fits = length <= above.left[0]
+            field = read_at(file, read_address(layout, raw), length) if fits else b""
+            above.left[0] -= len(field)
         if len(field) >= length:
             found[tag] = Value(kind, layout.swap(kind, field[:length]))
     return found
 
 
-def _pack(layout: _Layout, tags: Tags, position: int) -> tuple[dict[int, bytes], bytes]:
+def _pack(layout: Layout, tags: Tags, position: int) -> tuple[dict[int, bytes], bytes]:
     """Return the entries of a directory, and what they point to, to stand at position."""
     entries, values = {}, b""
     for tag, value in tags.items():
@@ -244,7 +263,7 @@ def _pack(layout: _Layout, tags: Tags, position: int) -> tuple[dict[int, bytes],
             kind, numbers, data = _LONG8 if layout.big else _LONG, 1, _table(layout, inner) + behind
         else:
             kind, data = value.kind, layout.swap(value.kind, value.data)
-            numbers = len(data) // _UNITS[kind] // (2 if kind in (5, 10) else 1)
+            numbers = len(data) // UNITS[kind] // (2 if kind in (5, 10) else 1)
             if len(data) <= len(field):
                 field, data = data.ljust(len(field), b"\0"), b""
         entries[tag] = layout.entry.pack(tag, kind, numbers, field)
@@ -252,13 +271,13 @@ def _pack(layout: _Layout, tags: Tags, position: int) -> tuple[dict[int, bytes],
     return entries, values
 
 
-def _table(layout: _Layout, entries: Mapping[int, bytes]) -> bytes:
+def _table(layout: Layout, entries: Mapping[int, bytes]) -> bytes:
     """Return a directory, the last of its chain."""
     ordered = [entries[tag] for tag in sorted(entries)]
     return layout.count.pack(len(entries)) + b"".join(ordered) + bytes(layout.address.size)
 
 
-def _address(layout: _Layout, raw: bytes) -> int:
+def read_address(layout: Layout, raw: bytes) -> int:
     """Return where an entry points; a BigTIFF may hold addresses of 32 bits, too."""
     _, kind, numbers, field = layout.entry.unpack(raw)
     narrow = numbers == 1 and kind in (_LONG, 13)
@@ -266,7 +285,7 @@ def _address(layout: _Layout, raw: bytes) -> int:
     return int(place.unpack_from(field)[0])
 
 
-def _number(form: struct.Struct, file: BinaryIO, position: int) -> int:
+def read_number(form: struct.Struct, file: BinaryIO, position: int) -> int:
     """Return a number in a file, or 0 behind its end."""
     data = read_at(file, position, form.size)
     return int(form.unpack(data)[0]) if len(data) == form.size else 0

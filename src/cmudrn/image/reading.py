@@ -24,6 +24,7 @@ from cmudrn.image.containers import (
 )
 from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
 from cmudrn.image.picture import Image, Picture, Pixels, to_float, to_rgb
+from cmudrn.image.prescan import check_structure
 from cmudrn.image.vips import pyvips, reason
 
 MAX_PIXELS = 128_000_000
@@ -105,6 +106,7 @@ def _read(
     if kind == "bmp":
         file.seek(0)
         return _read_bmp(file.read(), max_pixels, name)
+    check_structure(file, kind, length, name)
     if kind == "png" and is_animated_png(file):
         raise CmudrnError(f"{name} is an animation; only single pictures are restored.")
     notes = []
