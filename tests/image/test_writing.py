@@ -151,10 +151,16 @@ def test_a_stale_thumbnail_is_dropped(order: str) -> None:
     stream = io.BytesIO()
     Pillow.new("RGB", (32, 20)).save(stream, "JPEG", exif=exif)
     data = stream.getvalue()
-    assert "jpeg-thumbnail-data" in pyvips.Image.jpegload_buffer(data).get_fields()
+    assert "jpeg-thumbnail-data" in fields_of(data)
     written = encode_picture(read_picture(data))
-    assert "jpeg-thumbnail-data" not in pyvips.Image.jpegload_buffer(written).get_fields()
+    assert "jpeg-thumbnail-data" not in fields_of(written)
     assert thumbnail[-100:] in data and thumbnail[-100:] not in written
+
+
+def fields_of(jpeg: bytes) -> list[str]:
+    """Return the names of what libvips finds in a JPEG file."""
+    image = pyvips.Image.jpegload_source(pyvips.Source.new_from_memory(jpeg))
+    return list(image.get_fields())
 
 
 IPTC = b"\x1c\x02P\x00\x0bJane Author\x1c\x02t\x00\x08(c) Jane"

@@ -32,11 +32,9 @@ def download(page: Page) -> Download:
 
 def brightness(locator: Locator, x: float, y: float) -> float:
     """Return the mean grey of 4 x 4 screen pixels at a place given as fractions."""
-    import pyvips
-
-    shot = pyvips.Image.new_from_buffer(locator.screenshot(), "")
-    area = shot.crop(int(x * shot.width), int(y * shot.height), 4, 4)
-    return float(area.extract_band(0, n=3).avg())
+    shot = read_picture(locator.screenshot()).pixels
+    row, column = int(y * shot.shape[0]), int(x * shot.shape[1])
+    return float(shot[row : row + 4, column : column + 4].mean())
 
 
 def test_one_photo_from_choice_to_file(page: Page, photos: dict[str, Path], address: str) -> None:
