@@ -16,6 +16,7 @@ from cmudrn.errors import CmudrnError, FileError, LimitExceededError
 from cmudrn.image import Picture, Pixels, read_picture
 from cmudrn.photos.planning import walk
 from cmudrn.video.access import (
+    IMAGE_DEMUXERS,
     AddressRefusedError,
     follow_own_redirects,
     hide_password,
@@ -116,7 +117,7 @@ class StreamSource:
             while True:
                 with self._open() as container:
                     yield from self._decode(container)
-                    is_snapshot = container.format.name.endswith("_pipe")
+                    is_snapshot = container.format.name in IMAGE_DEMUXERS
                 if not (is_snapshot and self.reopens):
                     return
                 time.sleep(SNAPSHOT_PAUSE_S)
@@ -129,7 +130,9 @@ class StreamSource:
     def _open(self) -> Any:
         if self.is_camera:
             return av.open(self.address, format=_camera_format(), timeout=self.timeout_s)
-        address, options = self.address, stream_options(self.address, self.follow_links)
+        address = self.address
+        options = stream_options(address, self.follow_links)
+        options["max_pixels"] = str(self.max_pixels)  # also while FFmpeg looks what comes
         if address.startswith("rtsp"):
             options |= {"rtsp_transport": "tcp", "fflags": "nobuffer"}
         try:
@@ -152,14 +155,16 @@ class StreamSource:
         context = stream.codec_context
         if context is None:
             raise CmudrnError(f"{hide_password(self.address)} sends video of an unknown codec.")
-        self._check_size(context.width, context.height)
         context.flags |= 1 << 19  # AV_CODEC_FLAG_LOW_DELAY: no frame is held back
-        whole = False
+        whole, refused = False, 0
         for packet in container.demux(stream):
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
-                whole = False
+                whole, refused = False, refused + 1
+                # A stream that is joined in its middle has no size before its next key frame.
+                if not context.width and refused >= (1 if context.codec.intra_only else 100):
+                    self._check_size(0, 0)
                 continue
             for picture in pictures:
                 # After a loss, frames are patched from old ones until the next key frame.
@@ -170,6 +175,14 @@ class StreamSource:
                     yield Arrival(to_pixels(picture, colours_of(picture)), "", now)
 
     def _check_size(self, width: int, height: int) -> None:
+        if not width * height:
+            raise LimitExceededError(
+                f"{hide_password(self.address)} sends frames of an unknown size, or of more than "
+                f"the limit of {self.max_pixels:,} pixels.",
+                limit_name="max_pixels",
+                limit=self.max_pixels,
+                path=hide_password(self.address),
+            )
         if width * height > self.max_pixels:
             raise LimitExceededError(
                 f"{hide_password(self.address)} sends frames of {width}x{height} = "

@@ -20,9 +20,10 @@ FILE_DEMUXERS = (
 )  # fmt: skip
 """Demuxers of single video files. Playlists, scripts and numbered images are left out."""
 
-STREAM_DEMUXERS = (
-    *FILE_DEMUXERS, "mpjpeg", "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe",
-)  # fmt: skip
+IMAGE_DEMUXERS = ("image2", "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe")
+"""Demuxers of a single image, which an address may answer with."""
+
+STREAM_DEMUXERS = (*FILE_DEMUXERS, "mpjpeg", *IMAGE_DEMUXERS)
 """Demuxers of what an address may send by itself."""
 
 PLAYLIST_DEMUXERS = ("hls", "dash")
@@ -75,10 +76,12 @@ def stream_options(address: str, follow_links: bool = False) -> dict[str, str]:
         return file_options()
     if scheme in _RTSP_DEMUXERS:
         demuxers = [_RTSP_DEMUXERS[scheme]]
-    options = {"max_redirects": "0"} if scheme in ("http", "https") else {}
+    options = {"pattern_type": "none"}  # "%d" in an address is no numbering
+    if scheme in ("http", "https") and not follow_links:
+        options["max_redirects"] = "0"
     if follow_links and scheme in ("http", "https"):
         demuxers += PLAYLIST_DEMUXERS
-        protocols, options = "http,https,tls,tcp,httpproxy,crypto,data", {}
+        protocols = "http,https,tls,tcp,httpproxy,crypto,data"
     return {
         **options,
         "format_whitelist": ",".join(demuxers),

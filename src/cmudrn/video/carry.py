@@ -21,7 +21,7 @@ _WITH_ATTACHMENTS = ("matroska",)
 _MADE_BY_WRITERS = {
     "major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_bytes",
     "number_of_frames", "bps", "handler_name", "vendor_id", "alpha_mode", "software",
-    "service_name", "service_provider", "variant_bitrate",
+    "service_name", "service_provider", "variant_bitrate", "filename", "mimetype",
 }  # fmt: skip
 """Tags, in small letters, that a container writes about its own making."""
 
@@ -121,7 +121,11 @@ def missing_tags(source: Any, result: Any, pairs: Mapping[int, int]) -> list[str
     if lost := _lost(source.metadata, result.metadata):
         notes.append(f"The container does not keep the tags {_listed(lost)}.")
     for before, after in pairs.items():
-        old, new = source.streams[before], result.streams[after]
+        old = source.streams[before]
+        if after >= len(result.streams):
+            notes.append(f"Stream {before} ({old.type}) is not in the result.")
+            continue
+        new = result.streams[after]
         if lost := _lost(old.metadata, new.metadata):
             notes.append(f"Stream {before} ({old.type}) lost its tags {_listed(lost)}.")
         if gone := old.disposition & ~new.disposition & ~av.stream.Disposition.default:
@@ -187,6 +191,8 @@ def _is_chapter_track(source: Any, stream: Any) -> bool:
 
 def _is_taken(stream: Any, packet: Any, target: Path) -> bool:
     container = container_format(target)
+    if container == "mov" and stream.type == "video" and is_cover(stream):
+        return False  # it would be dropped silently
     if container == "mpegts" and stream.type == "subtitle":
         # It would take others too, as data that nobody reads.
         return stream.codec_context.name in ("dvbsub", "dvb_teletext", "libzvbi_teletextdec")

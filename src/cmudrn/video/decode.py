@@ -86,7 +86,7 @@ _PROBE = {"probesize": str(20 << 20), "analyzeduration": "20000000"}
 
 
 @contextmanager
-def open_clip(path: Path) -> Iterator[Any]:
+def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
     """Yield FFmpeg's container of a file; its errors become sentences.
 
     Raises:
@@ -94,14 +94,26 @@ def open_clip(path: Path) -> Iterator[Any]:
     """
     try:
         # Names are paths here, never addresses: FFmpeg would fetch "http:..." from the net.
-        with av.open(
-            f"file:{path}", metadata_errors="replace", options=_PROBE | file_options()
-        ) as container:
+        with _open(path, limits) as container:
             yield container
     except (av.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoFileError(
             f"{path} is not a video that can be read: {reason}.", path=path
+        ) from error
+
+
+def _open(path: Path, limits: ClipLimits) -> Any:
+    bound = {"max_pixels": str(limits.max_pixels)}  # also while FFmpeg looks what there is
+    try:
+        return av.open(
+            f"file:{path}", metadata_errors="replace", options=_PROBE | file_options() | bound
+        )
+    except av.error.ArgumentError as error:
+        raise VideoFileError(
+            f"{path} is not a video that can be read: it is of another kind, "
+            "or a list that names other files.",
+            path=path,
         ) from error
 
 
@@ -122,7 +134,7 @@ def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
         VideoFileError: the file cannot be read, or holds no video.
         LimitExceededError: its frames are too large, or it is too long.
     """
-    with open_clip(path) as container:
+    with open_clip(path, limits) as container:
         stream = main_stream(container, path)
         _bound(stream, path, limits)
         limits.check_length(path, (container.duration or 0) / av.time_base)
@@ -130,7 +142,7 @@ def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
         if first is None:
             raise VideoFileError(f"{path} holds no frame that can be decoded.", path=path)
         limits.check_frame(path, first.width, first.height)
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        rate = _rate(stream)
         return Clip(
             path=path,
             stream=stream.index,
@@ -148,6 +160,15 @@ def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
             alpha=_has_alpha(stream, first),
             side_data=side_data_of(first),
         )
+
+
+def _rate(stream: Any) -> Fraction:
+    """Return frames a second, where a file says it within reason; else 25."""
+    most = min(Fraction(1000), 1 / stream.time_base)
+    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
+        if rate and 0 < rate <= most:
+            return Fraction(rate)
+    return Fraction(25)
 
 
 def _bound(stream: Any, path: Path, limits: ClipLimits) -> None:
@@ -233,7 +254,7 @@ class FrameReader:
         return notes
 
     def _decode(self) -> Iterator[Any]:
-        with open_clip(self._clip.path) as container:
+        with open_clip(self._clip.path, self._limits) as container:
             stream = container.streams[self._clip.stream]
             _bound(stream, self._clip.path, self._limits)
             stream.thread_type = "AUTO"

@@ -20,7 +20,13 @@ from cmudrn.video.decode import Clip
 SEGMENT_FRAMES = 48
 """Frames of a segment; each begins with a key frame and needs no other segment."""
 
-_PLAYABLE = {"mpegts": ("h264", "hevc", "mpeg2"), "mpeg": ("mpeg2",), "vob": ("mpeg2",)}
+_PLAYABLE = {
+    "mpegts": ("h264", "hevc", "mpeg2"),
+    "mpeg": ("mpeg2",),
+    "vob": ("mpeg2",),
+    "flv": ("h264",),
+    "asf": ("h264", "hevc", "vp9", "av1", "ffv1"),
+}
 """Containers that would take more than players, FFmpeg's own among them, find again in them.
 
 A program stream holds a time for every frame of MPEG-2 only.

@@ -38,6 +38,12 @@ class ClipLimits:
             LimitExceededError: they are.
         """
         pixels = width * height
+        if not pixels:  # what a decoder says that was told the limit
+            raise LimitExceededError(
+                f"{path} has frames of an unknown size, or of more than the limit of "
+                f"{self.max_pixels:,} pixels.",
+                limit_name="max_pixels", limit=self.max_pixels, path=path,
+            )  # fmt: skip
         if pixels > self.max_pixels:
             raise LimitExceededError(
                 f"{path} has frames of {width}x{height} = {pixels:,} pixels, "

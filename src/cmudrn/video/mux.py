@@ -135,6 +135,8 @@ def _write(
     form = container_format(path)
     with av.open(f"file:{path}", "w", format=form, container_options=options) as output:
         video, copies = _add_streams(output, source, clip, encoding, carried)
+        if form == "avi" and _is_constant(_times(store, count, name), clip):
+            video.time_base = 1 / clip.rate  # or AVI would round times to a unit of its own
         output.start_encoding()
         ours = _video_packets(store, count, name, clip, video)
         others = copied_packets(_source_packets(source, copies), copies)
@@ -181,7 +183,9 @@ def _container_options(source: Any, path: Path) -> dict[str, str]:
     # Else Matroska and Ogg number themselves at random, and no two runs give the same bytes.
     same = {"fflags": "+bitexact"}
     if form not in QUICKTIME:
-        return same | ({"avoid_negative_ts": "disabled"} if form in ("matroska", "webm") else {})
+        return same | (
+            {"avoid_negative_ts": "disabled"} if form in ("matroska", "webm", "avi") else {}
+        )
     usual = {
         "title", "artist", "album", "album_artist", "comment", "date", "genre", "copyright",
         "description", "synopsis", "creation_time", "composer", "track", "lyrics", "location",
@@ -232,6 +236,13 @@ def _video_packets(
 
 def _times(store: SegmentStore, count: int, name: str) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.concatenate([store.times(number, name) for number in range(count)])
+
+
+def _is_constant(times: np.ndarray[Any, np.dtype[np.int64]], clip: Clip) -> bool:
+    """Return whether frames follow each other at the average rate all along."""
+    shown = np.sort(times)
+    even = shown[0] + np.arange(len(shown)) * float(1 / (clip.rate * clip.time_base))
+    return bool(np.abs(shown - even).max() * float(clip.rate * clip.time_base) < 0.5)
 
 
 def _packet(encoded: Encoded, decoding: int, duration: int, clip: Clip, video: Any) -> Any:

@@ -29,6 +29,8 @@ class Timeline:
     def __init__(self) -> None:
         self._offsets = [Fraction(0)]  # of the recordings so far, seconds
         self._recording: dict[int, int] = {}  # stream's index -> which recording it is in
+        self._last: dict[int, Fraction] = {}  # stream's index -> its latest time, unshifted
+        self._step: dict[int, Fraction] = {}  # stream's index -> how long its packets last
         self._expected: dict[int, Fraction] = {}  # stream's index -> its next time, unshifted
 
     @property
@@ -47,7 +49,13 @@ class Timeline:
             expected = self._expected.get(index, time)
             if time < expected - BACKWARD_S or time > expected + FORWARD_S:
                 self._begin_recording(index, expected, time)
-            self._expected[index] = time + (packet.duration or 0) * unit
+            last = self._last.get(index)
+            if packet.duration:
+                self._step[index] = packet.duration * unit
+            elif last is not None and 0 < time - last < FORWARD_S:
+                self._step[index] = time - last
+            self._last[index] = time
+            self._expected[index] = time + self._step.get(index, Fraction(0))
             offset = self._offsets[self._recording.get(index, 0)]
         else:
             offset = self._offsets[-1]  # too sparse to tell a jump from a pause
