@@ -120,6 +120,18 @@ def test_a_file_that_was_there_is_not_overwritten(
     assert (scene.statistics.refused, scene.statistics.restored) == (1, 1)
 
 
+def test_each_finished_image_is_told_and_an_idle_folder_is_not_stale(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def put() -> None:
+        time.sleep(0.5)  # ten times what makes a stream stale
+        write_picture(picture(200), scene.source / "1.png")
+
+    told = scene.run(put, (scene.output / "1.png").exists, monkeypatch, stale=0.05)
+    assert f"DONE: 1.png -> {scene.output / '1.png'}\n" in told
+    assert "STALE" not in told and scene.statistics.stalls == 0
+
+
 def test_a_file_that_was_there_is_overwritten_if_wanted(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,13 @@ SNAPSHOT_PAUSE_S = 0.5
 """Seconds between two requests to an address that answers with a single image."""
 
 
+MAX_WITHOUT_SIZE = 100
+"""Packets that may fail in a row before the size of frames is known."""
+
+_JOINED_LATE = ("rtsp", "rtp", "udp", "srt")
+"""Schemes of streams whose first frames may be lost, their size with them."""
+
+
 @dataclass(frozen=True)
 class Arrival:
     """An image that came from a source.
@@ -155,6 +162,8 @@ class StreamSource:
         context = stream.codec_context
         if context is None:
             raise CmudrnError(f"{hide_password(self.address)} sends video of an unknown codec.")
+        if not self.address.startswith(_JOINED_LATE):
+            self._check_size(context.width, context.height)
         context.flags |= 1 << 19  # AV_CODEC_FLAG_LOW_DELAY: no frame is held back
         whole, refused = False, 0
         for packet in container.demux(stream):
@@ -163,7 +172,7 @@ class StreamSource:
             except av.error.InvalidDataError:
                 whole, refused = False, refused + 1
                 # A stream that is joined in its middle has no size before its next key frame.
-                if not context.width and refused >= (1 if context.codec.intra_only else 100):
+                if not context.width and refused >= MAX_WITHOUT_SIZE:
                     self._check_size(0, 0)
                 continue
             for picture in pictures:
