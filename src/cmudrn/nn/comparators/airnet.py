@@ -119,7 +119,8 @@ class _Transform(nn.Module):
         )
 
     def forward(self, maps: Tensor, degradation: Tensor) -> Tensor:
-        return maps * self.conv_gamma(degradation) + cast(Tensor, self.conv_beta(degradation))
+        gamma, beta = self.conv_gamma(degradation), self.conv_beta(degradation)
+        return cast(Tensor, maps * gamma + beta)
 
 
 class GuidedModule(nn.Module):
@@ -132,8 +133,8 @@ class GuidedModule(nn.Module):
 
     def forward(self, maps: Tensor, degradation: Tensor) -> Tensor:
         """Return the guided maps, (B, C, H, W)."""
-        transformed = cast(Tensor, self.sft(maps, degradation))
-        return maps + self.dcn(maps, degradation) + transformed
+        moved, scaled = self.dcn(maps, degradation), self.sft(maps, degradation)
+        return cast(Tensor, maps + moved + scaled)
 
 
 class GuidedBlock(nn.Module):

@@ -31,9 +31,8 @@ def deformable_conv(maps: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor)
         Zhu et al., Deformable ConvNets v2, CVPR 2019.
     """
     height, width = maps.shape[2:]
-    like = {"dtype": maps.dtype, "device": maps.device}
-    rows = torch.arange(height, **like)[:, None]
-    columns = torch.arange(width, **like)[None, :]
+    rows = torch.arange(height, dtype=maps.dtype, device=maps.device)[:, None]
+    columns = torch.arange(width, dtype=maps.dtype, device=maps.device)
     total = maps.new_zeros(len(maps), len(weight), height, width)
     for tap in range(TAPS):
         down, right = tap // 3 - 1, tap % 3 - 1

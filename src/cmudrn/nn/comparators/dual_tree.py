@@ -121,9 +121,9 @@ def _split_2(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 def _join_2(low: Tensor, high: Tensor) -> Tensor:
     """The transpose of `_split_2`, and its inverse."""
-    parts = [part.unflatten(1, (-1, 2)).transpose(1, 2) for part in (low, high)]
+    trees = [part[:, tree::2] for part in (low, high) for tree in (0, 1)]
     filters = _level_2(low)[:, None, :, None]
-    made = F.conv_transpose2d(torch.cat(parts, 1), filters, stride=(MULTIPLE, 1))
+    made = F.conv_transpose2d(torch.stack(trees, 1), filters, stride=(MULTIPLE, 1))
     return _unmirror(made[:, 0], _MARGIN_2)
 
 
@@ -184,8 +184,8 @@ def transform(picture: Tensor) -> Coefficients:
     rest, low_high = map(_turned, _split_2(_turned(low)))
     high_low, high_high = map(_turned, _split_2(_turned(high)))
     coarse = _bands(high_low, high_high, low_high)
-    fine, coarse = (b.unflatten(0, (batch, channels)).transpose(1, 2) for b in (fine, coarse))
-    return Coefficients(rest.unflatten(0, (batch, channels)), fine, coarse)
+    fine, coarse = (b.view(batch, channels, *b.shape[1:]).transpose(1, 2) for b in (fine, coarse))
+    return Coefficients(rest.view(batch, channels, *rest.shape[1:]), fine, coarse)
 
 
 def inverse(coefficients: Coefficients) -> Tensor:
@@ -205,4 +205,4 @@ def inverse(coefficients: Coefficients) -> Tensor:
     high_low, high_high, low_high = _unbands(fine)
     low = _turned(join(_turned(maps), _turned(low_high)))
     picture = join(low, _turned(join(_turned(high_low), _turned(high_high))))
-    return picture.unflatten(0, (batch, channels))
+    return picture.view(batch, channels, *picture.shape[1:])

@@ -74,12 +74,11 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 class SameConv(nn.Conv2d):
     """Convolution with bias, padded by TensorFlow's rule: (B, C, H, W) to (B, C', H/s, W/s)."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """Return the convolved maps."""
-        (height, width), (rows, columns) = input.shape[2:], self.kernel_size
-        padding = same_padding(width, columns, self.stride[1])
-        padding += same_padding(height, rows, self.stride[0])
-        return super().forward(F.pad(input, padding))
+        top, bottom = same_padding(maps.shape[2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(maps.shape[3], self.kernel_size[1], self.stride[1])
+        return super().forward(F.pad(maps, (left, right, top, bottom)))
 
 
 class Doubling(nn.ConvTranspose2d):
@@ -88,11 +87,11 @@ class Doubling(nn.ConvTranspose2d):
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         super().__init__(inputs, outputs, kernel, stride=2)
 
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return (B, C', 2 H, 2 W); output_size is not looked at."""
-        height, width = (2 * size for size in input.shape[2:])
+    def forward(self, maps: Tensor, _: list[int] | None = None) -> Tensor:
+        """Return (B, C', 2 H, 2 W)."""
+        height, width = (2 * size for size in maps.shape[2:])
         start = (self.kernel_size[0] - 2) // 2
-        grown = super().forward(input)
+        grown = super().forward(maps)
         return grown[:, :, start : start + height, start : start + width]
 
 
@@ -136,7 +135,9 @@ class LowBlock(nn.Module):
     def __init__(self, told: int, widths: Widths) -> None:
         super().__init__()
         c = widths.low
-        middle = [layer for _ in range(4) for layer in (SameConv(c, 2 * c, 3), SameConv(2 * c, c, 3))]
+        middle = [
+            layer for _ in range(4) for layer in (SameConv(c, 2 * c, 3), SameConv(2 * c, c, 3))
+        ]
         self.convs = nn.ModuleList(
             [
                 SameConv(told, c, 7),
@@ -235,7 +236,8 @@ def unpack(maps: Tensor) -> Tensor:
 
     For level 1 this is not how they were packed. The authors' weights learned with it.
     """
-    return maps.unflatten(1, (2, 6, 3)).transpose(2, 3)
+    batch, _, height, width = maps.shape
+    return maps.view(batch, 2, 6, 3, height, width).transpose(2, 3)
 
 
 @dataclass(frozen=True)

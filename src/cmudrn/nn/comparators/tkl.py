@@ -115,7 +115,8 @@ class Fusion(nn.Module):
 
     Args:
         channels: of the map to correct.
-        others: how many maps it is compared with; the i-th nearest is 2^i times as fine (or coarse).
+        others: how many maps it is compared with; the i-th nearest is 2^i times
+            as fine, or as coarse.
         finer: whether the others are finer, with half the channels for each step, or coarser.
     """
 
