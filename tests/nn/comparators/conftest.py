@@ -1,4 +1,4 @@
-"""The golden files of other people's networks, which lie beside a checkout and are no part of it."""
+"""The golden files of other people's networks, which lie beside a checkout."""
 
 from __future__ import annotations
 

@@ -60,9 +60,7 @@ def watch(kept: dict[str, Tensor], **modules: nn.Module) -> None:
         module.register_forward_hook(keeper(name))
 
 
-def check_weights(
-    made: Mapping[str, NDArray[Any]], entries: Mapping[str, dict[str, Any]]
-) -> None:
+def check_weights(made: Mapping[str, NDArray[Any]], entries: Mapping[str, dict[str, Any]]) -> None:
     """Compare weights by their sums and first values, which are all that the golden files hold."""
     assert list(made) == list(entries)
     for name, entry in entries.items():

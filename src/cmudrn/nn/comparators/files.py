@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -66,7 +67,8 @@ def read_state(path: Path, whose: str) -> dict[str, Tensor]:
     if not path.is_file():
         raise CmudrnError(f"There is no weight file {path}.")
     try:
-        held = _load(path)
+        with warnings.catch_warnings(action="ignore"):  # of old torch, and of pickle's protocols
+            held = _load(path)
     except UNREADABLE as error:
         raise CmudrnError(
             f"{path} is not a weight file of {whose}, or holds more than weights can be read from "

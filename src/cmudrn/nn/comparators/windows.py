@@ -17,7 +17,8 @@ def starts(size: int, window: int) -> list[int]:
     """Return where windows begin that cover a side, evenly spread; one where it fits exactly."""
     if size <= window:
         return [0]
-    count = -(-(size - window) // (window - OVERLAP)) + 1
+    step = window - min(OVERLAP, window // 2)
+    count = -(-(size - window) // step) + 1
     return [round(i * (size - window) / (count - 1)) for i in range(count)]
 
 
