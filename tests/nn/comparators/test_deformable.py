@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cmudrn.nn.comparators import deformable
 from cmudrn.nn.comparators.deformable import GuidedDeformableConv, deformable_conv
 
 
@@ -44,6 +45,13 @@ def draw(height: int, width: int, channels: int = 2) -> tuple[Tensor, Tensor, Te
 def test_it_is_its_definition(size: tuple[int, int]) -> None:
     arguments = draw(*size)
     torch.testing.assert_close(deformable_conv(*arguments), by_definition(*arguments))
+
+
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = draw(7, 5)
+    whole = deformable_conv(*arguments)
+    monkeypatch.setattr(deformable, "STRIP", 12)
+    torch.testing.assert_close(deformable_conv(*arguments), whole)
 
 
 def test_unmoved_and_unweighed_it_is_a_convolution() -> None:

@@ -12,10 +12,12 @@ from torch.nn import functional as F
 TAPS = 9
 
 
+STRIP = 8192
+"""Pixels that are sampled at once: memory that small is used again instead of asked for anew."""
+
+
 def deformable_conv(maps: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     """Return a 3x3 convolution whose nine samples are moved and weighed at every pixel.
-
-    Tap after tap is sampled and added, so that the memory needed is that of one sampled map.
 
     Args:
         maps: (B, C, H, W).
@@ -32,8 +34,17 @@ def deformable_conv(maps: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor)
     """
     height, width = maps.shape[2:]
     rows = torch.arange(height, dtype=maps.dtype, device=maps.device)[:, None]
+    step = max(1, STRIP // width)
+    places = [slice(top, top + step) for top in range(0, height, step)]
+    strips = [_strip(maps, rows[p], offsets[:, :, p], mask[:, :, p], weight) for p in places]
+    return torch.cat(strips, 2)
+
+
+def _strip(maps: Tensor, rows: Tensor, offsets: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
+    """Return some rows of the result; offsets and mask are theirs, maps are whole."""
+    height, width = maps.shape[2:]
     columns = torch.arange(width, dtype=maps.dtype, device=maps.device)
-    total = maps.new_zeros(len(maps), len(weight), height, width)
+    total = maps.new_zeros(len(maps), len(weight), len(rows), width)
     for tap in range(TAPS):
         down, right = tap // 3 - 1, tap % 3 - 1
         y = rows + down + offsets[:, 2 * tap]
