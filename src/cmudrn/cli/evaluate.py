@@ -36,7 +36,7 @@ def evaluate(
         typer.Argument(
             metavar="[[NAME=]MODEL]...",
             help="Shipped name, .onnx file, checkpoint, run folder, .pth file of the DRN authors, "
-            "or Python module:function.",
+            "tkl:, hdcwnet:, airnet: or prenet:FILE of other authors, or Python module:function.",
         ),
     ] = None,
     data: Annotated[
@@ -112,6 +112,8 @@ def evaluate(
     typer.echo(rendered(table.summary(scores, intervals, columns, costs)), nl=False)
     if len(methods) > 1:
         typer.echo("\n" + rendered(table.differences(scores, intervals, columns)), nl=False)
+    for note in dict.fromkeys(method.note for method in methods if method.note):
+        typer.echo(f"\n{note}", err=format is not Format.markdown)
 
 
 def need_metrics() -> None:
@@ -212,14 +214,42 @@ def _methods(
     branches: bool,
     change_gating: bool,
 ) -> list[Method]:
-    from cmudrn.evaluation.methods import branch_methods, engine_method, is_python, python_method
+    from cmudrn.evaluation.methods import (
+        branch_methods,
+        engine_method,
+        is_comparator,
+        is_python,
+        python_method,
+    )
 
     name, model = split_name(text)
+    if is_comparator(model):
+        return [_comparator(model, name)]
     if is_python(model) and not Path(model).exists():
         return [python_method(model, name)]
     engine = opened(model)
     methods = [engine_method(name, engine, stages, recursions, change_gating=change_gating)]
     return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
+
+
+def _comparator(text: str, name: str) -> Method:
+    """Return another project's network, with the weights in its authors' file, as a method."""
+    from cmudrn.evaluation.costs import Cost
+    from cmudrn.evaluation.methods import Method
+
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise CmudrnError(f"{text} needs torch: pip install 'cmudrn[train]'.") from error
+    from cmudrn.networks.comparators.opening import open_comparator
+
+    theirs = open_comparator(text)
+    return Method(
+        name,
+        lambda pair: theirs(pair.degraded),
+        Cost(theirs.parameters, theirs.macs),
+        note=theirs.note,
+    )
 
 
 def _folders(texts: list[str]) -> list[Method]:

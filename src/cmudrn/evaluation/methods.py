@@ -23,6 +23,9 @@ from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 INPUT = "input"
 """The row of the degraded pictures themselves."""
 
+COMPARATORS = ("tkl", "hdcwnet", "airnet", "prenet")
+"""What stands before the colon of `KIND:FILE`, a weight file of another project's authors."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -34,12 +37,14 @@ class Method:
             at the pair's clean picture.
         cost: what is known of it.
         timed: whether the time that `restore` takes says anything.
+        note: a sentence that a table with this row must not leave out; mostly "".
     """
 
     name: str
     restore: Callable[[Pair], Image]
     cost: Cost = Cost()
     timed: bool = True
+    note: str = ""
 
 
 def input_method() -> Method:
@@ -152,3 +157,9 @@ def is_python(text: str) -> bool:
     """Return whether a text is written as `module:function`."""
     module, colon, function = text.partition(":")
     return bool(colon) and function.isidentifier() and all(map(str.isidentifier, module.split(".")))
+
+
+def is_comparator(text: str) -> bool:
+    """Return whether a text is written as `KIND:FILE` with one of `COMPARATORS`."""
+    kind, colon, path = text.partition(":")
+    return bool(colon and path) and kind in COMPARATORS
