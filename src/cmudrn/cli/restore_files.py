@@ -1,0 +1,189 @@
+"""`cmudrn restore` over files: each is restored, a bad one is named and the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cmudrn.cli.progress import OnPart, show_progress
+from cmudrn.cli.terminal import complain, describe, missing_extra, note, say, verbosity
+from cmudrn.errors import CmudrnError, FileError, ImageFileError, UnsupportedImageError
+
+if TYPE_CHECKING:
+    from cmudrn.photos import Job, PhotoResult, PhotoSettings, Plan
+    from cmudrn.restoration import Restorer
+
+_NAMED_AT_MOST = 5
+"""Files passed over for one reason that are named one by one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all files of a command line have in common.
+
+    Attributes:
+        restorer: the model and how it is run.
+        photo: what is wanted of photos; clips take from it what is theirs too.
+        clip: codec, crf and pixel_format of clips.
+        as_json: print a JSON line for each file.
+    """
+
+    restorer: Restorer
+    photo: PhotoSettings
+    clip: Mapping[str, Any]
+    as_json: bool
+
+    def restore(self, plan: Plan, *, skip_existing: bool) -> bool:
+        """Restore every file, tell of each, and return whether all went well.
+
+        Raises:
+            ImageFileError: there is none.
+        """
+        from cmudrn.photos import refuse_clashes, without_existing
+
+        self._tell_passed_over(plan.passed_over)
+        if not plan.jobs:
+            raise ImageFileError("There is no picture among the inputs.")
+        jobs = list(plan.jobs)
+        if skip_existing:
+            jobs = without_existing(jobs, self._results)
+            if left_out := len(plan.jobs) - len(jobs):
+                note(f"{left_out} of {len(plan.jobs)} files have results already.")
+        jobs = refuse_clashes(jobs, self._results, self.photo.overwrite)
+        failed = self._restore_all(jobs)
+        if failed and len(jobs) > 1 and not self.as_json:
+            complain(f"{failed} of {len(jobs)} files were not restored.")
+        return not failed
+
+    def _restore_all(self, jobs: Sequence[Job]) -> int:
+        """Return how many failed."""
+        failed = 0
+        with show_progress(len(jobs)) as start:
+            for number, job in enumerate(jobs):
+                try:
+                    failed += not self._restore_job(job, start(job.source))
+                except KeyboardInterrupt:
+                    if len(jobs) > 1:
+                        complain(f"{number} of {len(jobs)} files are done; with --skip-existing "
+                                 "the same command goes on.")  # fmt: skip
+                    raise
+        return failed
+
+    def _restore_job(self, job: Job, on_part: OnPart) -> bool:
+        from cmudrn.photos import restore_photo
+
+        try:
+            if job.error:
+                raise job.error
+            if job.is_clip:
+                self._restore_clip(job, on_part)
+            else:
+                photo = restore_photo(self.restorer, job.source, job.target, self.photo, on_part)
+                self._tell_photo(photo)
+            return True
+        except CmudrnError as error:
+            sentence = describe(error)
+        except MemoryError:
+            sentence = f"There is not enough memory for {job.source}."
+        except OSError as error:  # a net: whatever befalls one file, the rest goes on
+            sentence = f"Cannot restore {job.source}: {error.strerror}."
+        if self.as_json:
+            _print_json({"input": str(job.source), "ok": False, "error": sentence})
+        else:
+            complain(sentence)
+        return False
+
+    def _results(self, job: Job) -> list[Path]:
+        """Return every file that a job writes."""
+        from cmudrn.photos import result_paths
+
+        if job.error:
+            return []
+        tasks, restore = self.restorer.info.tasks, self.photo.restore
+        if not job.is_clip:
+            return result_paths(job.target, self.photo, tasks)
+        try:
+            from cmudrn.video.restore_clip import removed_path, scores_path
+        except ImportError:  # nothing is written then
+            return [job.target]
+        names = (*tasks, "fused") if restore.layers else ()
+        layers = [removed_path(job.target, name) for name in names]
+        return [job.target, *layers, *([scores_path(job.target)] if restore.score else [])]
+
+    def _restore_clip(self, job: Job, on_frame: OnPart) -> None:
+        try:
+            from cmudrn.video import VideoFormat, VideoOptions, restore_video
+        except ImportError as error:
+            raise missing_extra(error, f"{job.source} is video, which") or error from error
+        if self.photo.provenance:
+            sentence = f"{job.source} is video; records are made of pictures."
+            raise UnsupportedImageError(sentence, path=job.source)
+        restore = self.photo.restore
+        video = VideoOptions(
+            self.restorer,
+            **asdict(restore),
+            side_by_side=self.photo.side_by_side,
+            overwrite=self.photo.overwrite,
+            format=VideoFormat(**self.clip),
+        )
+        try:
+            self._tell_clip(restore_video(job.source, job.target, video, on_frame))
+        except KeyboardInterrupt:
+            complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
+            raise
+
+    def _tell_photo(self, photo: PhotoResult) -> None:
+        if self.as_json:
+            _print_json(photo.to_json())
+            return
+        words = []
+        if photo.weather is not None and self.photo.restore.scored:
+            words.append(
+                ", ".join(f"{name} {value:.0%}" for name, value in asdict(photo.weather).items())
+            )
+        if photo.passed:
+            words.append("passed as clear")
+        if verbosity() > 0:
+            words.append(f"{photo.width}x{photo.height}, {photo.seconds:.1f} s")
+        told = f" ({'; '.join(words)})" if words else ""
+        say(f"{photo.source} -> {photo.target}{told}")
+        for sentence in photo.notes:
+            note(f"{photo.source}: {sentence}")
+
+    def _tell_clip(self, record: Mapping[str, Any]) -> None:
+        if self.as_json:
+            _print_json(record)
+            return
+        passed = record["passed"]
+        told = f" ({passed} of {record['frames']} frames passed as clear)" if passed else ""
+        say(f"{record['input']} -> {record['output']}{told}")
+        for sentence in record["notes"]:
+            note(f"{record['input']}: {sentence}")
+
+    def _tell_passed_over(self, errors: Sequence[FileError]) -> None:
+        """Tell of files that are left out: the first few of each kind one by one."""
+        if self.as_json:
+            for error in errors:
+                _print_json({"input": str(error.path), "ok": False, "passed_over": True,
+                             "error": str(error)})  # fmt: skip
+            return
+        kinds: dict[str, list[FileError]] = {}
+        for error in errors:
+            unsupported = isinstance(error, UnsupportedImageError)
+            kind = Path(str(error.path)).suffix.lower() if unsupported else "links"
+            kinds.setdefault(kind, []).append(error)
+        for kind, alike in kinds.items():
+            for error in alike[:_NAMED_AT_MOST]:
+                complain(str(error))
+            if further := len(alike) - _NAMED_AT_MOST:
+                if further > 0:
+                    complain(f"{further} more {kind} are passed over likewise.")
+
+
+def _print_json(record: Mapping[str, Any]) -> None:
+    typer.echo(json.dumps(record))
