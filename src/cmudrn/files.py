@@ -33,16 +33,18 @@ IMAGE_SUFFIXES = {
 """File name suffix of images that are read and written -> format."""
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
+    | {".wmv", ".flv", ".3gp", ".ogv"}
 )
 """File name suffixes that are taken for video."""
 
 UNSUPPORTED_SUFFIXES = frozenset(
-    (
-        ".heic .heif .hif .avif .jxl .gif .apng .mng .jp2 .j2k .jpf .jpx .jxr .svg .ico .cur .dib "
-        ".tga .psd .psb .xcf .exr .hdr .pbm .pgm .ppm .pnm .pam .pfm .pcx .xbm .xpm .eps .ai "
-        ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .rw2 .raf .pef .srw .raw .3fr .iiq .x3f"
-    ).split()
+    {".heic", ".heif", ".hif", ".avif", ".jxl", ".gif", ".apng", ".mng", ".svg", ".ico", ".cur"}
+    | {".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".dib", ".tga", ".psd", ".psb", ".xcf", ".exr"}
+    | {".hdr", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".pcx", ".xbm", ".xpm", ".eps"}
+    # camera raw files
+    | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}
+    | {".raf", ".pef", ".srw", ".raw", ".3fr", ".iiq", ".x3f"}
 )
 """File name suffixes of images that are not read."""
 
@@ -151,8 +153,8 @@ def list_folder(
         tuple(sorted(found["clip"])),
         tuple(sorted(passed_over, key=lambda error: str(error.path))),
         tuple(
-            FileError(f"Cannot read {error.filename}: {error.strerror}.", path=error.filename)
-            for error in unreadable
+            FileError(f"Cannot read {path}: {error.strerror}.", path=path)
+            for path, error in ((Path(error.filename), error) for error in unreadable)
         ),
     )
 
@@ -160,7 +162,9 @@ def list_folder(
 def _why_passed_over(path: Path, kind: Kind, root: str, follow_links: bool) -> FileError | None:
     if kind == "unsupported":
         suffix = path.suffix.lower()
-        return UnsupportedImageError(f"{path} is passed over: {suffix} is not read.", path=path)
+        return UnsupportedImageError(
+            f"{path} is passed over: {suffix} files are not read.", path=path
+        )
     if not follow_links and path.is_symlink():
         real = os.path.realpath(path)
         if os.path.commonpath([root, real]) != root:

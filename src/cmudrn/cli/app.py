@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperCommand, TyperOption
 
-from cmudrn.cli.terminal import set_verbosity
+from cmudrn.cli.terminal import begin
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-class Command(TyperCommand):
-    """A command that also takes --quiet and --verbose."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.params += [
-            _flag(["-q", "--quiet"], "Print errors only.", -1),
-            _flag(["-v", "--verbose"], "Print more: sizes, times, what runs the network.", 1),
-        ]
-
-
-def _flag(names: list[str], sentence: str, level: int) -> TyperOption:
-    def set_level(context: typer.Context, _: object, value: bool) -> None:
-        if value:
-            set_verbosity(context, level)
-
-    return TyperOption(
-        param_decls=names, is_flag=True, help=sentence, expose_value=False, callback=set_level
-    )
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print more: sizes, times, what runs the network.")
+]
 
 
 class App(typer.Typer):
-    """A Typer application whose commands are of the class `Command`."""
+    """A Typer application whose commands also take --quiet and --verbose."""
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Register a command, as `typer.Typer.command` does."""
-        return super().command(name, **{"cls": Command, **options})
+        register = super().command(name, **options)
+
+        def decorate(function: Function) -> Function:
+            register(_with_verbosity(function))
+            return function
+
+        return decorate
+
+
+def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that also takes --quiet and --verbose, and keeps them for `terminal`."""
+    signature = inspect.signature(function, eval_str=True)
+
+    @wraps(function)
+    def command(*args: Any, quiet: bool, verbose: bool, **values: Any) -> Any:
+        begin(-1 if quiet else int(verbose), frozenset(signature.parameters))
+        return function(*args, **values)
+
+    added = {"quiet": Quiet, "verbose": Verbose}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, default=False, annotation=annotation)
+        for name, annotation in added.items()
+    ]
+    whole = signature.replace(parameters=[*signature.parameters.values(), *parameters])
+    command.__signature__ = whole  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in whole.parameters.values()}
+    return command
 
 
 app = App(
@@ -60,7 +75,7 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[  # noqa: ARG001  (its callback ends the program)
+    version: Annotated[
         bool,
         typer.Option(
             "--version", help="Print the version.", callback=_print_version, is_eager=True

@@ -46,9 +46,7 @@ class Network:
             info = open_engine(self.model, self.engine, 1, self.precision).info
             profile = load_profile(info, f"{self.engine} {self.precision}")
             opener = EngineOpener(self.model, self.engine, self.precision)
-            restorer = BudgetRestorer(
-                opener, profile, self.budget_ms, change_gating=change_gating
-            )
+            restorer = BudgetRestorer(opener, profile, self.budget_ms, change_gating=change_gating)
         if verbosity() > 0:
             kind = type(restorer.engine).__name__.removesuffix("Engine")
             precision = getattr(restorer.engine, "precision", "fp32")

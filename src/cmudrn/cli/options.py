@@ -14,7 +14,7 @@ LIMITS = "Which files are read"
 
 Inputs = Annotated[
     list[str],
-    typer.Argument(metavar="INPUT...", help="Files, folders, patterns, or - for standard input."),
+    typer.Argument(metavar="INPUT", help="Files, folders, patterns, or - for standard input."),
 ]
 Output = Annotated[
     str | None,
@@ -27,7 +27,7 @@ Output = Annotated[
     ),
 ]
 Strength = Annotated[
-    float, typer.Option(min=0, max=1, metavar="0..1", help="0 changes nothing, 1 is full strength.")
+    float, typer.Option(min=0, max=1, metavar="N", help="0 changes nothing, 1 is full strength.")
 ]
 SideBySide = Annotated[
     bool, typer.Option("--side-by-side", help="Put the source at the left of the result.")
@@ -58,7 +58,7 @@ Quality = Annotated[
     typer.Option(
         min=1,
         max=100,
-        metavar="1..100",
+        metavar="N",
         help="Quality of JPEG and WebP. The default is 95; lossless WebP stays lossless.",
         rich_help_panel=RESULT,
     ),
@@ -102,6 +102,7 @@ ChangeGating = Annotated[
         " /--no-change-gating",
         help="Also make changes that are too faint to be weather. They are mostly gleams and "
         "letters.",
+        show_default=False,
         rich_help_panel=RESULT,
     ),
 ]
@@ -176,7 +177,7 @@ Crf = Annotated[
     typer.Option(
         min=0,
         max=63,
-        metavar="0..63",
+        metavar="N",
         help="Quality of the codec. Less is better.",
         rich_help_panel=VIDEO,
     ),
@@ -215,5 +216,5 @@ MaxBytes = Annotated[
 ]
 
 Outputs = Annotated[
-    list[Path], typer.Argument(metavar="OUTPUT...", help="Files restored with --evidence.")
+    list[Path], typer.Argument(metavar="OUTPUT", help="Files restored with --evidence.")
 ]

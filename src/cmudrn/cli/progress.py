@@ -24,12 +24,16 @@ Start = Callable[[Path], OnPart]
 def show_progress(files: int) -> Iterator[Start]:
     """Yield what to call at each file; on standard error, and nothing if only errors are wanted."""
     if verbosity() < 0:
-        yield lambda path: lambda done, total: None
+        yield _silent
     elif sys.stderr.isatty():
         with _bar(files) as start:
             yield start
     else:
         yield Lines(files).start
+
+
+def _silent(_path: Path) -> OnPart:
+    return lambda *_: None
 
 
 class Lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import typer
 from typer import BadParameter
@@ -15,8 +15,8 @@ _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score", "skip
 """Parameters that mean nothing where a picture is a stream."""
 
 _TAKEN_BY_FRAMES = frozenset(
-    "inputs output frames strength change_gating model stages recursions engine precision threads "
-    "budget_ms".split()
+    {"inputs", "output", "frames", "strength", "change_gating", "model", "stages", "recursions"}
+    | {"engine", "precision", "threads", "budget_ms", "quiet", "verbose"}
 )
 """Parameters that raw frames obey; any other would go unheard."""
 
@@ -66,9 +66,11 @@ def restore(
 ) -> None:
     """Remove rain and snow from pictures and video.
 
-    JPEG, PNG, TIFF, WebP and BMP; profile, EXIF and other metadata are kept. Video keeps sound,
-    subtitles and frame times; a run that was stopped resumes. A bad file is named and the rest is
-    restored; the exit code is 0 when all were restored and 1 otherwise.
+    JPEG, PNG, TIFF, WebP and BMP: profile, EXIF and other metadata are kept.
+
+    Video: sound, subtitles and frame times are kept, and a stopped run resumes.
+
+    A bad file is named, and the rest is restored. The exit code is then 1.
     """
     from cmudrn.cli.restore_files import Run
     from cmudrn.cli.restore_stream import restore_raw_frames, restore_stream
@@ -88,7 +90,7 @@ def restore(
         _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
-    clip = {"codec": codec, "crf": crf, "pixel_format": pixel_format}
+    clip = (codec, crf, pixel_format)
     run = Run(network.open(change_gating), photo, clip, as_json)
     if not run.restore(plan, skip_existing=skip_existing):
         raise typer.Exit(1)
@@ -105,7 +107,7 @@ def _check_options(
     from cmudrn.image import FORMATS, SUBSAMPLINGS
 
     given = {
-        str(parameter.name): parameter.opts[0] or parameter.secondary_opts[0]
+        str(parameter.name): [*parameter.opts, *parameter.secondary_opts][0]
         for parameter in context.command.params
         if _is_given(context, str(parameter.name))
     }
@@ -126,7 +128,7 @@ def _is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _refuse(given: Mapping[str, str], names: set[str], what: str) -> None:
+def _refuse(given: Mapping[str, str], names: Set[str], what: str) -> None:
     words = [given[name] for name in given if name in names]
     if words:
         listed = " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

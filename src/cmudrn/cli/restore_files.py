@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +29,15 @@ class Run:
     Attributes:
         restorer: the model and how it is run.
         photo: what is wanted of photos; clips take from it what is theirs too.
-        clip: codec, crf and pixel_format of clips.
+        clip: codec, quality and pixel format of clips; see `VideoFormat`.
         as_json: print a JSON line for each file.
     """
 
     restorer: Restorer
     photo: PhotoSettings
-    clip: Mapping[str, Any]
+    clip: tuple[str | None, int | None, str | None]
     as_json: bool
+    _told: set[str] = field(default_factory=set)
 
     def restore(self, plan: Plan, *, skip_existing: bool) -> bool:
         """Restore every file, tell of each, and return whether all went well.
@@ -75,28 +76,32 @@ class Run:
         return failed
 
     def _restore_job(self, job: Job, on_part: OnPart) -> bool:
-        from cmudrn.photos import restore_photo
-
         try:
-            if job.error:
-                raise job.error
-            if job.is_clip:
-                self._restore_clip(job, on_part)
-            else:
-                photo = restore_photo(self.restorer, job.source, job.target, self.photo, on_part)
-                self._tell_photo(photo)
-            return True
+            done = self._restore(job, on_part)
         except CmudrnError as error:
             sentence = describe(error)
         except MemoryError:
             sentence = f"There is not enough memory for {job.source}."
         except OSError as error:  # a net: whatever befalls one file, the rest goes on
             sentence = f"Cannot restore {job.source}: {error.strerror}."
+        else:
+            self._tell(done)
+            return True
         if self.as_json:
             _print_json({"input": str(job.source), "ok": False, "error": sentence})
-        else:
+        elif sentence not in self._told:  # files that clash share one sentence
             complain(sentence)
+            self._told.add(sentence)
         return False
+
+    def _restore(self, job: Job, on_part: OnPart) -> PhotoResult | Mapping[str, Any]:
+        from cmudrn.photos import restore_photo
+
+        if job.error:
+            raise job.error
+        if job.is_clip:
+            return self._restore_clip(job, on_part)
+        return restore_photo(self.restorer, job.source, job.target, self.photo, on_part)
 
     def _results(self, job: Job) -> list[Path]:
         """Return every file that a job writes."""
@@ -115,7 +120,7 @@ class Run:
         layers = [removed_path(job.target, name) for name in names]
         return [job.target, *layers, *([scores_path(job.target)] if restore.score else [])]
 
-    def _restore_clip(self, job: Job, on_frame: OnPart) -> None:
+    def _restore_clip(self, job: Job, on_frame: OnPart) -> Mapping[str, Any]:
         try:
             from cmudrn.video import VideoFormat, VideoOptions, restore_video
         except ImportError as error:
@@ -129,18 +134,23 @@ class Run:
             **asdict(restore),
             side_by_side=self.photo.side_by_side,
             overwrite=self.photo.overwrite,
-            format=VideoFormat(**self.clip),
+            format=VideoFormat(*self.clip),
         )
         try:
-            self._tell_clip(restore_video(job.source, job.target, video, on_frame))
+            return restore_video(job.source, job.target, video, on_frame)
         except KeyboardInterrupt:
             complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
             raise
 
+    def _tell(self, done: PhotoResult | Mapping[str, Any]) -> None:
+        if isinstance(done, Mapping):
+            self._tell_clip(done)
+        elif self.as_json:
+            _print_json(done.to_json())
+        else:
+            self._tell_photo(done)
+
     def _tell_photo(self, photo: PhotoResult) -> None:
-        if self.as_json:
-            _print_json(photo.to_json())
-            return
         words = []
         if photo.weather is not None and self.photo.restore.scored:
             words.append(
@@ -180,9 +190,8 @@ class Run:
         for kind, alike in kinds.items():
             for error in alike[:_NAMED_AT_MOST]:
                 complain(str(error))
-            if further := len(alike) - _NAMED_AT_MOST:
-                if further > 0:
-                    complain(f"{further} more {kind} are passed over likewise.")
+            if (further := len(alike) - _NAMED_AT_MOST) > 0:
+                complain(f"{further} more {kind} are passed over likewise.")
 
 
 def _print_json(record: Mapping[str, Any]) -> None:

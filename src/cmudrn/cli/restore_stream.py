@@ -13,7 +13,7 @@ from cmudrn.cli.terminal import note
 from cmudrn.errors import TargetError
 
 if TYPE_CHECKING:
-    from cmudrn.photos import PhotoSettings
+    from cmudrn.photos import PhotoSettings, RestoredBytes
     from cmudrn.restoration import Restorer, RestoreSettings
 
 
@@ -54,7 +54,9 @@ def restore_stream(
         note(f"{name}: {sentence}")
 
 
-def _restore_to(target: Path, restorer: Restorer, data: bytes, settings: PhotoSettings, name: str):
+def _restore_to(
+    target: Path, restorer: Restorer, data: bytes, settings: PhotoSettings, name: str
+) -> RestoredBytes:
     from cmudrn.files import atomic_file, check_target, make_folder
     from cmudrn.image import format_for
     from cmudrn.photos import restore_bytes

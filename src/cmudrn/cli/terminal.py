@@ -6,14 +6,12 @@ Results go to standard output; errors, notes and progress to standard error.
 from __future__ import annotations
 
 import sys
-from typing import Any
-
-import click
-import typer
+from contextvars import ContextVar
 
 from cmudrn.errors import CmudrnError, LimitExceededError, MissingExtraError, TargetError
 
-_VERBOSITY = "cmudrn.verbosity"
+_running: ContextVar[tuple[int, frozenset[str] | None]] = ContextVar("running", default=(0, None))
+"""Verbosity and parameters of the command that runs."""
 
 _EXTRAS = {
     "av": "video",
@@ -55,18 +53,22 @@ def note(sentence: str) -> None:
 def say(line: str) -> None:
     """Print one line of a result on standard output unless only errors are wanted."""
     if verbosity() >= 0:
-        typer.echo(printable(line))
+        print(printable(line))
+
+
+def begin(verbosity: int, parameters: frozenset[str]) -> None:
+    """Say that a command begins.
+
+    Args:
+        verbosity: -1 prints errors only, 1 more than usual.
+        parameters: names of what it takes.
+    """
+    _running.set((verbosity, parameters))
 
 
 def verbosity() -> int:
     """Return -1 where only errors are printed, 1 where more is printed than usual, else 0."""
-    context = click.get_current_context(silent=True)
-    return int(context.meta.get(_VERBOSITY, 0)) if context else 0
-
-
-def set_verbosity(context: Any, level: int) -> None:
-    """Say how much is printed by the command of a context; see `verbosity`."""
-    context.meta[_VERBOSITY] = level
+    return _running.get()[0]
 
 
 def describe(error: CmudrnError) -> str:
@@ -80,9 +82,9 @@ def describe(error: CmudrnError) -> str:
 
 
 def _has(parameter: str) -> bool:
-    """Return whether the command that runs takes a parameter; yes where none runs."""
-    context = click.get_current_context(silent=True)
-    return context is None or any(parameter == known.name for known in context.command.params)
+    """Return whether the command that runs takes a parameter."""
+    parameters = _running.get()[1]
+    return parameters is None or parameter in parameters
 
 
 def missing_extra(error: ImportError, what: str = "This command") -> MissingExtraError | None:

@@ -26,11 +26,11 @@ from cmudrn.image.writing import (
 
 __all__ = [
     "FORMATS",
+    "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
     "QUALITY",
     "SUBSAMPLINGS",
-    "IMAGE_SUFFIXES",
     "Image",
     "Picture",
     "Pixels",

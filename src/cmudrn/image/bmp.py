@@ -133,7 +133,9 @@ def _look_up(rows: Bytes, header: Header, name: str) -> Bytes:
         rows = (digits * places).sum(axis=2, dtype=np.uint8)
     indices = rows[:, : header.width]
     if indices.size and indices.max() >= len(header.palette):
-        raise DamagedImageError(f"{name} is damaged: a pixel points outside the palette.", path=name)
+        raise DamagedImageError(
+            f"{name} is damaged: a pixel points outside the palette.", path=name
+        )
     grey = bool((header.palette == header.palette[:, :1]).all())
     return header.palette[:, 0][indices] if grey else header.palette[indices]
 

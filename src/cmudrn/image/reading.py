@@ -190,9 +190,7 @@ def _format_of(head: bytes, name: str) -> str:
     for kind, magics in _MAGIC.items():
         if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
             return kind
-    raise UnsupportedImageError(
-        f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name
-    )
+    raise UnsupportedImageError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name)
 
 
 def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:

@@ -210,16 +210,16 @@ def _clash(
     sources: dict[str, Path],
 ) -> TargetError | None:
     for place, path in written:
-        if len(set(writers[place])) > 1:
-            names = " and ".join(str(other.source) for other in dict.fromkeys(writers[place]))
-            sentence = f"{names} would both become {path}; restore them into different folders."
-            return TargetError(sentence, path=path)
         # A source that would overwrite itself is one bad file; check_target reports it.
         if place in sources and place != os.path.realpath(job.source):
             sentence = (
                 f"{job.source} would overwrite {sources[place]}, which is an input too; "
                 "restore them into another folder."
             )
+            return TargetError(sentence, path=path)
+        if len(writers[place]) > 1:
+            names = " and ".join(str(other.source) for other in writers[place])
+            sentence = f"{names} would both become {path}; restore them into different folders."
             return TargetError(sentence, path=path)
     return None
 

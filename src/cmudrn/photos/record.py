@@ -123,7 +123,8 @@ def read_record(path: Path) -> Record:
         value = json.loads(data)
         found = value["format"]
         if found == FORMAT:
-            return _parse(Record, value)
+            record: Record = _parse(Record, value)
+            return record
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecordError(f"The record {path} is damaged.", path=path) from error
     sentence = f"The record {path} has format {found!r:.20}; this version reads {FORMAT}."

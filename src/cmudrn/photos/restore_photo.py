@@ -64,8 +64,9 @@ def restore_photo(
         picture = _read(source if data is None else data, settings, str(source))
         settings = replace(settings, format=_format_for(source, target, picture, settings))
         done = restore_image(restorer, picture.pixels, settings.restore, on_tile=on_tile)
+        notes: tuple[str, ...] = ()
         if _keeps_bytes(picture, done, settings):
-            output, notes = read_bytes(source, settings.max_bytes), ()
+            output = read_bytes(source, settings.max_bytes)
         else:
             output, notes = _encode(picture, done, settings)
         layers = layer_paths(target, tasks) if settings.restore.layers else {}
@@ -117,8 +118,9 @@ def restore_bytes(
 
 
 def _read(source: Path | bytes, settings: PhotoSettings, name: str) -> Picture:
-    limits = {"max_pixels": settings.max_pixels, "max_bytes": settings.max_bytes}
-    return read_picture(source, **limits, name=name)
+    return read_picture(
+        source, max_pixels=settings.max_pixels, max_bytes=settings.max_bytes, name=name
+    )
 
 
 def _format_for(source: Path, target: Path, picture: Picture, settings: PhotoSettings) -> str:
