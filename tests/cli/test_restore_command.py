@@ -278,7 +278,7 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "--engine", "steam"], 1, "There is no engine 'steam'"),
         (["empty"], 1, "no picture among the inputs"),
         (["a.png", "b.png", "-o", "c.png"], 1, "name a folder"),
-                (["a.png", "-o", "a.png", "--overwrite"], 1, "would overwrite itself"),
+        (["a.png", "-o", "a.png", "--overwrite"], 1, "would overwrite itself"),
         (["a.png", "-o", "b.png"], 1, "exists already"),
         (["a.png", "-o", "c.mp4"], 1, "a.png is a picture; c.mp4 is the name of a video."),
         (["c.MOV", "-o", "c.png"], 1, "c.MOV is a video; c.png is the name of a picture."),
@@ -384,8 +384,8 @@ def test_frames_go_through_pipes(darkening_model: Path) -> None:
         (["--score"], "--frames goes without --score."),
         (["--layers", "--codec", "ffv1"], "--frames goes without --layers and --codec."),
         (
-            ["--evidence", "--json", "--gate", "--side-by-side"],
-            "--frames goes without --side-by-side, --json, --gate and --evidence.",
+            ["--evidence", "--json", "--side-by-side"],
+            "--frames goes without --side-by-side, --json and --evidence.",
         ),
     ],
 )
@@ -424,7 +424,7 @@ def test_side_by_side_with_scores_of_every_frame(tmp_path: Path) -> None:
 def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path) -> None:
     clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     source = clips.make_clip(
-        tmp_path / "a.mkv", [512 * n for n in range(400)], extras=False, shape=(96, 128)
+        tmp_path / "a.mkv", [512 * n for n in range(200)], extras=False, shape=(64, 80)
     )
     target = tmp_path / "b.mkv"
     command = ["restore", str(source), "-o", str(target), "--model", str(darkening_model)]
@@ -444,7 +444,7 @@ def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path)
     assert not target.exists()
     done = run(*command, "--json")
     record = json.loads(done.stdout)
-    assert record["resumed_at"] >= 48 and record["frames"] == 400
+    assert record["resumed_at"] >= 48 and record["frames"] == 200
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the README speaks to a POSIX shell")

@@ -17,6 +17,7 @@ from cmudrn.errors import CmudrnError, FileError, ImageFileError, UnsupportedIma
 if TYPE_CHECKING:
     from cmudrn.photos import Job, PhotoResult, PhotoSettings, Plan
     from cmudrn.restoration import Restorer
+    from cmudrn.video import ClipResult
 
 _NAMED_AT_MOST = 5
 """Files passed over for one reason that are named one by one."""
@@ -94,7 +95,7 @@ class Run:
             self._told.add(sentence)
         return False
 
-    def _restore(self, job: Job, on_part: OnPart) -> PhotoResult | Mapping[str, Any]:
+    def _restore(self, job: Job, on_part: OnPart) -> PhotoResult | ClipResult:
         from cmudrn.photos import restore_photo
 
         if job.error:
@@ -113,67 +114,44 @@ class Run:
         if not job.is_clip:
             return result_paths(job.target, self.photo, tasks)
         try:
-            from cmudrn.video.restore_clip import removed_path, scores_path
+            from cmudrn.video.settings import layer_path, scores_path
         except ImportError:  # nothing is written then
             return [job.target]
         names = (*tasks, "fused") if restore.layers else ()
-        layers = [removed_path(job.target, name) for name in names]
+        layers = [layer_path(job.target, name) for name in names]
         return [job.target, *layers, *([scores_path(job.target)] if restore.score else [])]
 
-    def _restore_clip(self, job: Job, on_frame: OnPart) -> Mapping[str, Any]:
+    def _restore_clip(self, job: Job, on_frame: OnPart) -> ClipResult:
         try:
-            from cmudrn.video import VideoFormat, VideoOptions, restore_video
+            from cmudrn.video import ClipSettings, VideoFormat, restore_clip
         except ImportError as error:
             raise missing_extra(error, f"{job.source} is video, which") or error from error
         if self.photo.provenance:
             sentence = f"{job.source} is video; records are made of pictures."
             raise UnsupportedImageError(sentence, path=job.source)
-        restore = self.photo.restore
-        video = VideoOptions(
-            self.restorer,
-            **asdict(restore),
+        settings = ClipSettings(
+            self.photo.restore,
             side_by_side=self.photo.side_by_side,
             overwrite=self.photo.overwrite,
             format=VideoFormat(*self.clip),
         )
         try:
-            return restore_video(job.source, job.target, video, on_frame)
+            return restore_clip(self.restorer, job.source, job.target, settings, on_frame)
         except KeyboardInterrupt:
             complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
             raise
 
-    def _tell(self, done: PhotoResult | Mapping[str, Any]) -> None:
-        if isinstance(done, Mapping):
-            self._tell_clip(done)
-        elif self.as_json:
-            _print_json(done.to_json())
-        else:
-            self._tell_photo(done)
-
-    def _tell_photo(self, photo: PhotoResult) -> None:
-        words = []
-        if photo.weather is not None and self.photo.restore.scored:
-            words.append(
-                ", ".join(f"{name} {value:.0%}" for name, value in asdict(photo.weather).items())
-            )
-        if photo.passed:
-            words.append("passed as clear")
-        if verbosity() > 0:
-            words.append(f"{photo.width}x{photo.height}, {photo.seconds:.1f} s")
-        told = f" ({'; '.join(words)})" if words else ""
-        say(f"{photo.source} -> {photo.target}{told}")
-        for sentence in photo.notes:
-            note(f"{photo.source}: {sentence}")
-
-    def _tell_clip(self, record: Mapping[str, Any]) -> None:
+    def _tell(self, done: PhotoResult | ClipResult) -> None:
         if self.as_json:
-            _print_json(record)
+            _print_json(done.to_json())
             return
-        passed = record["passed"]
-        told = f" ({passed} of {record['frames']} frames passed as clear)" if passed else ""
-        say(f"{record['input']} -> {record['output']}{told}")
-        for sentence in record["notes"]:
-            note(f"{record['input']}: {sentence}")
+        words = _words(done)
+        if verbosity() > 0:
+            words.append(f"{done.width}x{done.height}, {done.seconds:.1f} s")
+        told = f" ({'; '.join(words)})" if words else ""
+        say(f"{done.source} -> {done.target}{told}")
+        for sentence in done.notes:
+            note(f"{done.source}: {sentence}")
 
     def _tell_passed_over(self, errors: Sequence[FileError]) -> None:
         """Tell of files that are left out: the first few of each kind one by one."""
@@ -192,6 +170,19 @@ class Run:
                 complain(str(error))
             if (further := len(alike) - _NAMED_AT_MOST) > 0:
                 complain(f"{further} more {kind} are passed over likewise.")
+
+
+def _words(done: PhotoResult | ClipResult) -> list[str]:
+    """Return what to say of a result's weather."""
+    from cmudrn.photos import PhotoResult
+
+    if not isinstance(done, PhotoResult):
+        return [f"{done.passed} of {done.frames} frames passed as clear"] if done.passed else []
+    words = []
+    if done.weather is not None:
+        scores = asdict(done.weather).items()
+        words.append(", ".join(f"{name} {value:.0%}" for name, value in scores))
+    return [*words, "passed as clear"] if done.passed else words
 
 
 def _print_json(record: Mapping[str, Any]) -> None:
