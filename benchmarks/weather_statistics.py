@@ -22,7 +22,8 @@ from scipy import ndimage
 
 from cmudrn.evaluation.metrics import psnr_rgb, ssim_rgb
 from cmudrn.evaluation.table import FORMATS
-from cmudrn.image import SUFFIXES, read_image
+from cmudrn.files import list_folder
+from cmudrn.image import read_image
 from cmudrn.weather import WEATHERS
 from cmudrn.weather.layered_rain import PAPER_LAYERS, SCREEN, render_screens
 from cmudrn.weather.published import PAPER_FILTERS, PublishedRain, list_screens, read_layer
@@ -296,7 +297,7 @@ def split_triple(sheet: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def list_pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return list(list_folder(folder, below=False, follow_links=True).images)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ class TargetError(FileError):
 
     Attributes:
         exists: whether the target is there already and `overwrite` would replace it.
+        busy: whether another process is making it.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class TargetError(FileError):
         *,
         path: str | os.PathLike[str] | None = None,
         exists: bool = False,
+        busy: bool = False,
     ) -> None:
         super().__init__(sentence, path=path)
-        self.exists = exists
+        self.exists, self.busy = exists, busy
 
 
 class MissingExtraError(CmudrnError):

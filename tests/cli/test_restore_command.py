@@ -69,7 +69,7 @@ def test_faint_changes_are_held_back_unless_told_otherwise(
     )
     onnx.save(model, tmp_path / "m.onnx")
     Pillow.new("RGB", (30, 20), (200, 200, 200)).save(tmp_path / "a.png")
-    for options, level in (((), 193), (("--no-change_gating",), 149)):  # 0.2^2 is 14 dB: gain 0.138
+    for options, level in (((), 193), (("--no-change-gating",), 149)):  # 0.2^2 is 14 dB: gain 0.138
         args = ("restore", "a.png", "-o", "b.png", "--overwrite", "--model", "m.onnx", *options)
         done = run(*args, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
@@ -278,13 +278,12 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "--engine", "steam"], 1, "There is no engine 'steam'"),
         (["empty"], 1, "no picture among the inputs"),
         (["a.png", "b.png", "-o", "c.png"], 1, "name a folder"),
-        (["a.png", "sub/a.png", "-o", "out"], 1, "would both become"),
         (["a.png", "-o", "a.png", "--overwrite"], 1, "would overwrite itself"),
         (["a.png", "-o", "b.png"], 1, "exists already"),
         (["a.png", "-o", "c.mp4"], 1, "a.png is a picture; c.mp4 is the name of a video."),
         (["c.MOV", "-o", "c.png"], 1, "c.MOV is a video; c.png is the name of a picture."),
         (["a.png", "--format", "png", "-o", "c.JPG"], 1, "c.JPG is the name of a jpeg, and"),
-        (["-", "--format", "png", "-o", "c.jpg"], 1, "and --format asks for png."),
+        (["-", "--format", "png", "-o", "c.jpg"], 1, "and the format asked for is png."),
         (["-", "-o", "c.mp4"], 1, "does not end in a known suffix"),
         (["a.png", "-o", "a.png/out"], 1, "is not a folder to write to"),
         (["a.png", "-o", "text.txt/out/"], 1, "is not a folder to write to"),
@@ -298,7 +297,7 @@ def test_a_misnamed_picture_keeps_its_format(tmp_path: Path, tiny_model: Path) -
         (["a.png", "--nosuch"], 2, "No such option"),
         (["-", "a.png"], 2, "single picture"),
         (["-", "--layers"], 2, "Standard input and output go without --layers."),
-        (["a.png", "-o", "-", "--score", "--gate"], 2, "go without --gate and --score."),
+        (["a.png", "-o", "-", "--score", "--gate"], 2, "go without --score and --gate."),
         (["nope.mp4", "-o", "c.png"], 1, "There is no file nope.mp4"),
     ],
 )
@@ -327,14 +326,14 @@ def test_evidence_and_verify(tmp_path: Path, tiny_model: Path) -> None:
     make_picture(tmp_path / "a.png")
     restore = ("restore", "a.png", "-o", "b.png", "--evidence", "--model", tiny_model)
     assert run(*restore, cwd=tmp_path).returncode == 0
-    done = run("verify", "b.png", cwd=tmp_path)
+    done = run("verify", "b.png", "--model", tiny_model, cwd=tmp_path)
     assert done.returncode == 0
     assert [line.split()[:2] for line in done.stdout.decode().splitlines()] == [
         ["ok", "output"], ["ok", "input"], ["ok", "model"], ["ok", "re-run"],
     ]  # fmt: skip
     with open(tmp_path / "b.png", "ab") as file:
         file.write(b"\0")
-    done = run("verify", "b.png", "--json", cwd=tmp_path)
+    done = run("verify", "b.png", "--json", "--model", tiny_model, cwd=tmp_path)
     assert done.returncode == 1
     assert not json.loads(done.stdout)["ok"]
     done = run("verify", "a.png", cwd=tmp_path)
@@ -350,25 +349,20 @@ def test_every_format_is_verified(tmp_path: Path, tiny_model: Path, format: str)
                cwd=tmp_path)  # fmt: skip
     assert done.returncode == 0
     assert (b"without XMP" in done.stderr) == (format == "bmp")  # which has no room for the mark
-    assert run("verify", target, cwd=tmp_path).returncode == 0
+    assert run("verify", target, "--model", tiny_model, cwd=tmp_path).returncode == 0
 
 
-def test_score_and_gate(tmp_path: Path, tiny_model: Path) -> None:
+def test_score_and_gate(tmp_path: Path) -> None:
     Pillow.new("RGB", (64, 48), (90, 120, 150)).save(tmp_path / "clear.png")
     make_picture(tmp_path / "noise.png", size=(48, 64))
-    done = run("restore", "clear.png", "noise.png", "--score", "--gate", "--json",
-               "--model", tiny_model, cwd=tmp_path)  # fmt: skip
+    done = run("restore", "clear.png", "noise.png", "--score", "--gate", "--json", cwd=tmp_path)
     for line in done.stdout.splitlines():
         record = json.loads(line)
         assert sum(record["weather"].values()) == pytest.approx(1, abs=1e-3)
         assert record["passed"] == (record["weather"]["clear"] >= 0.8)
-        before, after = (
-            read_picture(tmp_path / record[name]).pixels for name in ("input", "output")
-        )
-        assert np.array_equal(before, after) == record["passed"]
-    said = run(
-        "restore", "noise.png", "-o", "c.png", "--score", "--model", tiny_model, cwd=tmp_path
-    )
+        before, after = ((tmp_path / record[name]).read_bytes() for name in ("input", "output"))
+        assert (before == after) == record["passed"]  # not encoded again
+    said = run("restore", "noise.png", "-o", "c.png", "--score", cwd=tmp_path)
     assert re.search(rb"\(rain \d+%, snow \d+%, clear \d+%\)", said.stdout)
 
 
@@ -390,8 +384,8 @@ def test_frames_go_through_pipes(darkening_model: Path) -> None:
         (["--score"], "--frames goes without --score."),
         (["--layers", "--codec", "ffv1"], "--frames goes without --layers and --codec."),
         (
-            ["--evidence", "--json", "--gate", "--side-by-side"],
-            "--frames goes without --gate, --side-by-side, --evidence and --json.",
+            ["--evidence", "--json", "--side-by-side"],
+            "--frames goes without --side-by-side, --json and --evidence.",
         ),
     ],
 )
@@ -406,18 +400,17 @@ def test_frames_refuse_what_they_would_not_heed(
 
 def test_frames_heed_what_they_take(darkening_model: Path) -> None:
     command = ("restore", "-", "-o", "-", "--frames", "gray", "5x4", "--strength", 0.5,
-               "--no-change_gating", "--engine", "onnx", "--precision", "fp32", "--threads", 1,
+               "--no-change-gating", "--engine", "onnx", "--precision", "fp32", "--threads", 1,
                "--model", darkening_model)  # fmt: skip
     done = run(*command, stdin=bytes([200]) * 20)
     assert done.returncode == 0, done.stderr
     assert np.abs(np.frombuffer(done.stdout, np.uint8) - 174.5).max() <= 1
 
 
-def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model: Path) -> None:
+def test_side_by_side_with_scores_of_every_frame(tmp_path: Path) -> None:
     clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     clips.make_clip(tmp_path / "a ü.mkv", [512 * n for n in range(6)], extras=False)
-    done = run("restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score",
-               "--model", darkening_model, cwd=tmp_path)  # fmt: skip
+    done = run("restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     with clips.av.open(str(tmp_path / "b.mkv")) as clip:
         frames = list(clip.decode(video=0))
@@ -431,7 +424,7 @@ def test_side_by_side_with_scores_of_every_frame(tmp_path: Path, darkening_model
 def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path) -> None:
     clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     source = clips.make_clip(
-        tmp_path / "a.mkv", [512 * n for n in range(400)], extras=False, shape=(96, 128)
+        tmp_path / "a.mkv", [512 * n for n in range(200)], extras=False, shape=(64, 80)
     )
     target = tmp_path / "b.mkv"
     command = ["restore", str(source), "-o", str(target), "--model", str(darkening_model)]
@@ -451,22 +444,22 @@ def test_ctrl_c_in_mid_clip_loses_nothing(tmp_path: Path, darkening_model: Path)
     assert not target.exists()
     done = run(*command, "--json")
     record = json.loads(done.stdout)
-    assert record["resumed_at"] >= 48 and record["frames"] == 400
+    assert record["resumed_at"] >= 48 and record["frames"] == 200
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the README speaks to a POSIX shell")
 def test_the_lines_of_the_readme_work_in_their_order(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    block = readme.split("## Restore\n\n")[1].split("\n\n")[0]
-    lines = [line.strip() for line in block.splitlines() if "pip install" not in line]
-    assert len(lines) > 5
-    for name in ("photo.jpg", "photo.tif", "photo.png", "photos/a.jpg", "photos/sub/b.png"):
+    block = readme.split("## Use\n\n")[1].split("\n\n")[0]
+    lines = [line.strip() for line in block.splitlines() if "clip.mp4" not in line]
+    assert len(lines) >= 2
+    for name in ("photo.jpg", "photos/a.jpg", "photos/sub/b.png"):
         make_picture(tmp_path / name)
     python = shlex.quote(sys.executable)
     script = "\n".join(["set -e", f'cmudrn() {{ {python} -m cmudrn "$@"; }}', *lines])
     done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert {"photo.restored.jpg", "clean/sub/b.png", "clean.png"} <= set(files(tmp_path))
+    assert {"photo.restored.jpg", "restored/sub/b.png"} <= set(files(tmp_path))
 
 
 def test_models_are_listed() -> None:
@@ -530,7 +523,7 @@ def test_an_error_of_the_system_does_not_stop_the_rest(
     def fail(*_: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("cmudrn.photos.restore_photo.restore_file", fail)
+    monkeypatch.setattr("cmudrn.photos.restore_photo", fail)
     for name in ("a.png", "b.png"):
         make_picture(tmp_path / name)
     arguments = ["restore", str(tmp_path), "--json", "--model", str(tiny_model)]
@@ -558,7 +551,7 @@ def test_inputs_do_not_cost_each_other_anything(
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     done = run("restore", *arguments, "--overwrite", "--model", tiny_model, cwd=tmp_path)
     assert done.returncode == 1
-    assert sentence in done.stderr and len(done.stderr.splitlines()) == 1
+    assert sentence in done.stderr and b"Traceback" not in done.stderr
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -13,18 +14,13 @@ import pytest
 from PIL import Image as Pillow
 
 import cmudrn
-from cmudrn import CmudrnError
-from cmudrn.image import MAX_BYTES, MAX_PIXELS, Picture, read_bytes, read_picture, write_picture
-from cmudrn.photos.provenance import (
-    ENHANCED,
-    Provenance,
-    evidence_path,
-    mark_enhanced,
-    mark_xmp,
-    read_record,
-)
-from cmudrn.photos.restore_photo import Options, restore_file
-from cmudrn.photos.verify import verify
+from cmudrn.errors import CmudrnError, LimitExceededError
+from cmudrn.image import Picture, read_picture, write_picture
+from cmudrn.photos import PhotoSettings, Provenance, restore_photo
+from cmudrn.photos.provenance import ENHANCED, evidence_path, mark_enhanced, mark_xmp
+from cmudrn.photos.record import Record, read_record
+from cmudrn.photos.verify import Limits, verify
+from cmudrn.restoration import RestoreSettings
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
@@ -85,63 +81,130 @@ def restored(tmp_path: Path, tiny_model: Path) -> Path:
     Pillow.fromarray(photo).save(source)
     shutil.copy(tiny_model, model)
     provenance = Provenance(str(model), "onnx", 1, ("restore", "a.jpg"))
-    options = Options(cmudrn.load(model, engine="onnx", threads=1), 0.5, evidence=provenance)
-    restore_file(source, tmp_path / "out" / "a.jpg", options)
+    restorer = cmudrn.load(model, engine="onnx", threads=1)
+    settings = PhotoSettings(RestoreSettings(0.5), provenance=provenance)
+    restore_photo(restorer, source, tmp_path / "out" / "a.jpg", settings)
     return tmp_path / "out" / "a.jpg"
 
 
-def findings(restored: Path, **where: object) -> dict[str, bool]:
-    return {check.subject: check.ok for check in verify(restored, **where)}
+def check(restored: Path, source: Path | None = None) -> dict[str, str]:
+    """Verify with the input and model that the fixture made; return what is not as recorded."""
+    folder = restored.parent.parent
+    checks = verify(
+        restored, source or folder / "in" / "a.jpg", str(folder / "models" / "tiny.onnx")
+    )
+    assert [one.subject for one in checks] == ["output", "input", "model", "re-run"]
+    return {one.subject: one.finding for one in checks if not one.ok}
 
 
-GOOD = {"output": True, "input": True, "model": True, "re-run": True}
+def record_of(restored: Path) -> Record:
+    return read_record(evidence_path(restored))
 
 
 def test_the_record_says_what_happened(restored: Path, tiny_model: Path) -> None:
-    record = read_record(restored)
+    record = record_of(restored)
     source = restored.parent.parent / "in" / "a.jpg"
-    for part, path in (("input", source), ("output", restored), ("model", tiny_model)):
-        assert record[part]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert record["input"]["path"] == "../in/a.jpg"
-    assert record["settings"]["strength"] == 0.5
-    assert (record["settings"]["stages"], record["settings"]["recursions"]) == (2, 2)
-    assert record["arguments"] == ["restore", "a.jpg"]
-    assert record["program"]["version"] == cmudrn.__version__
-    assert record["machine"]["cores"] >= 1
+    for part, path in ((record.input, source), (record.output, restored)):
+        assert part.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record.model.sha256 == hashlib.sha256(tiny_model.read_bytes()).hexdigest()
+    assert record.input.path == "../in/a.jpg"
+    assert record.settings.strength == 0.5
+    assert (record.settings.stages, record.settings.recursions) == (2, 2)
+    assert record.arguments == ("restore", "a.jpg")
+    assert record.program.version == cmudrn.__version__
+    assert (record.machine.cores or 0) >= 1
 
 
 def test_made_again_it_has_the_same_bytes(restored: Path) -> None:
-    assert findings(restored) == GOOD
+    assert check(restored) == {}
 
 
-def test_the_whole_folder_may_move(restored: Path, tmp_path: Path) -> None:
-    moved = shutil.move(tmp_path / "in", tmp_path / "elsewhere")
-    assert findings(restored)["input"] is False
-    assert findings(restored, source=Path(moved) / "a.jpg") == GOOD
+def test_the_input_may_move(restored: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.move(tmp_path / "in", tmp_path / "elsewhere"))
+    assert set(check(restored)) == {"input", "re-run"}
+    assert check(restored, moved / "a.jpg") == {}
+    assert check(restored, moved) == {}  # a folder that holds it under its name
 
 
 def test_a_changed_output_is_noticed(restored: Path) -> None:
     restored.write_bytes(restored.read_bytes() + b"\0")
-    assert findings(restored) == GOOD | {"output": False, "re-run": False}
+    assert set(check(restored)) == {"output", "re-run"}
 
 
 def test_a_retouched_output_is_noticed(restored: Path) -> None:
     pixels = np.asarray(Pillow.open(restored)).copy()
     pixels[0, 0] ^= 64
     Pillow.fromarray(pixels).save(restored)
-    (finding,) = [check.finding for check in verify(restored) if check.subject == "re-run"]
-    assert "pixels differ by at most" in finding
+    assert "pixels differ by at most" in check(restored)["re-run"]
 
 
 def test_a_changed_input_is_noticed(restored: Path, tmp_path: Path) -> None:
     with open(tmp_path / "in" / "a.jpg", "ab") as file:
         file.write(b"\0")
-    assert findings(restored) == GOOD | {"input": False, "re-run": False}
+    assert set(check(restored)) == {"input", "re-run"}
 
 
 def test_a_changed_model_is_noticed_and_not_run(restored: Path, tmp_path: Path) -> None:
     (tmp_path / "models" / "tiny.onnx").write_bytes(b"something else")
-    assert findings(restored) == GOOD | {"model": False, "re-run": False}
+    assert set(check(restored)) == {"model", "re-run"}
+
+
+def test_an_input_outside_the_folder_of_the_record_is_not_looked_at(restored: Path) -> None:
+    input_, model = (one for one in verify(restored) if one.subject in ("input", "model"))
+    assert not input_.ok and "outside" in input_.finding
+    assert not model.ok and "not a shipped model" in model.finding
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices have no names there")
+@pytest.mark.parametrize("kind", ["device", "pipe", "link to a device", "link out", "folder"])
+def test_a_record_cannot_have_other_things_read(restored: Path, tmp_path: Path, kind: str) -> None:
+    place = restored.with_name("thing")
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    named = {"device": "/dev/zero"}.get(kind, "thing")
+    match kind:
+        case "pipe":
+            os.mkfifo(place)
+        case "link to a device":
+            place.symlink_to("/dev/zero")
+        case "link out":
+            place.symlink_to(secret)
+        case "folder":
+            place.mkdir()
+    record = json.loads(evidence_path(restored).read_text())
+    record["input"] |= {"path": named, "sha256": hashlib.sha256(b"secret").hexdigest()}
+    evidence_path(restored).write_text(json.dumps(record))
+    (finding,) = [one for one in verify(restored) if one.subject == "input"]
+    assert not finding.ok
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes have no names there")
+@pytest.mark.parametrize("place", ["output", "record"])
+def test_pipes_in_place_of_output_and_record(restored: Path, place: str) -> None:
+    path = restored if place == "output" else evidence_path(restored)
+    path.unlink()
+    os.mkfifo(path)
+    if place == "output":
+        assert "output" in check(restored)
+    else:
+        with pytest.raises(CmudrnError, match="is not a file"):
+            verify(restored)
+
+
+def test_limits_hold_for_what_a_record_names(restored: Path, tmp_path: Path) -> None:
+    source, model = tmp_path / "in" / "a.jpg", str(tmp_path / "models" / "tiny.onnx")
+    small = Limits(max_bytes=source.stat().st_size - 1)
+    findings = {one.subject: one for one in verify(restored, source, model, small)}
+    assert not findings["input"].ok and "more than the limit" in findings["input"].finding
+    with pytest.raises(LimitExceededError, match="pixels"):
+        verify(restored, source, model, Limits(max_pixels=100))
+
+
+def test_a_huge_record_is_not_read(restored: Path) -> None:
+    with open(evidence_path(restored), "ab") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(LimitExceededError):
+        verify(restored)
 
 
 def test_damaged_records(restored: Path) -> None:
@@ -162,48 +225,31 @@ def test_damaged_records(restored: Path) -> None:
         verify(restored)
 
 
-def test_16_bit_tiff_with_layers_and_evidence(tmp_path: Path, tiny_model: Path) -> None:
+def test_16_bit_tiff_with_layers_and_record(tmp_path: Path, tiny_model: Path) -> None:
     deep = np.random.default_rng(1).integers(0, 65_536, (20, 30, 3), np.uint16)
     write_picture(Picture(deep), tmp_path / "a.tif")
-    options = Options(
-        cmudrn.load(tiny_model), layers=True, evidence=Provenance(str(tiny_model)),
-        max_pixels=MAX_PIXELS,
-    )  # fmt: skip
-    record = restore_file(tmp_path / "a.tif", tmp_path / "b.tif", options)
-    assert set(record["layers"]) == {"rain", "snow", "fused"}
-    assert all(check.ok for check in verify(tmp_path / "b.tif"))
-    assert ENHANCED in read_picture(tmp_path / "b.tif").metadata["xmp-data"]
+    settings = PhotoSettings(RestoreSettings(layers=True), provenance=Provenance(str(tiny_model)))
+    done = restore_photo(cmudrn.load(tiny_model), tmp_path / "a.tif", tmp_path / "b.tif", settings)
+    assert set(done.layers) == {"rain", "snow", "fused"}
+    assert all(one.ok for one in verify(tmp_path / "b.tif", model=str(tiny_model)))
+    marked = read_picture(tmp_path / "b.tif").metadata["xmp-data"]
+    assert isinstance(marked, bytes) and ENHANCED in marked
 
 
 def test_through_a_link_to_the_folder(restored: Path, tmp_path: Path, tiny_model: Path) -> None:
     deep, link = tmp_path / "real" / "deep" / "er", tmp_path / "link"
     deep.mkdir(parents=True)
     link.symlink_to(deep)
-    options = Options(cmudrn.load(tiny_model), evidence=Provenance(str(tiny_model)))
-    restore_file(tmp_path / "in" / "a.jpg", link / "b.jpg", options)
-    assert findings(link / "b.jpg") == findings(deep / "b.jpg") == GOOD
-
-
-def test_what_was_let_pass_once_passes_again(
-    restored: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Read as if all files were larger by the usual limits: --max-pixels was given then."""
-
-    def read_larger(source: bytes, *, max_pixels: int, max_bytes: int, name: str) -> Picture:
-        limits = {"max_pixels": max_pixels - MAX_PIXELS, "max_bytes": max_bytes - MAX_BYTES}
-        return read_picture(source, **limits, name=name)
-
-    def read_larger_bytes(source: Path, max_bytes: int = MAX_BYTES) -> bytes:
-        return read_bytes(source, max_bytes - MAX_BYTES)
-
-    monkeypatch.setattr("cmudrn.photos.restore_photo.read_picture", read_larger)
-    monkeypatch.setattr("cmudrn.photos.verify.read_bytes", read_larger_bytes)
-    assert findings(restored) == GOOD
+    shutil.copy(tmp_path / "in" / "a.jpg", deep / "a.jpg")
+    settings = PhotoSettings(provenance=Provenance(str(tiny_model)))
+    restore_photo(cmudrn.load(tiny_model), deep / "a.jpg", link / "b.jpg", settings)
+    for folder in (link, deep):
+        assert all(one.ok for one in verify(folder / "b.jpg", model=str(tiny_model)))
 
 
 def test_a_lost_output_is_noticed(restored: Path) -> None:
     restored.unlink()
-    assert findings(restored) == GOOD | {"output": False, "re-run": False}
+    assert set(check(restored)) == {"output", "re-run"}
 
 
 @pytest.mark.parametrize(
@@ -215,16 +261,27 @@ def test_a_lost_output_is_noticed(restored: Path) -> None:
         ("settings", "stages", 1.5),
         ("settings", "stages", 10**30),
         ("settings", "strength", "all"),
+        ("settings", "stages", 0),
+        ("settings", "recursions", 10**6),
         ("settings", "tile_pixels", "all"),
+        ("settings", "tile_pixels", 10**12),
+        ("settings", "engine", ["native"]),
+        ("output", "sha256", None),
+        ("model", "shipped", "yes"),
+        ("program", "libraries", {"numpy": 1}),
     ],
 )
 def test_odd_values_in_a_record(restored: Path, part: str, key: str, value: object) -> None:
     record = json.loads(evidence_path(restored).read_text())
     record[part][key] = value
     evidence_path(restored).write_text(json.dumps(record))
-    with pytest.raises(CmudrnError) as refusal:
-        verify(restored)
-    assert len(str(refusal.value).splitlines()) == 1
+    folder = restored.parent.parent
+    try:
+        checks = verify(restored, folder / "in" / "a.jpg", str(folder / "models" / "tiny.onnx"))
+    except CmudrnError as error:
+        assert len(str(error).splitlines()) == 1
+    else:  # a path alone is data: the input was named
+        assert (part, key) == ("input", "path") and all(one.ok for one in checks)
 
 
 def test_a_record_nested_too_deeply(restored: Path) -> None:

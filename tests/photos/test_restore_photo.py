@@ -9,18 +9,19 @@ import pytest
 from PIL import Image as Pillow
 
 import cmudrn
-from cmudrn import CmudrnError
-from cmudrn.photos.provenance import Provenance
-from cmudrn.photos.restore_photo import Options, restore_file, result_paths
+from cmudrn.errors import TargetError
+from cmudrn.photos import PhotoSettings, Provenance, restore_photo, result_paths
+from cmudrn.restoration import Restorer, RestoreSettings
 
 
 @pytest.fixture
-def options(tiny_model: Path) -> Options:
-    return Options(
-        cmudrn.load(tiny_model, engine="onnx", threads=1),
-        layers=True,
-        evidence=Provenance(str(tiny_model)),
-    )
+def restorer(tiny_model: Path) -> Restorer:
+    return cmudrn.load(tiny_model, engine="onnx", threads=1)
+
+
+@pytest.fixture
+def settings(tiny_model: Path) -> PhotoSettings:
+    return PhotoSettings(RestoreSettings(layers=True), provenance=Provenance(str(tiny_model)))
 
 
 @pytest.fixture
@@ -30,26 +31,34 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "a.png"
 
 
-def test_result_paths_are_the_files_that_are_written(source: Path, options: Options) -> None:
+def test_result_paths_are_the_files_that_are_written(
+    source: Path, restorer: Restorer, settings: PhotoSettings
+) -> None:
     target = source.with_name("b.png")
-    restore_file(source, target, options)
-    assert sorted(source.parent.iterdir()) == sorted([source, *result_paths(target, options)])
+    restore_photo(restorer, source, target, settings)
+    assert sorted(source.parent.iterdir()) == sorted(
+        [source, *result_paths(target, settings, restorer.info.tasks)]
+    )
 
 
-def test_a_disk_full_at_any_file_leaves_none(source: Path, options: Options) -> None:
+def test_a_disk_full_at_any_file_leaves_none(
+    source: Path, restorer: Restorer, settings: PhotoSettings
+) -> None:
     """Limit files to a size that the result still fits, and a layer or the record does not."""
     resource = pytest.importorskip("resource", reason="the limits of a process are POSIX")
     target = source.with_name("b.png")
-    restore_file(source, target, options)
-    sizes = {path: path.stat().st_size for path in result_paths(target, options)}
+    restore_photo(restorer, source, target, settings)
+    sizes = {
+        path: path.stat().st_size for path in result_paths(target, settings, restorer.info.tasks)
+    }
     for path in sizes:
         path.unlink()
     assert sizes[target] < max(sizes.values())
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[target], hard))
     try:
-        with pytest.raises(CmudrnError, match="Cannot write .*b.removed-.*: File too large."):
-            restore_file(source, target, options)
+        with pytest.raises(TargetError, match="Cannot write .*b.removed-.*: File too large."):
+            restore_photo(restorer, source, target, settings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(source.parent.iterdir()) == [source]

@@ -1,4 +1,4 @@
-"""The command line: `cmudrn COMMAND`. One file a group of commands, all registered on `app`.
+"""The command line: `cmudrn COMMAND`. One file for each command, all registered on `app`.
 
 Importing this package must stay fast (`cmudrn --help` in under half a second), so command files
 import the rooms they need inside each command.
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cmudrn.cli.terminal import complain
+from cmudrn.cli.terminal import complain, describe, missing_extra
 from cmudrn.errors import CmudrnError
 
 INTERRUPTED = 130
@@ -25,7 +25,13 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except CmudrnError as error:
-        complain(str(error))
+        complain(describe(error))
+        sys.exit(1)
+    except ImportError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        complain(str(missing))
         sys.exit(1)
     except MemoryError:
         complain("There is not enough memory.")
@@ -50,12 +56,14 @@ with _one_sentence():  # the imports take long enough for a Ctrl-C
     import cmudrn.cli.bench
     import cmudrn.cli.doctor
     import cmudrn.cli.evaluate
+    import cmudrn.cli.models
     import cmudrn.cli.parity
     import cmudrn.cli.restore
     import cmudrn.cli.serve
     import cmudrn.cli.sheet
     import cmudrn.cli.study
     import cmudrn.cli.train
+    import cmudrn.cli.verify
     import cmudrn.cli.watch
     import cmudrn.cli.weather  # noqa: F401  (registers its commands)
     from cmudrn.cli.app import app
@@ -72,7 +80,7 @@ def _make_streams_usable() -> None:
     """Give closed standard streams a file, and letters that a terminal lacks an escape."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # sys.__stdout__ still tells
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

@@ -1,18 +1,85 @@
-"""The Typer application that every command file registers on."""
+"""The Typer application that every command file registers on, and what all commands share."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, TypeVar
+
 import typer
 
-app = typer.Typer(
+from cmudrn.cli.terminal import begin
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print more: sizes, times, what runs the network.")
+]
+
+
+class App(typer.Typer):
+    """A Typer application whose commands also take --quiet and --verbose."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Register a command, as `typer.Typer.command` does."""
+        register = super().command(name, **options)
+
+        def decorate(function: Function) -> Function:
+            register(_with_verbosity(function))
+            return function
+
+        return decorate
+
+
+def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that also takes --quiet and --verbose, and keeps them for `terminal`."""
+    signature = inspect.signature(function, eval_str=True)
+
+    @wraps(function)
+    def command(*args: Any, quiet: bool, verbose: bool, **values: Any) -> Any:
+        begin(-1 if quiet else int(verbose), frozenset(signature.parameters))
+        return function(*args, **values)
+
+    added = {"quiet": Quiet, "verbose": Verbose}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter(name, keyword, default=False, annotation=annotation)
+        for name, annotation in added.items()
+    ]
+    whole = signature.replace(parameters=[*signature.parameters.values(), *parameters])
+    command.__signature__ = whole  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in whole.parameters.values()}
+    return command
+
+
+app = App(
     name="cmudrn",
     help="Remove rain and snow from photos, video and camera streams.",
+    epilog="Exit codes: 0 all went well, 1 something failed and is named, 2 the command line is "
+    "wrong, 130 interrupted.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _print_version(value: bool) -> None:
+    if value:
+        import cmudrn
+
+        typer.echo(f"cmudrn {cmudrn.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def root() -> None:
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
     """Remove rain and snow from photos, video and camera streams."""

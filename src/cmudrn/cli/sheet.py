@@ -94,11 +94,11 @@ def _photos(place: Path) -> list[Path]:
     Raises:
         CmudrnError: there are none.
     """
-    from cmudrn.image import SUFFIXES
+    from cmudrn.files import list_folder
 
     if place.is_file():
         return [place]
-    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = list(list_folder(place, follow_links=True).images)
     if not found:
         raise CmudrnError(f"There are no pictures in {place}.")
     return found

@@ -1,15 +1,93 @@
-"""Sentences for a terminal."""
+"""What the command line prints: text that is safe on a terminal, errors with the option that helps.
+
+Results go to standard output; errors, notes and progress to standard error.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 
+from cmudrn.errors import CmudrnError, LimitExceededError, MissingExtraError, TargetError
 
-def complain(sentence: str) -> None:
-    """Print one sentence on stderr."""
-    print(f"cmudrn: {printable(sentence)}", file=sys.stderr)
+_running: ContextVar[tuple[int, frozenset[str] | None]] = ContextVar("running", default=(0, None))
+"""Verbosity and parameters of the command that runs."""
+
+_EXTRAS = {
+    "av": "video",
+    "fastapi": "serve",
+    "fsspec": "cluster",
+    "matplotlib": "evaluate",
+    "onnx": "train",
+    "openvino": "openvino",
+    "prometheus_client": "serve",
+    "pydantic": "train",
+    "python_multipart": "serve",
+    "ray": "cluster",
+    "safetensors": "train",
+    "scipy": "evaluate",
+    "skimage": "evaluate",
+    "starlette": "serve",
+    "torch": "train",
+    "uvicorn": "serve",
+}
+"""Package that may be missing -> the extra that brings it."""
 
 
 def printable(text: str) -> str:
     """Return text that is safe on a terminal, whatever bytes a file name holds."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def complain(sentence: str) -> None:
+    """Print one sentence on standard error."""
+    print(f"cmudrn: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
+def note(sentence: str) -> None:
+    """Print one sentence on standard error unless only errors are wanted."""
+    if verbosity() >= 0:
+        complain(sentence)
+
+
+def say(line: str) -> None:
+    """Print one line of a result on standard output unless only errors are wanted."""
+    if verbosity() >= 0:
+        print(printable(line))
+
+
+def begin(verbosity: int, parameters: frozenset[str]) -> None:
+    """Say that a command begins.
+
+    Args:
+        verbosity: -1 prints errors only, 1 more than usual.
+        parameters: names of what it takes.
+    """
+    _running.set((verbosity, parameters))
+
+
+def verbosity() -> int:
+    """Return -1 where only errors are printed, 1 where more is printed than usual, else 0."""
+    return _running.get()[0]
+
+
+def describe(error: CmudrnError) -> str:
+    """Return an error's sentence, with the command line's option that helps, if there is one."""
+    sentence = str(error)
+    if isinstance(error, TargetError) and error.exists and _has("overwrite"):
+        return f"{sentence.removesuffix('.')} (--overwrite replaces it)."
+    if isinstance(error, LimitExceededError) and _has(error.limit_name):
+        return f"{sentence.removesuffix('.')} (--{error.limit_name.replace('_', '-')})."
+    return sentence
+
+
+def _has(parameter: str) -> bool:
+    """Return whether the command that runs takes a parameter."""
+    parameters = _running.get()[1]
+    return parameters is None or parameter in parameters
+
+
+def missing_extra(error: ImportError, what: str = "This command") -> MissingExtraError | None:
+    """Return what an import error means for a user; None where it is no extra's package."""
+    package = (error.name or "").partition(".")[0]
+    return MissingExtraError(what, _EXTRAS[package]) if package in _EXTRAS else None

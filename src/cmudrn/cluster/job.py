@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cmudrn.cluster.files import is_inside, open_folder
@@ -18,10 +17,9 @@ from cmudrn.cluster.worker import Outcome, Settings, Worker
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError
-from cmudrn.image import SUFFIXES
+from cmudrn.files import file_kind, is_hidden
 from cmudrn.models import find_model
 from cmudrn.models.info import check_depth
-from cmudrn.photos.planning import is_clip
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
 
@@ -183,10 +181,10 @@ def _look_through(source: str, target: str) -> tuple[list[Task], int]:
         if same_system and is_inside(path, target_folder):
             continue
         name = path[len(folder) :].lstrip("/")
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if not hidden and Path(name).suffix.lower() in SUFFIXES:
+        kind = None if is_hidden(name) else file_kind(name)
+        if kind == "image":
             tasks.append(Task(name, version(entry)))
-        clips += not hidden and is_clip(Path(name))
+        clips += kind == "clip"
     if not tasks:
         raise CmudrnError(f"There is no picture in {source}.")
     return tasks, clips

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError
-from cmudrn.image import SUFFIXES, read_image
+from cmudrn.files import list_folder, natural_order
+from cmudrn.image import read_image
 from cmudrn.image.vips import pyvips, reason
-
-
-def natural_order(text: str) -> tuple[tuple[int, str], ...]:
-    """Return a sort key by which 2 comes before 10."""
-    parts = re.split(r"(\d+)", text)
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in parts)
 
 
 def list_pictures(folder: Path, below: bool = True) -> list[Path]:
@@ -27,15 +21,8 @@ def list_pictures(folder: Path, below: bool = True) -> list[Path]:
         folder: where to look.
         below: also look in the folders below it. Hidden files never count.
     """
-    found = folder.rglob("*") if below else folder.glob("*")
-    pictures = [
-        path
-        for path in found
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
-    return sorted(pictures, key=lambda path: natural_order(str(path.relative_to(folder))))
+    found = list_folder(folder, below=below, follow_links=True).images
+    return sorted(found, key=lambda path: natural_order(str(path.relative_to(folder))))
 
 
 def picture_size(path: Path) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Picture files and arrays: every pixel type, orientation and metadata survive."""
 
-from cmudrn.files import atomic_file
+from cmudrn.files import IMAGE_SUFFIXES, atomic_file
 from cmudrn.image.picture import (
     Image,
     Picture,
@@ -17,7 +17,6 @@ from cmudrn.image.writing import (
     FORMATS,
     QUALITY,
     SUBSAMPLINGS,
-    SUFFIXES,
     encode_picture,
     format_for,
     unsupported_features,
@@ -27,11 +26,11 @@ from cmudrn.image.writing import (
 
 __all__ = [
     "FORMATS",
+    "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
     "QUALITY",
     "SUBSAMPLINGS",
-    "SUFFIXES",
     "Image",
     "Picture",
     "Pixels",

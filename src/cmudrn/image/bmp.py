@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import DamagedImageError, UnsupportedImageError
 
 Bytes = NDArray[np.uint8]
 
@@ -57,7 +57,8 @@ def read_header(data: bytes, name: str) -> Header:
     """Return the header of a BMP file.
 
     Raises:
-        CmudrnError: it is no BMP file, or of a kind not read here.
+        DamagedImageError: it is cut short or malformed.
+        UnsupportedImageError: it is of a kind that is not read here.
     """
     try:
         offset, size, width, height, planes, bits, compression, _, x, y, colours, _ = (
@@ -65,20 +66,22 @@ def read_header(data: bytes, name: str) -> Header:
         )
         masks = struct.unpack_from("<4I" if size >= 56 else "<3I", data, 54) if compression else ()
     except struct.error as error:
-        raise CmudrnError(f"{name} is damaged or cut short.") from error
+        raise DamagedImageError(f"{name} is damaged or cut short.", path=name) from error
     plain = compression == _RGB and bits in (1, 4, 8, 24, 32)
     masked = compression == _BITFIELDS and bits == 32 and masks[:3] == _BGR_MASKS
     if size < 40 or planes != 1 or not (plain or masked):
-        raise CmudrnError(f"{name} is a compressed or old kind of BMP, which is not read here.")
+        raise UnsupportedImageError(
+            f"{name} is a compressed or old kind of BMP, which is not read here.", path=name
+        )
     if width < 1 or height == 0:
-        raise CmudrnError(f"{name} is damaged: its header gives no size.")
+        raise DamagedImageError(f"{name} is damaged: its header gives no size.", path=name)
     alpha = masked and masks[3:] == (_ALPHA_MASK,)
     if plain and bits == 32:  # the fourth byte is meant to be unused, but many use it
         alpha = bool(data[offset + 3 :: 4].strip(b"\0"))
     start, count = 14 + size, (colours or 1 << bits) if bits <= 8 else 0
     palette = np.frombuffer(data[start : start + 4 * min(count, 256)], np.uint8)
     if bits <= 8 and palette.size < 4 * min(count, 256):
-        raise CmudrnError(f"{name} is damaged or cut short.")
+        raise DamagedImageError(f"{name} is damaged or cut short.", path=name)
     return Header(
         width,
         abs(height),
@@ -106,12 +109,12 @@ def read_pixels(data: bytes, header: Header, name: str) -> Bytes:
     """Return (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA pixels.
 
     Raises:
-        CmudrnError: the file is cut short or points outside its palette.
+        DamagedImageError: the file is cut short or points outside its palette.
     """
     length = header.stride * header.height
     rows = np.frombuffer(data[header.offset : header.offset + length], np.uint8)
     if rows.size < length:
-        raise CmudrnError(f"{name} is damaged or cut short.")
+        raise DamagedImageError(f"{name} is damaged or cut short.", path=name)
     rows = rows.reshape(header.height, header.stride)
     if not header.top_down:
         rows = rows[::-1]
@@ -130,7 +133,9 @@ def _look_up(rows: Bytes, header: Header, name: str) -> Bytes:
         rows = (digits * places).sum(axis=2, dtype=np.uint8)
     indices = rows[:, : header.width]
     if indices.size and indices.max() >= len(header.palette):
-        raise CmudrnError(f"{name} is damaged: a pixel points outside the palette.")
+        raise DamagedImageError(
+            f"{name} is damaged: a pixel points outside the palette.", path=name
+        )
     grey = bool((header.palette == header.palette[:, :1]).all())
     return header.palette[:, 0][indices] if grey else header.palette[indices]
 

@@ -32,6 +32,7 @@ class Picture:
         resolution: horizontal and vertical pixels per millimetre.
         lossless: whether the file stores its pixels exactly.
         notes: sentences about what reading changed or left out; empty for most files.
+        name: what messages call it, such as the path that it was read from; may be empty.
     """
 
     pixels: Pixels
@@ -42,6 +43,7 @@ class Picture:
     resolution: tuple[float, float] = (1.0, 1.0)
     lossless: bool = True
     notes: tuple[str, ...] = ()
+    name: str = ""
 
 
 def check_array(array: Pixels) -> None:
@@ -50,15 +52,23 @@ def check_array(array: Pixels) -> None:
     Raises:
         ImageValueError: the array has another type, shape or scale, or holds NaN or infinity.
     """
+    if not isinstance(array, np.ndarray):
+        kind = type(array).__name__
+        raise ImageValueError(f"A picture is a NumPy array or a PIL image, not a {kind}.")
     if array.dtype not in (np.uint8, np.uint16, np.float32):
         raise ImageValueError(f"A picture is uint8, uint16 or float32, not {array.dtype}.")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or not array.size:
         raise ImageValueError(f"A picture has the shape (H, W, 3) or (H, W), not {array.shape}.")
     if array.dtype == np.float32:
-        _check_floats(array)
+        check_floats(array)
 
 
-def _check_floats(array: Pixels) -> None:
+def check_floats(array: Pixels) -> None:
+    """Refuse float32 values that do not run roughly from 0 to 1.
+
+    Raises:
+        ImageValueError: they have another scale, or hold NaN or infinity.
+    """
     low, high = float(array.min()), float(array.max())
     if not np.isfinite([low, high]).all():  # min and max pass a NaN on
         raise ImageValueError("The picture holds values that are no numbers (NaN or infinity).")

@@ -13,7 +13,13 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import (
+    DamagedImageError,
+    ImageFileError,
+    ImageValueError,
+    LimitExceededError,
+    UnsupportedImageError,
+)
 from cmudrn.image import bmp
 from cmudrn.image.containers import (
     has_second_picture,
@@ -23,7 +29,7 @@ from cmudrn.image.containers import (
     png_extras,
 )
 from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
-from cmudrn.image.picture import Image, Picture, Pixels, to_float, to_rgb
+from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.prescan import check_structure
 from cmudrn.image.vips import pyvips, reason
 
@@ -64,29 +70,35 @@ def read_picture(
         name: what to call the picture in messages; the path when left out.
 
     Raises:
-        CmudrnError: not a picture of a known format, damaged, too large, of several pages,
-            or of a kind of pixel that cannot be kept.
+        UnsupportedImageError: not a picture of a known format, of several pages, or with pixels
+            of a kind or range that cannot be kept.
+        DamagedImageError: it is cut short or malformed.
+        LimitExceededError: it is larger than a limit.
+        ImageFileError: it cannot be read.
     """
     if isinstance(source, bytes):
         name = name or "The picture"
         vips_source = pyvips.Source.new_from_memory(source)
-        return _read(io.BytesIO(source), vips_source, len(source), (max_pixels, max_bytes), name)
+        limits = (max_pixels, max_bytes)
+        return replace(_read(io.BytesIO(source), vips_source, len(source), limits, name), name=name)
     name = name or str(Path(source))
     try:
         with _open_regular(source, name) as file:
             # A descriptor, not a name: libvips would read options out of "a.tif[page=1]".
             vips_source = pyvips.Source.new_from_descriptor(file.fileno())
             length = os.fstat(file.fileno()).st_size
-            return _read(file, vips_source, length, (max_pixels, max_bytes), name)
+            picture = _read(file, vips_source, length, (max_pixels, max_bytes), name)
+            return replace(picture, name=name)
     except OSError as error:
-        raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
+        raise ImageFileError(f"Cannot read {name}: {error.strerror}.", path=name) from error
 
 
 def read_bytes(source: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        CmudrnError: it cannot be read, is empty, or is larger than the limit.
+        LimitExceededError: it is larger than the limit.
+        ImageFileError: it cannot be read, or is empty.
     """
     name = str(Path(source))
     try:
@@ -94,7 +106,7 @@ def read_bytes(source: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> by
             _check_length(os.fstat(file.fileno()).st_size, max_bytes, name)
             return file.read()
     except OSError as error:
-        raise CmudrnError(f"Cannot read {name}: {error.strerror}.") from error
+        raise ImageFileError(f"Cannot read {name}: {error.strerror}.", path=name) from error
 
 
 def _read(
@@ -108,7 +120,9 @@ def _read(
         return _read_bmp(file.read(), max_pixels, name)
     check_structure(file, kind, length, name)
     if kind == "png" and is_animated_png(file):
-        raise CmudrnError(f"{name} is an animation; only single pictures are restored.")
+        raise UnsupportedImageError(
+            f"{name} is an animation; only single pictures are restored.", path=name
+        )
     notes = []
     if kind == "jpeg" and has_second_picture(file):
         notes.append("A second picture inside it (preview, depth or gain map) is left out.")
@@ -141,26 +155,34 @@ def _open_regular(source: str | os.PathLike[str], name: str) -> BinaryIO:
     try:
         mode = os.stat(source).st_mode
     except ValueError as error:
-        raise CmudrnError(f"{name!r} is not a file name.") from error
+        raise ImageFileError(f"{name!r} is not a file name.", path=name) from error
     if not stat.S_ISREG(mode):
-        raise CmudrnError(f"{name} is not a file.")
+        raise ImageFileError(f"{name} is not a file.", path=name)
     return open(source, "rb", buffering=0)  # buffering would move the shared file position
 
 
 def _check_length(length: int, max_bytes: int, name: str) -> None:
     if length == 0:
-        raise CmudrnError(f"{name} is empty.")
+        raise DamagedImageError(f"{name} is empty.", path=name)
     if length > max_bytes:
-        raise CmudrnError(
-            f"{name} has {length:,} bytes, more than the limit of {max_bytes:,} (--max-bytes)."
+        raise LimitExceededError(
+            f"{name} has {length:,} bytes, more than the limit of {max_bytes:,}.",
+            limit_name="max_bytes",
+            limit=max_bytes,
+            value=length,
+            path=name,
         )
 
 
 def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
     if width * height > max_pixels:
-        raise CmudrnError(
+        raise LimitExceededError(
             f"{name} has {width} x {height} = {width * height:,} pixels, "
-            f"more than the limit of {max_pixels:,} (--max-pixels)."
+            f"more than the limit of {max_pixels:,}.",
+            limit_name="max_pixels",
+            limit=max_pixels,
+            value=width * height,
+            path=name,
         )
 
 
@@ -168,7 +190,7 @@ def _format_of(head: bytes, name: str) -> str:
     for kind, magics in _MAGIC.items():
         if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
             return kind
-    raise CmudrnError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.")
+    raise UnsupportedImageError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name)
 
 
 def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
@@ -197,8 +219,10 @@ def _read_vips(source: Any, kind: str, max_pixels: int, name: str) -> Picture:
         _check_pixels(image, name)
         array = np.frombuffer(image.write_to_memory(), _DTYPES[image.format])
     except pyvips.Error as error:
-        raise CmudrnError(f"{name} is damaged or cut short ({reason(error)}).") from error
+        sentence = f"{name} is damaged or cut short ({reason(error)})."
+        raise DamagedImageError(sentence, path=name) from error
     array = array.reshape(image.height, image.width, image.bands)
+    _check_range(array, name)
     return _make_picture(image, array, kind, tuple(notes))
 
 
@@ -223,22 +247,36 @@ def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) 
 def _refuse_pages(image: Any, name: str) -> None:
     pages = image.get("n-pages") if "n-pages" in image.get_fields() else 1
     if pages > 1:
-        raise CmudrnError(
+        raise UnsupportedImageError(
             f"{name} holds {pages} pages or frames; split it first, as only single pictures "
-            "are restored."
+            "are restored.",
+            path=name,
         )
 
 
 def _check_pixels(image: Any, name: str) -> None:
     if image.format not in _DTYPES:
-        raise CmudrnError(
-            f"{name} holds {image.format} samples; 8 or 16 bit integers and 32-bit floats are kept."
+        raise UnsupportedImageError(
+            f"{name} holds {image.format} samples; 8 or 16 bit integers and 32-bit floats are "
+            "kept.",
+            path=name,
         )
     if image.bands > 4 or image.interpretation in ("lab", "labs", "labq", "xyz"):
-        raise CmudrnError(
+        raise UnsupportedImageError(
             f"{name} holds {image.bands} channels ({image.interpretation}); "
-            "grey, RGB and CMYK pictures, with or without alpha, are restored."
+            "grey, RGB and CMYK pictures, with or without alpha, are restored.",
+            path=name,
         )
+
+
+def _check_range(array: Pixels, name: str) -> None:
+    """Refuse floating point values that mean something else than white at 1."""
+    if array.dtype != np.float32:
+        return
+    try:
+        check_floats(array if array.shape[2] in (1, 3) else array[..., :-1])
+    except ImageValueError as error:
+        raise UnsupportedImageError(f"{name}: {error}", path=name) from error
 
 
 def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
@@ -270,6 +308,6 @@ def read_image(source: str | os.PathLike[str]) -> Image:
     """Return a picture file as (H, W, 3) float32 RGB in [0, 1], upright, without its alpha.
 
     Raises:
-        CmudrnError: the file cannot be read.
+        ImageFileError: the file cannot be read; see `read_picture`.
     """
     return to_rgb(to_float(read_picture(source).pixels))

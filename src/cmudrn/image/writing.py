@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cmudrn.errors import CmudrnError
-from cmudrn.files import atomic_file
+from cmudrn.errors import ImageFileError, InvalidSettingError, TargetError, UnsupportedImageError
+from cmudrn.files import IMAGE_SUFFIXES, atomic_file
 from cmudrn.image import bmp
 from cmudrn.image.containers import (
     MAX_EXIF,
@@ -27,19 +27,8 @@ from cmudrn.image.exif import bare, read_tags, upright, with_tags
 from cmudrn.image.picture import Picture, Pixels, check_array, from_float, to_float
 from cmudrn.image.vips import pyvips, reason
 
-SUFFIXES = {
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".jpe": "jpeg",
-    ".png": "png",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-    ".webp": "webp",
-    ".bmp": "bmp",
-}
-"""File name suffix -> format."""
-
-FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+FORMATS = tuple(dict.fromkeys(IMAGE_SUFFIXES.values()))
+"""Formats that are read and written."""
 
 SUBSAMPLINGS = {"auto": "auto", "444": "off", "420": "on"}
 """What JPEG does with its colours -> libvips' name for it."""
@@ -75,14 +64,15 @@ def format_for(target: str | os.PathLike[str]) -> str:
     """Return the format that a file name asks for.
 
     Raises:
-        CmudrnError: the suffix names no known format.
+        TargetError: the suffix names no known format.
     """
     suffix = Path(target).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise CmudrnError(
-            f"{target} does not end in a known suffix: {', '.join(sorted(SUFFIXES))}."
+    if suffix not in IMAGE_SUFFIXES:
+        raise TargetError(
+            f"{target} does not end in a known suffix: {', '.join(sorted(IMAGE_SUFFIXES))}.",
+            path=target,
         )
-    return SUFFIXES[suffix]
+    return IMAGE_SUFFIXES[suffix]
 
 
 def unsupported_features(picture: Picture, format: str) -> tuple[str, ...]:
@@ -124,14 +114,15 @@ def encode_picture(
 
     Args:
         picture: what to write; its orientation is already applied, so the file says 1.
-        format: one of `SUFFIXES`' values; the picture's own when left out.
+        format: one of `IMAGE_SUFFIXES`' values; the picture's own when left out.
         quality: 1 to 100 for JPEG and WebP. Left out, JPEG takes `QUALITY`, and WebP is
             lossless for a lossless picture and takes `QUALITY` for another.
         subsampling: of JPEG's colours: "444" keeps them all, "420" halves both sides,
             "auto" halves below quality 90.
 
     Raises:
-        CmudrnError: the format cannot hold the picture.
+        UnsupportedImageError: the format cannot hold the picture; the sentence names it.
+        InvalidSettingError: the format, quality or subsampling is none.
     """
     chosen = format or picture.format
     _check_fit(picture, chosen)
@@ -162,8 +153,11 @@ def write_picture(
         subsampling: see `encode_picture`.
 
     Raises:
-        CmudrnError: the file cannot be written, or the format cannot hold the picture.
+        TargetError: the file cannot be written.
+        UnsupportedImageError: the format cannot hold the picture.
+        InvalidSettingError: the format, quality or subsampling is none.
     """
+    picture = replace(picture, name=picture.name or str(target))
     data = encode_picture(
         picture, format or format_for(target), quality=quality, subsampling=subsampling
     )
@@ -173,13 +167,20 @@ def write_picture(
 
 def _check_fit(picture: Picture, format: str) -> None:
     if format not in FORMATS:
-        raise CmudrnError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
+        sentence = f"There is no format {format!r}; there are {', '.join(FORMATS)}."
+        raise InvalidSettingError(sentence, setting="format", value=format)
     height, width = picture.pixels.shape[:2]
     longest = {"jpeg": 65_535, "webp": 16_383}.get(format, 1 << 30)
     if max(width, height) > longest:
-        raise CmudrnError(f"{format.upper()} holds at most {longest} pixels a side.")
+        raise _unsupported(picture, f"{format.upper()} holds at most {longest} pixels a side.")
     if picture.alpha is not None and format == "jpeg":
-        raise CmudrnError("JPEG cannot hold transparency; choose PNG, TIFF, WebP or BMP.")
+        sentence = "JPEG cannot hold transparency; choose PNG, TIFF, WebP or BMP."
+        raise _unsupported(picture, sentence)
+
+
+def _unsupported(picture: Picture, sentence: str) -> UnsupportedImageError:
+    named = f"{picture.name}: {sentence}" if picture.name else sentence
+    return UnsupportedImageError(named, path=picture.name or None)
 
 
 def _stored(picture: Picture, format: str) -> Pixels:
@@ -211,13 +212,15 @@ def _bmp_bytes(picture: Picture) -> bytes:
 
 def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str) -> bytes:
     if quality is not None and not 1 <= quality <= 100:
-        raise CmudrnError(f"A quality runs from 1 to 100; it is {quality}.")
+        sentence = f"A quality runs from 1 to 100; it is {quality}."
+        raise InvalidSettingError(sentence, setting="quality", value=quality)
     options = _save_options(picture, format, quality, chroma)
     try:
         save = getattr(_vips_image(picture, format), f"{format}save_buffer")
         return bytes(save(keep="all", **options))
     except pyvips.Error as error:
-        raise CmudrnError(f"The picture cannot be written ({reason(error)}).") from error
+        sentence = f"{picture.name or 'The picture'} cannot be written ({reason(error)})."
+        raise ImageFileError(sentence, path=picture.name or None) from error
 
 
 def _vips_image(picture: Picture, format: str) -> pyvips.Image:
@@ -296,7 +299,8 @@ def _save_options(
     match format:
         case "jpeg":
             if chroma not in SUBSAMPLINGS:
-                raise CmudrnError(f"A subsampling is auto, 444 or 420; it is {chroma!r}.")
+                sentence = f"A subsampling is auto, 444 or 420; it is {chroma!r}."
+                raise InvalidSettingError(sentence, setting="subsampling", value=chroma)
             return {"Q": quality or QUALITY, "subsample_mode": SUBSAMPLINGS[chroma]}
         case "webp" if picture.lossless and quality is None:
             return {"lossless": True, "exact": True}
@@ -319,7 +323,8 @@ def write_image(image: Pixels, target: str | os.PathLike[str]) -> None:
         target: the file, written whole or not at all.
 
     Raises:
-        CmudrnError: the array is no picture, or the file cannot be written.
+        ImageValueError: the array is no picture.
+        TargetError: the file cannot be written.
     """
     check_array(image)
     pixels = from_float(image, np.uint8) if image.dtype == np.float32 else image

@@ -8,9 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cmudrn.errors import CmudrnError, InvalidSettingError
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, file_kind, make_folder
 from cmudrn.image import (
-    SUFFIXES,
     Picture,
     Pixels,
     encode_picture,
@@ -19,7 +18,6 @@ from cmudrn.image import (
 )
 from cmudrn.live.recorder import Recorder
 from cmudrn.live.sources import Arrival
-from cmudrn.photos.restore_photo import make_folder
 
 Tell = Callable[[str, str], None]
 """Takes a word for what happened, such as "LIVE", and one sentence."""
@@ -56,7 +54,7 @@ class OutputWriter:
         self._output, self._recorder = output, recorder
         self._tell, self._overwrite = tell, overwrite
         self._own: set[Path] = set()
-        self._is_file = output is not None and output.suffix.lower() in SUFFIXES
+        self._is_file = output is not None and file_kind(output) == "image"
         if output is None or self._is_file:
             return
         if watched_folder is None:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import av
 
 from cmudrn.errors import CmudrnError, FileError, LimitExceededError
+from cmudrn.files import list_folder
 from cmudrn.image import Picture, Pixels, read_picture
-from cmudrn.photos.planning import walk
 from cmudrn.video.access import (
     IMAGE_DEMUXERS,
     AddressRefusedError,
@@ -277,7 +277,7 @@ class FolderSource:
             if root in path.parents  # a folder around this one hides nothing
         }
         found = []
-        for path in walk(self.folder):
+        for path in list_folder(self.folder).files:
             real = root / path.relative_to(self.folder)
             if not skipped.isdisjoint((real, *real.parents)):
                 continue

@@ -1,20 +1,18 @@
-"""Which files are restored, and where each result goes."""
+"""Which files are restored, and where each result goes; photos and clips alike."""
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cmudrn.errors import CmudrnError
-from cmudrn.image import SUFFIXES
+from cmudrn.errors import CmudrnError, FileError, ImageFileError, TargetError
+from cmudrn.files import IMAGE_SUFFIXES, file_kind, list_folder
 
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv".split()
-)
-"""File name suffixes that are taken for video."""
+Results = Callable[["Job"], Sequence[Path]]
+"""Returns every file that a job writes."""
 
 
 @dataclass(frozen=True)
@@ -24,17 +22,39 @@ class Job:
     Attributes:
         source: the file.
         target: where its result goes.
-        error: why it cannot be restored, one sentence; "" where it may be tried.
+        error: why it cannot be restored; None where it may be tried.
     """
 
     source: Path
     target: Path
-    error: str = ""
+    error: CmudrnError | None = None
+
+    @property
+    def is_clip(self) -> bool:
+        """Whether the source's name says that it is video."""
+        return file_kind(self.source) == "clip"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to restore.
+
+    Attributes:
+        jobs: in order.
+        passed_over: files of folders that are left out, each with the reason; see `Listing`.
+    """
+
+    jobs: tuple[Job, ...]
+    passed_over: tuple[FileError, ...] = ()
 
 
 def plan_jobs(
-    inputs: Sequence[str], output: str | None = None, format: str | None = None
-) -> list[Job]:
+    inputs: Sequence[str],
+    output: str | None = None,
+    format: str | None = None,
+    *,
+    follow_links: bool = False,
+) -> Plan:
     """Return what to restore, and where to.
 
     Without an output, `photo.jpg` becomes `photo.restored.jpg` beside it, and what is in the
@@ -46,44 +66,81 @@ def plan_jobs(
         inputs: files, folders (walked, their tree kept) and glob patterns.
         output: a file or folder.
         format: one of `FORMATS`; changes the suffix of the results.
+        follow_links: also take links in folders to files outside them.
 
     Raises:
-        CmudrnError: several inputs would become one file, a picture would become a clip or a
-            clip a picture, or the output is named as another format.
+        TargetError: several inputs would become one file, a picture would become a clip or a
+            clip a picture, or the output is named as another format or as an unknown kind.
     """
     named = [name for text in inputs for name in _expand(text)]
-    if output is not None and _names_a_file(output):
-        if len(set(map(os.path.abspath, named))) > 1 or os.path.isdir(named[0]):
-            raise CmudrnError(f"Several pictures cannot all become {output}; name a folder.")
-        job = Job(Path(named[0]), Path(output), _why_missing(named[0]))
-        if not job.error and is_clip(job.source) != is_clip(job.target):
-            kinds = ("video", "picture") if is_clip(job.source) else ("picture", "video")
-            raise CmudrnError(
-                f"{job.source} is a {kinds[0]}; {output} is the name of a {kinds[1]}."
-            )
-        check_format(job.target, format)
-        return [job]
+    if output is not None:
+        _check_kind(named, output)
+        if _names_a_file(output):
+            return Plan((_plan_file(named, output, format),))
     folder = None if output is None else Path(output)
-    jobs = [job for name in named for job in _jobs_of(name, folder, format)]
+    jobs: list[Job] = []
+    passed_over: list[FileError] = []
+    for name in named:
+        plan = _plan_input(name, folder, format, follow_links)
+        jobs += plan.jobs
+        passed_over += plan.passed_over
     places = [(os.path.abspath(job.source), os.path.abspath(job.target)) for job in jobs]
-    return list(dict(zip(places, jobs, strict=True)).values())
+    once = dict(zip(places, jobs, strict=True)).values()
+    return Plan(tuple(once), tuple(passed_over))
+
+
+def _plan_file(named: list[str], output: str, format: str | None) -> Job:
+    """Return the job whose result has a name of its own."""
+    target = Path(output)
+    if len(set(map(os.path.abspath, named))) > 1 or os.path.isdir(named[0]):
+        sentence = f"Several pictures cannot all become {output}; name a folder."
+        raise TargetError(sentence, path=target)
+    job = Job(Path(named[0]), target, _why_missing(named[0]))
+    if not job.error and job.is_clip != (file_kind(target) == "clip"):
+        kinds = ("video", "picture") if job.is_clip else ("picture", "video")
+        sentence = f"{job.source} is a {kinds[0]}; {output} is the name of a {kinds[1]}."
+        raise TargetError(sentence, path=target)
+    check_format(target, format)
+    return job
+
+
+def _names_a_folder(output: str) -> bool:
+    return output.endswith(("/", os.sep)) or os.path.isdir(output)
 
 
 def _names_a_file(output: str) -> bool:
+    return file_kind(output) in ("image", "clip") and not _names_a_folder(output)
+
+
+def _check_kind(named: list[str], output: str) -> None:
+    """Refuse an output that is meant as a file, but of a kind that is not written.
+
+    Raises:
+        TargetError: it is.
+    """
     suffix = Path(output).suffix.lower()
-    known = suffix in SUFFIXES or is_clip(Path(output))
-    return known and not output.endswith(("/", os.sep)) and not os.path.isdir(output)
+    if _names_a_folder(output) or file_kind(output) in ("image", "clip"):
+        return
+    single = len(named) == 1 and not os.path.isdir(named[0])
+    if file_kind(output) == "unsupported" or (single and any(map(str.isalpha, suffix))):
+        known = ", ".join(IMAGE_SUFFIXES)
+        raise TargetError(
+            f"{output} does not end in a known suffix ({known}, or one of video); "
+            "the name of a new folder ends in /.",
+            path=output,
+        )
 
 
 def check_format(target: Path, format: str | None) -> None:
     """Refuse a name that says another format than the one asked for.
 
     Raises:
-        CmudrnError: it does; a name that says none will do for all.
+        TargetError: it does; a name that says none will do for all.
     """
-    named = SUFFIXES.get(target.suffix.lower())
+    named = IMAGE_SUFFIXES.get(target.suffix.lower())
     if named and format and named != format:
-        raise CmudrnError(f"{target} is the name of a {named}, and --format asks for {format}.")
+        sentence = f"{target} is the name of a {named}, and the format asked for is {format}."
+        raise TargetError(sentence, path=target)
 
 
 def _expand(text: str) -> list[str]:
@@ -93,94 +150,87 @@ def _expand(text: str) -> list[str]:
     return [text]
 
 
-def _why_missing(name: str) -> str:
+def _why_missing(name: str) -> ImageFileError | None:
     # Asked of the text: Path("") would be the folder that we are in.
-    return "" if os.path.lexists(name) else f"There is no file {name}."
+    return None if os.path.lexists(name) else ImageFileError(f"There is no file {name}.", path=name)
 
 
-def _jobs_of(name: str, folder: Path | None, format: str | None) -> Iterator[Job]:
+def _plan_input(name: str, folder: Path | None, format: str | None, follow_links: bool) -> Plan:
     path = Path(name)
     if missing := _why_missing(name):
-        yield Job(path, path, missing)
-        return
+        return Plan((Job(path, path, missing),))
     if not os.path.isdir(path):
         beside = path.with_name(f"{path.stem}.restored{path.suffix}")
-        yield Job(path, _with_format(folder / path.name if folder else beside, format))
-        return
+        target = _with_format(folder / path.name if folder else beside, format)
+        return Plan((Job(path, target),))
     real = Path(os.path.realpath(path))
     root = folder or real.with_name(real.name + ".restored")
-    unreadable: list[OSError] = []
-    for source in walk(path, skip=root, on_error=unreadable.append):
-        yield Job(source, _with_format(root / source.relative_to(path), format))
-    for error in unreadable:  # its pictures would be missing from the results without a word
-        inner = Path(error.filename)
-        sentence = f"Cannot read {inner}: {error.strerror}."
-        yield Job(inner, root / inner.relative_to(path), sentence)
+    listing = list_folder(path, skip=[root], follow_links=follow_links)
+    jobs = [
+        Job(source, _with_format(root / source.relative_to(path), format))
+        for source in listing.files
+    ]
+    for error in listing.unreadable:  # its pictures would be missing without a word
+        inner = Path(str(error.path))
+        jobs.append(Job(inner, root / inner.relative_to(path), error))
+    return Plan(tuple(jobs), listing.passed_over)
 
 
 def _with_format(target: Path, format: str | None) -> Path:
-    if format is None or SUFFIXES.get(target.suffix.lower(), format) == format:
+    if format is None or IMAGE_SUFFIXES.get(target.suffix.lower(), format) == format:
         return target
-    suffix = next(suffix for suffix, name in SUFFIXES.items() if name == format)
+    suffix = next(suffix for suffix, name in IMAGE_SUFFIXES.items() if name == format)
     return target.with_suffix(suffix)
 
 
-def walk(
-    folder: Path, skip: Path | None = None, on_error: Callable[[OSError], None] | None = None
-) -> Iterator[Path]:
-    """Yield pictures and videos below a folder in order of their names.
-
-    Hidden files and folders, links to folders, and the folder `skip` are left out.
+def refuse_clashes(jobs: Sequence[Job], results: Results, overwrite: bool) -> list[Job]:
+    """Return the jobs; those whose results would cost each other, or an input, have an error.
 
     Args:
-        folder: where to look.
-        skip: a folder to leave out.
-        on_error: told of folders that cannot be read; None passes over them.
-    """
-    for root, folders, files in os.walk(folder, onerror=on_error):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and not (skip and _same(Path(root, name), skip))
-        )
-        for name in sorted(files):
-            suffix = Path(name).suffix.lower()
-            if not name.startswith(".") and (suffix in SUFFIXES or suffix in VIDEO_SUFFIXES):
-                yield Path(root, name)
-
-
-def is_clip(path: Path) -> bool:
-    """Return whether a file's name says that it is video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _same(one: Path, other: Path) -> bool:
-    return os.path.realpath(one) == os.path.realpath(other)  # Path.resolve fails on a loop
-
-
-def refuse_collisions(written: Sequence[tuple[Path, Path]], overwrite: bool) -> None:
-    """Refuse results that would cost each other, or inputs that are still to be read.
-
-    Args:
-        written: a source and a file that is written for it; a source may come several times.
+        jobs: what to restore.
+        results: returns every file that a job writes.
         overwrite: whether files that exist are replaced, and inputs with them.
-
-    Raises:
-        CmudrnError: two sources would write the same file, or one would write another source.
     """
-    sources = {os.path.realpath(source): source for source, _ in written} if overwrite else {}
-    taken: dict[str, Path] = {}
-    for source, path in written:
-        place = os.path.realpath(path)
-        if place in taken:
-            raise CmudrnError(
-                f"{taken[place]} and {source} would both become {path}; "
-                "restore them into different folders."
-            )
+    sources = {os.path.realpath(job.source): job.source for job in jobs} if overwrite else {}
+    writers: dict[str, list[Job]] = {}
+    places = {job: [(os.path.realpath(path), path) for path in results(job)] for job in jobs}
+    for job, written in places.items():
+        for place, _ in written:
+            writers.setdefault(place, []).append(job)
+    return [
+        job if job.error else replace(job, error=_clash(job, places[job], writers, sources))
+        for job in jobs
+    ]
+
+
+def _clash(
+    job: Job,
+    written: Sequence[tuple[str, Path]],
+    writers: dict[str, list[Job]],
+    sources: dict[str, Path],
+) -> TargetError | None:
+    for place, path in written:
         # A source that would overwrite itself is one bad file; check_target reports it.
-        if place in sources and place != os.path.realpath(source):
-            raise CmudrnError(
-                f"{source} would overwrite {sources[place]}, which is an input too; "
+        if place in sources and place != os.path.realpath(job.source):
+            sentence = (
+                f"{job.source} would overwrite {sources[place]}, which is an input too; "
                 "restore them into another folder."
             )
-        taken[place] = source
+            return TargetError(sentence, path=path)
+        if len(writers[place]) > 1:
+            names = " and ".join(str(other.source) for other in writers[place])
+            sentence = f"{names} would both become {path}; restore them into different folders."
+            return TargetError(sentence, path=path)
+    return None
+
+
+def without_existing(jobs: Sequence[Job], results: Results) -> list[Job]:
+    """Return the jobs of which a result is missing.
+
+    Results appear whole, so a run that was stopped goes on with these.
+
+    Args:
+        jobs: what to restore.
+        results: returns every file that a job writes.
+    """
+    return [job for job in jobs if job.error or not all(path.exists() for path in results(job))]

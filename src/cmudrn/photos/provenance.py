@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cmudrn
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import UnsupportedImageError
 from cmudrn.image import Picture
 from cmudrn.models import ModelInfo, shipped_models
-
-FORMAT = 1
-"""Of the sidecar; docs/evidence.md describes it."""
+from cmudrn.photos.record import (
+    FORMAT,
+    FileRecord,
+    MachineRecord,
+    ModelRecord,
+    ProgramRecord,
+    Record,
+    SettingsRecord,
+)
 
 ENHANCED = b"http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a picture whose content a program improved without making it up."""
@@ -61,17 +64,25 @@ class Provenance:
 
 
 def mark_enhanced(picture: Picture) -> Picture:
-    """Return the picture with an XMP mark that a program enhanced it; other XMP is kept."""
+    """Return the picture with an XMP mark that a program enhanced it; other XMP is kept.
+
+    Raises:
+        UnsupportedImageError: its XMP cannot be added to.
+    """
     xmp = picture.metadata.get("xmp-data")
-    marked = mark_xmp(xmp if isinstance(xmp, bytes) else b"")
+    marked = mark_xmp(xmp if isinstance(xmp, bytes) else b"", picture.name or "The picture")
     return replace(picture, metadata={**picture.metadata, "xmp-data": marked})
 
 
-def mark_xmp(xmp: bytes) -> bytes:
+def mark_xmp(xmp: bytes, name: str = "The picture") -> bytes:
     """Return an XMP packet whose DigitalSourceType says "algorithmically enhanced".
 
+    Args:
+        xmp: the packet; empty where there is none.
+        name: what messages call the picture.
+
     Raises:
-        CmudrnError: the packet is not one that could be added to without loss.
+        UnsupportedImageError: the packet is not one that could be added to without loss.
     """
     if not xmp.strip(b"\0 \r\n\t"):
         return _PACKET
@@ -85,7 +96,8 @@ def mark_xmp(xmp: bytes) -> bytes:
         head, end, tail = xmp.rpartition(closing)
         if end:
             return head + content + end + tail
-    raise CmudrnError("The picture's XMP data are damaged or unusual; --evidence cannot mark it.")
+    sentence = f"The XMP data of {name} are damaged or unusual; it cannot be marked as enhanced."
+    raise UnsupportedImageError(sentence, path=name)
 
 
 def evidence_path(target: Path) -> Path:
@@ -94,73 +106,43 @@ def evidence_path(target: Path) -> Path:
 
 
 def make_record(
-    source: Path,
-    target: Path,
-    data: bytes,
-    output: bytes,
+    source: tuple[Path, bytes],
+    target: tuple[Path, bytes],
     info: ModelInfo,
     provenance: Provenance,
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
+    settings: SettingsRecord,
+) -> Record:
     """Return the record of a restored file.
 
     Args:
-        source: the input file.
-        target: where the output goes.
-        data: the bytes of the input, as they were read.
-        output: the bytes of the output.
+        source: the input file, and its bytes as they were read.
+        target: where the output goes, and its bytes.
         info: of the model that was run.
         provenance: how it was asked for.
-        settings: of the restoration, ready for JSON.
+        settings: of the restoration.
     """
-    folder = target.parent
+    folder = target[0].parent
     shipped = provenance.model in shipped_models()
-    return {
-        "format": FORMAT,
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "program": {"name": "cmudrn", "version": cmudrn.__version__, "libraries": _libraries()},
-        "input": {"path": _relative(source, folder), **_digest(data)},
-        "output": {"path": target.name, **_digest(output)},
-        "model": {
-            "name": info.name,
-            "path": provenance.model if shipped else _relative(Path(provenance.model), folder),
-            "shipped": shipped,
-            "sha256": info.sha256,
-        },
-        "settings": {"engine": provenance.engine, "threads": provenance.threads, **settings},
-        "arguments": list(provenance.arguments),
-        "machine": _machine(),
-    }
+    return Record(
+        format=FORMAT,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        program=ProgramRecord(name="cmudrn", version=cmudrn.__version__, libraries=_libraries()),
+        input=_file_record(_relative(source[0], folder), source[1]),
+        output=_file_record(target[0].name, target[1]),
+        model=ModelRecord(
+            name=info.name,
+            path=provenance.model if shipped else _relative(Path(provenance.model), folder),
+            shipped=shipped,
+            sha256=info.sha256,
+        ),
+        settings=settings,
+        arguments=provenance.arguments,
+        machine=_machine(),
+    )
 
 
-def encode_record(record: Mapping[str, Any]) -> bytes:
-    """Return a record as the bytes of its file."""
-    return json.dumps(record, indent=2).encode() + b"\n"
-
-
-def read_record(target: Path) -> dict[str, Any]:
-    """Return the record of a restored file.
-
-    Raises:
-        CmudrnError: there is none, it is damaged, or of another format.
-    """
-    path = evidence_path(target)
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found = record["format"]
-    except OSError as error:
-        raise CmudrnError(
-            f"There is no record {path}; `cmudrn restore --evidence` writes one."
-        ) from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CmudrnError(f"The record {path} is damaged.") from error
-    if found != FORMAT:
-        raise CmudrnError(f"The record {path} has format {found}; this version reads {FORMAT}.")
-    return dict(record)
-
-
-def _digest(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _file_record(path: str, data: bytes) -> FileRecord:
+    return FileRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -175,17 +157,18 @@ def _libraries() -> dict[str, str]:
     return {name: version(name) for name in ("numpy", "onnxruntime", "pyvips", "pyvips-binary")}
 
 
-def _machine() -> dict[str, Any]:
-    return {
-        "name": platform.node(),
-        "system": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
+def _machine() -> MachineRecord:
+    return MachineRecord(
+        name=platform.node(),
+        system=platform.platform(),
+        processor=processor_name(),
+        cores=os.cpu_count(),
+        python=platform.python_version(),
+    )
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return what the processor calls itself."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

@@ -1,22 +1,18 @@
-"""One picture file restored into another."""
+"""One photo restored: read, restore the image, encode, write."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
-from cmudrn.files import atomic_file, check_target
+from cmudrn.files import IMAGE_SUFFIXES, atomic_file, check_target, claim_target, make_folder
 from cmudrn.image import (
-    MAX_BYTES,
-    MAX_PIXELS,
-    SUFFIXES,
     Image,
     Picture,
     encode_picture,
@@ -25,208 +21,213 @@ from cmudrn.image import (
     unsupported_features,
 )
 from cmudrn.models.info import check_depth
-from cmudrn.photos.provenance import (
-    Provenance,
-    encode_record,
-    evidence_path,
-    make_record,
-    mark_enhanced,
-)
-from cmudrn.restoration import (
-    OnTile,
-    RestoredImage,
-    Restorer,
-    RestoreSettings,
-    restore_image,
-)
-from cmudrn.restoration.weather_classifier import WeatherScore
+from cmudrn.photos.provenance import evidence_path, make_record, mark_enhanced
+from cmudrn.photos.record import SettingsRecord, encode_record
+from cmudrn.photos.settings import PhotoResult, PhotoSettings, RestoredBytes
+from cmudrn.restoration import OnTile, RestoredImage, Restorer, restore_image
+
+PLAIN = PhotoSettings()
+"""Full strength, in the source's own format."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What all files of a run have in common.
+def restore_photo(
+    restorer: Restorer,
+    source: Path,
+    target: Path,
+    settings: PhotoSettings = PLAIN,
+    on_tile: OnTile | None = None,
+) -> PhotoResult:
+    """Restore one photo.
 
-    Attributes:
-        restorer: does the work.
-        strength: see `Restorer`.
-        stages: see `Restorer`.
-        recursions: see `Restorer`.
-        layers: also write what each branch and the fusion removed.
-        format: of the results; None is each input's own.
-        quality: see `encode_picture`.
-        subsampling: see `encode_picture`.
-        overwrite: replace files that are there.
-        max_pixels: see `read_picture`.
-        max_bytes: see `read_picture`.
-        evidence: mark the results and write a record beside each; None does neither.
-        gate: leave pictures as they are whose weather score says clear.
-        score: tell the weather score in the record.
-    """
+    The result, its layers and its record appear together. None of them is more readable than the
+    source.
 
-    restorer: Restorer
-    strength: float = 1.0
-    stages: int | None = None
-    recursions: int | None = None
-    layers: bool = False
-    format: str | None = None
-    quality: int | None = None
-    subsampling: str = "auto"
-    overwrite: bool = False
-    max_pixels: int = MAX_PIXELS
-    max_bytes: int = MAX_BYTES
-    evidence: Provenance | None = None
-    gate: bool = False
-    score: bool = False
-
-
-def restore_file(
-    source: Path, target: Path, options: Options, on_tile: OnTile | None = None
-) -> dict[str, Any]:
-    """Restore one picture file and return what was done, ready for JSON.
-
-    The result, its layers and its record appear together.
+    Args:
+        restorer: the model and how it is run.
+        source: a file.
+        target: where the result goes; folders are made.
+        settings: what is wanted.
+        on_tile: told of progress.
 
     Raises:
-        CmudrnError: the picture cannot be read, restored or written; nothing is written then.
+        ImageFileError: the source cannot be read, or the format cannot hold it.
+        TargetError: a file cannot be written, is there already, or another process is writing it.
+        CmudrnError: as `restore_image`; nothing is written then.
     """
     start = time.perf_counter()
-    for path in result_paths(target, options):
-        check_target(source, path, options.overwrite)
-    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
-    # A record hashes the very bytes that were decoded, so these are read once.
-    data = read_bytes(source, options.max_bytes) if options.evidence else None
-    picture = read_picture(
-        source if data is None else data,
-        max_pixels=options.max_pixels,
-        max_bytes=options.max_bytes,
-        name=str(source),
-    )
-    options = replace(options, format=_format_for(source, target, picture, options))
-    restored, done = restore_picture(picture, options, on_tile)
-    make_folder(target.parent)
-    with ExitStack() as files:  # on an error no file takes its name
-
-        def write(path: Path, content: bytes) -> None:
-            file = files.enter_context(atomic_file(path))
-            file.write(content)
-            file.flush()  # a full disk shows here, before the first file takes its name
-
-        output = encode_picture(restored, **_encoding(options))
-        write(target, output)
-        for name, path in layers.items():
-            write(path, encode_picture(Picture(encode_layer(done.residuals[name])), "png"))
-        if options.evidence and data is not None:
-            info, settings = options.restorer.info, _settings(options)
-            record = make_record(source, target, data, output, info, options.evidence, settings)
-            write(evidence_path(target), encode_record(record))
+    tasks = restorer.info.tasks
+    with claim_target(target):
+        for path in result_paths(target, settings, tasks):
+            check_target(source, path, settings.overwrite)
+        # A record hashes the very bytes that were decoded, so these are read once.
+        data = read_bytes(source, settings.max_bytes) if settings.provenance else None
+        picture = _read(source if data is None else data, settings, str(source))
+        settings = replace(settings, format=_format_for(source, target, picture, settings))
+        done = restore_image(restorer, picture.pixels, settings.restore, on_tile=on_tile)
+        notes: tuple[str, ...] = ()
+        if _keeps_bytes(picture, done, settings):
+            output = read_bytes(source, settings.max_bytes)
+        else:
+            output, notes = _encode(picture, done, settings)
+        layers = layer_paths(target, tasks) if settings.restore.layers else {}
+        contents = _contents(restorer, source, target, settings, data, output)
+        _write(source, [*contents, *_layer_files(layers, done)])
     height, width = picture.pixels.shape[:2]
-    return {
-        "input": str(source),
-        "output": str(target),
-        "ok": True,
-        "width": width,
-        "height": height,
-        "model": options.restorer.info.name,
-        "seconds": round(time.perf_counter() - start, 3),
-        "layers": {name: str(path) for name, path in layers.items()},
-        **_tell_weather(done.weather, options),
-        "notes": list(_notes(picture, restored, options)),
-    }
-
-
-def _notes(picture: Picture, restored: Picture, options: Options) -> tuple[str, ...]:
-    """Return what reading could not keep of a picture, and what writing cannot."""
-    return (*picture.notes, *unsupported_features(restored, options.format or picture.format))
-
-
-def _encoding(options: Options) -> dict[str, Any]:
-    return {
-        "format": options.format,
-        "quality": options.quality,
-        "subsampling": options.subsampling,
-    }
-
-
-def _settings(options: Options) -> dict[str, Any]:
-    """Return what decides the bytes of a result, the model's own depth filled in."""
-    stages, recursions = check_depth(options.restorer.info, options.stages, options.recursions)
-    return {
-        "strength": options.strength,
-        "stages": stages,
-        "recursions": recursions,
-        "tile_pixels": options.restorer.tile_pixels,
-        "change_gating": options.restorer.change_gating,
-        **_encoding(options),
-    }
+    return PhotoResult(
+        source,
+        target,
+        width,
+        height,
+        restorer.info.name,
+        time.perf_counter() - start,
+        layers,
+        done.weather,
+        done.passed,
+        notes,
+    )
 
 
 def restore_bytes(
-    data: bytes, options: Options, on_tile: OnTile | None = None, *, name: str | None = None
-) -> tuple[bytes, tuple[str, ...]]:
-    """Return a picture file's bytes restored, in options' format or its own, and notes.
-
-    The notes are sentences about what could not be kept.
+    restorer: Restorer,
+    data: bytes,
+    settings: PhotoSettings = PLAIN,
+    on_tile: OnTile | None = None,
+    *,
+    name: str = "The picture",
+) -> RestoredBytes:
+    """Restore the bytes of a photo's file.
 
     Args:
-        data: a picture file.
-        options: layers and overwrite do not matter here.
+        restorer: the model and how it is run.
+        data: an image file.
+        settings: what is wanted; layers and overwriting do not matter here.
         on_tile: told of progress.
-        name: what to call the picture in messages.
+        name: what messages call the photo.
 
     Raises:
-        CmudrnError: the picture cannot be read, restored or written.
+        ImageFileError: the data cannot be read, or the format cannot hold the result.
+        CmudrnError: as `restore_image`.
     """
-    picture = read_picture(
-        data, max_pixels=options.max_pixels, max_bytes=options.max_bytes, name=name
+    picture = _read(data, settings, name)
+    plain = replace(settings.restore, layers=False)
+    done = restore_image(restorer, picture.pixels, plain, on_tile=on_tile)
+    if _keeps_bytes(picture, done, settings):
+        return RestoredBytes(data, (), done.weather, done.passed)
+    output, notes = _encode(picture, done, settings)
+    return RestoredBytes(output, notes, done.weather, done.passed)
+
+
+def _read(source: Path | bytes, settings: PhotoSettings, name: str) -> Picture:
+    return read_picture(
+        source, max_pixels=settings.max_pixels, max_bytes=settings.max_bytes, name=name
     )
-    restored, _ = restore_picture(picture, replace(options, layers=False), on_tile)
-    return encode_picture(restored, **_encoding(options)), _notes(picture, restored, options)
 
 
-def _tell_weather(weather: WeatherScore | None, options: Options) -> dict[str, Any]:
-    if weather is None:
-        return {}
-    scores = {name: round(value, 4) for name, value in asdict(weather).items()}
-    return {"weather": scores, "passed": options.gate and weather.passes}
-
-
-def restore_picture(
-    picture: Picture, options: Options, on_tile: OnTile | None = None
-) -> tuple[Picture, RestoredImage]:
-    """Return the picture restored and marked as options ask for, and what is known about it."""
-    settings = RestoreSettings(
-        options.strength,
-        options.stages,
-        options.recursions,
-        layers=options.layers,
-        score=options.score,
-        gate=options.gate,
-    )
-    done = restore_image(options.restorer, picture.pixels, settings, on_tile=on_tile)
-    restored = replace(picture, pixels=done.pixels)
-    return (mark_enhanced(restored) if options.evidence else restored), done
-
-
-def _format_for(source: Path, target: Path, picture: Picture, options: Options) -> str:
+def _format_for(source: Path, target: Path, picture: Picture, settings: PhotoSettings) -> str:
     """Return the format of a result: as asked for, or as named, or as it came."""
-    if options.format:
-        return options.format
+    if settings.format:
+        return settings.format
     if source.suffix == target.suffix:  # a PNG that is called .jpg stays what it is
         return picture.format
-    return SUFFIXES.get(target.suffix.lower(), picture.format)
+    return IMAGE_SUFFIXES.get(target.suffix.lower(), picture.format)
+
+
+def _keeps_bytes(picture: Picture, done: RestoredImage, settings: PhotoSettings) -> bool:
+    """Return whether the result is the source itself: the gate passed it, nothing else is asked."""
+    plain = settings.quality is None and settings.subsampling == "auto"
+    altered = settings.side_by_side or settings.provenance is not None
+    same_format = settings.format in (None, picture.format)
+    return done.passed and plain and same_format and not altered
+
+
+def _encode(
+    picture: Picture, done: RestoredImage, settings: PhotoSettings
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the result as a file, and what of the source it does not hold."""
+    restored = replace(picture, pixels=done.pixels)
+    if settings.side_by_side:
+        restored = _side_by_side(picture, restored)
+    if settings.provenance is not None:
+        restored = mark_enhanced(restored)
+    format = settings.format or picture.format
+    output = encode_picture(
+        restored, format, quality=settings.quality, subsampling=settings.subsampling
+    )
+    return output, (*picture.notes, *unsupported_features(restored, format))
+
+
+def _side_by_side(before: Picture, after: Picture) -> Picture:
+    """Return a picture with another one at its right."""
+    alpha = before.alpha
+    if alpha is not None:
+        alpha = np.concatenate([alpha, alpha], axis=1)
+    return replace(after, pixels=np.concatenate([before.pixels, after.pixels], axis=1), alpha=alpha)
+
+
+def _contents(
+    restorer: Restorer,
+    source: Path,
+    target: Path,
+    settings: PhotoSettings,
+    data: bytes | None,
+    output: bytes,
+) -> Iterator[tuple[Path, bytes]]:
+    """Yield the result and its record."""
+    yield target, output
+    if settings.provenance is None or data is None:
+        return
+    asked, info = settings.restore, restorer.info
+    stages, recursions = check_depth(info, asked.stages, asked.recursions)
+    recorded = SettingsRecord(
+        engine=settings.provenance.engine,
+        threads=settings.provenance.threads,
+        strength=asked.strength,
+        stages=stages,
+        recursions=recursions,
+        tile_pixels=restorer.tile_pixels,
+        change_gating=restorer.change_gating,
+        format=settings.format,
+        quality=settings.quality,
+        subsampling=settings.subsampling,
+        side_by_side=settings.side_by_side,
+    )
+    record = make_record((source, data), (target, output), info, settings.provenance, recorded)
+    yield evidence_path(target), encode_record(record)
+
+
+def _layer_files(layers: Mapping[str, Path], done: RestoredImage) -> Iterator[tuple[Path, bytes]]:
+    for name, path in layers.items():
+        yield path, encode_picture(Picture(encode_layer(done.residuals[name])), "png")
+
+
+def _write(source: Path, contents: Iterable[tuple[Path, bytes]]) -> None:
+    """Write files of which all appear or none."""
+    with ExitStack() as files:  # on an error no file takes its name
+        for path, content in contents:
+            make_folder(path.parent)
+            file = files.enter_context(atomic_file(path, like=source))
+            file.write(content)
+            file.flush()  # a full disk shows here, before the first file takes its name
 
 
 def layer_paths(target: Path, tasks: tuple[str, ...]) -> dict[str, Path]:
-    """Return where the picture of each layer goes: `photo.removed-rain.png` and so on."""
+    """Return where the image of each layer goes: `photo.removed-rain.png` and so on."""
     return {
         name: target.with_name(f"{target.stem}.removed-{name}.png") for name in (*tasks, "fused")
     }
 
 
-def result_paths(target: Path, options: Options) -> list[Path]:
-    """Return every file that `restore_file` writes for a target."""
-    layers = layer_paths(target, options.restorer.info.tasks) if options.layers else {}
-    return [target, *layers.values(), *([evidence_path(target)] if options.evidence else [])]
+def result_paths(target: Path, settings: PhotoSettings, tasks: tuple[str, ...]) -> list[Path]:
+    """Return every file that `restore_photo` writes for a target.
+
+    Args:
+        target: the result.
+        settings: what is wanted.
+        tasks: of the model.
+    """
+    layers = layer_paths(target, tasks) if settings.restore.layers else {}
+    records = [evidence_path(target)] if settings.provenance else []
+    return [target, *layers.values(), *records]
 
 
 def encode_layer(residual: Image) -> NDArray[np.uint8]:
@@ -238,15 +239,3 @@ def encode_layer(residual: Image) -> NDArray[np.uint8]:
     values = np.rint(np.float32(128) + np.float32(127) * residual)
     encoded: NDArray[np.uint8] = np.clip(values, 0, 255).astype(np.uint8)
     return encoded
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        CmudrnError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CmudrnError(f"Cannot make the folder {folder}: {error.strerror}.") from error

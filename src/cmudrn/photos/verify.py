@@ -1,25 +1,35 @@
-"""A restored file made again from its record, and compared byte by byte."""
+"""A restored photo made again from its record, and compared byte by byte.
+
+The record may come from a stranger. What it names is read only where it is a regular file in the
+record's folder or below, within limits, and only a shipped model is run; whatever else is wanted,
+the caller names.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import cmudrn
 from cmudrn.engines import open_engine
-from cmudrn.errors import CmudrnError
-from cmudrn.image import read_bytes, read_picture
-from cmudrn.models import find_model
-from cmudrn.photos.provenance import Provenance, read_record
-from cmudrn.photos.restore_photo import Options, restore_bytes
-from cmudrn.restoration.restorer import Restorer
+from cmudrn.errors import CmudrnError, FileError
+from cmudrn.image import MAX_BYTES, MAX_PIXELS, read_bytes, read_picture
+from cmudrn.models import find_model, shipped_models
+from cmudrn.photos.provenance import Provenance, evidence_path
+from cmudrn.photos.record import Record, RecordError, SettingsRecord, read_record
+from cmudrn.photos.restore_photo import restore_bytes
+from cmudrn.photos.settings import PhotoSettings
+from cmudrn.restoration import Restorer, RestoreSettings
+
+MAX_DEPTH = 64
+"""Most stages, and most recursions, that a record is believed."""
+
+MIN_TILE_PIXELS, MAX_TILE_PIXELS = 1 << 12, 1 << 24
+"""Smallest and largest tiles that a record is believed."""
 
 
 @dataclass(frozen=True)
@@ -37,96 +47,140 @@ class Check:
     finding: str
 
 
-def verify(target: Path, source: Path | None = None, model: str | None = None) -> list[Check]:
+@dataclass(frozen=True)
+class Limits:
+    """What is read at most; see `read_picture`."""
+
+    max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+
+
+def verify(
+    target: Path,
+    source: Path | None = None,
+    model: str | None = None,
+    limits: Limits | None = None,
+) -> list[Check]:
     """Return what became of a restored file, its input and its model, and of making it again.
 
     Args:
         target: the restored file, its record beside it.
-        source: the input, where it is no longer where the record says.
-        model: the model file, likewise.
+        source: the input, or a folder that holds it under its recorded name; None is where the
+            record says, if that is in the record's folder or below.
+        model: the model file; None is the shipped model that the record names.
+        limits: what is read at most.
 
     Raises:
-        CmudrnError: there is no record, it is damaged, or asks for what cannot be done.
+        RecordError: there is no record, it is damaged, or asks for what cannot be done.
     """
-    record = read_record(target)
-    try:
-        source = source or _beside(target, record["input"]["path"])
-        named = record["model"]["path"]
-        model = model or (named if record["model"]["shipped"] else str(_beside(target, named)))
-        checks = [
-            _check_file("output", target, record["output"]["sha256"]),
-            _check_file("input", source, record["input"]["sha256"]),
-            _check_model(model, record["model"]["sha256"]),
-        ]
-        if not target.is_file():
-            checks.append(Check("re-run", False, "not possible without the output"))
-        elif all(check.ok for check in checks[1:]):
-            checks.append(_run_again(target, source, model, record))
-        else:
-            checks.append(Check("re-run", False, "not possible without that input and model"))
-        return checks
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-        raise CmudrnError(f"The record of {target} is damaged.") from error
+    limits = limits or Limits()
+    path = evidence_path(target)
+    if not os.path.lexists(path):
+        raise RecordError(f"There is no record {path}.", path=path)
+    record = read_record(path)
+    _check_settings(path, record.settings)
+    checks = [_check_file("output", target, record.output.sha256, limits)]
+    found = _find_input(target, source, record)
+    if isinstance(found, Check):
+        checks.append(found)
+    else:
+        checks.append(_check_file("input", found, record.input.sha256, limits))
+    model = model or record.model.path
+    checks.append(_check_model(model, record, named=model != record.model.path))
+    if not target.is_file():
+        checks.append(Check("re-run", False, "not possible without the output"))
+    elif isinstance(found, Path) and all(check.ok for check in checks[1:]):
+        checks.append(_run_again(target, found, model, record, limits))
+    else:
+        checks.append(Check("re-run", False, "not possible without that input and model"))
+    return checks
 
 
-def _beside(target: Path, recorded: str) -> Path:
+def _check_settings(path: Path, settings: SettingsRecord) -> None:
+    """Refuse settings that no run of ours has, and those that would take for ever.
+
+    Raises:
+        RecordError: they are such.
+    """
+    depth = (settings.stages, settings.recursions)
+    in_reach = MIN_TILE_PIXELS <= settings.tile_pixels <= MAX_TILE_PIXELS
+    if not all(1 <= loops <= MAX_DEPTH for loops in depth) or not in_reach:
+        sentence = f"The record {path} asks for stages, recursions or tiles beyond any use."
+        raise RecordError(sentence, path=path)
+
+
+def _find_input(target: Path, source: Path | None, record: Record) -> Path | Check:
+    """Return the input, or what speaks against looking at it."""
+    recorded = Path(record.input.path)
+    if source is not None:
+        return source / recorded.name if source.is_dir() else source
     # A record's paths start at the real folder, which is elsewhere than a link to it.
-    return Path(os.path.normpath(os.path.realpath(target.parent) / Path(recorded)))
-
-
-def _check_file(subject: str, path: Path, sha256: str) -> Check:
+    folder = os.path.realpath(target.parent)
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return Check(subject, False, f"{path} cannot be read: {error.strerror}")
+        real = os.path.realpath(os.path.join(folder, recorded))
+    except ValueError:
+        return Check("input", False, "the record gives no file name")
+    if os.path.commonpath([folder, real]) != folder:
+        finding = f"{recorded} lies outside the record's folder and is not looked at; name it"
+        return Check("input", False, finding)
+    return Path(real)
+
+
+def _check_file(subject: str, path: Path, sha256: str, limits: Limits) -> Check:
+    try:
+        found = hashlib.sha256(read_bytes(path, limits.max_bytes)).hexdigest()
+    except FileError as error:
+        return Check(subject, False, str(error).rstrip("."))
     ok = found == sha256
     return Check(subject, ok, f"{path} {'is unchanged' if ok else 'has other bytes than recorded'}")
 
 
-def _check_model(model: str, sha256: str) -> Check:
+def _check_model(model: str, record: Record, *, named: bool) -> Check:
+    if not named and model not in shipped_models():
+        finding = f"{model} is not a shipped model and is not looked at; name its file"
+        return Check("model", False, finding)
     try:
-        return _check_file("model", find_model(model), sha256)
+        return _check_file("model", find_model(model), record.model.sha256, Limits())
     except CmudrnError as error:
         return Check("model", False, str(error).rstrip("."))
 
 
-def _run_again(target: Path, source: Path, model: str, record: Mapping[str, Any]) -> Check:
-    settings = record["settings"]
-    engine = open_engine(model, settings["engine"], settings["threads"], "fp32")
-    depth = (settings["stages"], settings["recursions"])
-    options = Options(
-        Restorer(
-            engine,
-            tile_pixels=settings["tile_pixels"],
-            change_gating=settings.get("change_gating", False),  # records from before there was one
-        ),
-        strength=settings["strength"],
-        stages=depth[0] if engine.info.adjustable else None,
-        recursions=depth[1] if engine.info.adjustable else None,
-        format=settings["format"],
-        quality=settings["quality"],
-        subsampling=settings["subsampling"],
-        max_pixels=sys.maxsize,  # the bytes are those that were restored under limits of that day
-        max_bytes=sys.maxsize,
-        evidence=Provenance(),
+def _run_again(target: Path, source: Path, model: str, record: Record, limits: Limits) -> Check:
+    recorded = record.settings
+    engine = open_engine(model, recorded.engine, recorded.threads, "fp32")
+    restorer = Restorer(
+        engine, tile_pixels=recorded.tile_pixels, change_gating=recorded.change_gating
     )
-    output = target.read_bytes()
-    again, _ = restore_bytes(read_bytes(source, sys.maxsize), options, name=str(source))
+    adjustable = engine.info.adjustable
+    settings = PhotoSettings(
+        RestoreSettings(
+            recorded.strength,
+            recorded.stages if adjustable else None,
+            recorded.recursions if adjustable else None,
+        ),
+        format=recorded.format,
+        quality=recorded.quality,
+        subsampling=recorded.subsampling,
+        side_by_side=recorded.side_by_side,
+        max_pixels=limits.max_pixels,
+        max_bytes=limits.max_bytes,
+        provenance=Provenance(),
+    )
+    output = read_bytes(target, limits.max_bytes)
+    data = read_bytes(source, limits.max_bytes)
+    again = restore_bytes(restorer, data, settings, name=str(source)).data
     if again == output:
         return Check("re-run", True, "gives the same bytes")
     return Check("re-run", False, f"gives other bytes: {_difference(again, output, record)}")
 
 
-def _difference(again: bytes, output: bytes, record: Mapping[str, Any]) -> str:
-    made_with, runs = record["program"]["version"], cmudrn.__version__
+def _difference(again: bytes, output: bytes, record: Record) -> str:
+    made_with, runs = record.program.version, cmudrn.__version__
     versions = "" if made_with == runs else f" (made by version {made_with}, this is {runs})"
     try:
-        old, new = (
-            read_picture(data, max_pixels=sys.maxsize, max_bytes=sys.maxsize).pixels
-            for data in (output, again)
-        )
+        old, new = (read_picture(data).pixels for data in (output, again))
     except CmudrnError:
-        return f"the file is no longer a picture{versions}"
+        return f"the file is no longer a picture within the limits{versions}"
     if old.shape != new.shape or old.dtype != new.dtype:
         return f"the picture has another size or type{versions}"
     largest = np.abs(old.astype(np.float64) - new).max()

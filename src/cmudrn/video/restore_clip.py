@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.errors import TargetError
-from cmudrn.files import atomic_file, check_target
+from cmudrn.files import atomic_file, check_target, make_folder
 from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
-from cmudrn.photos.restore_photo import encode_layer, make_folder
+from cmudrn.photos.restore_photo import encode_layer
 from cmudrn.restoration import Restorer, Sequence, restore_image
 from cmudrn.restoration.weather_classifier import check_scorable
 from cmudrn.video.carry import Carried, choose_carried
@@ -225,7 +225,7 @@ class _Work:
                     f"{self._clip.path} holds no frame that can be decoded.", path=self._clip.path
                 )
         except BaseException:
-            if not self.count:  # nothing to resume
+            if store.is_empty():  # nothing to resume
                 store.remove()
             raise
 

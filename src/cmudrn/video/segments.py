@@ -173,6 +173,10 @@ class SegmentStore:
         with np.load(self._file(number)) as arrays:
             return np.array(arrays["state"])
 
+    def is_empty(self) -> bool:
+        """Return whether no segment is finished."""
+        return not self._file(0).exists()
+
     def remove(self) -> None:
         """Remove the folder."""
         if fcntl is None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError
+from cmudrn.files import list_folder
 from cmudrn.image import read_image
 from cmudrn.training.data.synthetic_structures import composite_structure
 
-PICTURES = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp"}
 Patch = NDArray[np.float32]
 
 BLURRED = np.float32(70 / 256)
@@ -25,7 +25,7 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises:
         CmudrnError: there are none.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURES)
+    paths = list(list_folder(folder, follow_links=True).images)
     if not paths:
         raise CmudrnError(f"There are no pictures in {folder}.")
     return paths

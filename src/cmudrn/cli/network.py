@@ -1,0 +1,60 @@
+"""Which network runs, and with what: the choice of a command line, opened."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cmudrn.cli.terminal import complain, verbosity
+
+if TYPE_CHECKING:
+    from cmudrn.photos import Provenance
+    from cmudrn.restoration import Restorer
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a command line asks for; see `cmudrn.load` and `BudgetRestorer`."""
+
+    model: str
+    engine: str = "auto"
+    precision: str = "auto"
+    threads: int | None = None
+    budget_ms: float | None = None
+
+    def open(self, change_gating: bool) -> Restorer:
+        """Return a restorer.
+
+        Raises:
+            CmudrnError: there is no such model or engine, or no profile for a budget.
+        """
+        import cmudrn
+        from cmudrn.engines import open_engine
+        from cmudrn.engines.profile import load_profile
+        from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
+
+        if self.budget_ms is None:
+            restorer = cmudrn.load(
+                self.model,
+                engine=self.engine,
+                threads=self.threads,
+                precision=self.precision,
+                change_gating=change_gating,
+            )
+        else:
+            info = open_engine(self.model, self.engine, 1, self.precision).info
+            profile = load_profile(info, f"{self.engine} {self.precision}")
+            opener = EngineOpener(self.model, self.engine, self.precision)
+            restorer = BudgetRestorer(opener, profile, self.budget_ms, change_gating=change_gating)
+        if verbosity() > 0:
+            kind = type(restorer.engine).__name__.removesuffix("Engine")
+            precision = getattr(restorer.engine, "precision", "fp32")
+            complain(f"The model {restorer.info.name} runs on {kind} in {precision}.")
+        return restorer
+
+    def provenance(self) -> Provenance:
+        """Return what a record says of the choice."""
+        from cmudrn.photos import Provenance
+
+        return Provenance(self.model, self.engine, self.threads, tuple(sys.argv[1:]))
