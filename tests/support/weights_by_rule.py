@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from cmudrn.checkpoints.comparators.keras_file import TO_TORCH
 from cmudrn.networks.comparators import hdcwnet_roles as roles
 from cmudrn.networks.comparators.hdcwnet import HDCWNet
-from cmudrn.networks.comparators.keras_file import TO_TORCH
 
 SHIFTED = {
     "running_mean": (0.0, 0.05),

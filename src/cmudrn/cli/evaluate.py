@@ -241,7 +241,7 @@ def _comparator(text: str, name: str) -> Method:
         import torch  # noqa: F401
     except ImportError as error:
         raise CmudrnError(f"{text} needs torch: pip install 'cmudrn[train]'.") from error
-    from cmudrn.networks.comparators.opening import open_comparator
+    from cmudrn.checkpoints.comparators.opening import open_comparator
 
     theirs = open_comparator(text)
     return Method(

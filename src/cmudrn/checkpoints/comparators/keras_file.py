@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmudrn.checkpoints.comparators.files import UNREADABLE
 from cmudrn.errors import CmudrnError
 from cmudrn.networks.comparators import hdcwnet_roles as roles
-from cmudrn.networks.comparators.files import UNREADABLE
 
 TO_TORCH = {"kernel": (3, 2, 0, 1), "alpha": (2, 0, 1)}
 """Weight -> the order of its Keras dimensions in torch; transposed convolutions likewise."""

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cmudrn.checkpoints.comparators.files import fill, read_state
+from cmudrn.checkpoints.comparators.keras_file import read_keras
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, from_batch, to_batch
 from cmudrn.networks.comparators import hdcwnet, tkl
 from cmudrn.networks.comparators.airnet import AirNet
 from cmudrn.networks.comparators.costs import count_macs
-from cmudrn.networks.comparators.files import fill, read_state
 from cmudrn.networks.comparators.harness import Harness, HdcwHarness
-from cmudrn.networks.comparators.keras_file import read_keras
 from cmudrn.networks.comparators.prenet import BLOCKS, PReNet
 from cmudrn.networks.comparators.windows import restore_in_windows
 

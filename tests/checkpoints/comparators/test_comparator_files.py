@@ -15,13 +15,14 @@ import pytest
 import torch
 from support.weights_by_rule import fill_by_rule, fill_hdcwnet_by_rule, keras_weights
 
+from cmudrn.checkpoints.comparators import opening
+from cmudrn.checkpoints.comparators.opening import open_comparator
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.methods import COMPARATORS, is_comparator
-from cmudrn.networks.comparators import hdcwnet, opening, tkl
+from cmudrn.networks.comparators import hdcwnet, tkl
 from cmudrn.networks.comparators import hdcwnet_roles as roles
 from cmudrn.networks.comparators.airnet import AirNet
 from cmudrn.networks.comparators.costs import count_macs
-from cmudrn.networks.comparators.opening import open_comparator
 from cmudrn.networks.comparators.prenet import PReNet
 from cmudrn.networks.comparators.tkl import TKL
 
