@@ -86,7 +86,9 @@ class _Writer:
         attributes: list[bytes] = []
         match layer.operator:
             case "conv" | "conv_transpose":
-                inputs += [self._array(one) for one in (layer.weight, layer.bias) if one is not None]
+                inputs += [
+                    self._array(one) for one in (layer.weight, layer.bias) if one is not None
+                ]
                 attributes = _convolution(layer)
             case "prelu" | "mul" if layer.weight is not None:
                 inputs.append(self._array(layer.weight, (-1, 1, 1)))

@@ -22,9 +22,6 @@ from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 from cmudrn.restoration.tiling import Area, Tile, make_tiles
 from cmudrn.restoration.weather_classifier import check_scorable, score_weather
 
-TILE_PIXELS = 640 * 640
-"""Largest window that goes through the network at once, where the engine does not name its own."""
-
 OnTile = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles; may raise to stop the work."""
 
@@ -99,8 +96,7 @@ class Restorer:
         self._veil_estimator = (
             VeilEstimator(self.info.veil_weights) if self.info.veil_weights else None
         )
-        asked: int = getattr(engine, "tile_pixels", TILE_PIXELS)
-        self.tile_pixels = tile_pixels or asked
+        self.tile_pixels = tile_pixels or engine.tile_pixels
 
     @property
     def info(self) -> ModelInfo:
