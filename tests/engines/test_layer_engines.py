@@ -57,7 +57,7 @@ def test_every_layer_is_what_the_reference_says(seed: int, name: str, tmp_path: 
     assert np.abs(found.branches["rain"] - expected["rain"]).max() < 1e-5
 
 
-@pytest.mark.parametrize("seed", [10, 14, 16])
+@pytest.mark.parametrize("seed", [10, 79, 16])
 @pytest.mark.parametrize("size", [(97, 64), (64, 101), (120, 75)])
 def test_tiles_of_a_strided_network_equal_the_whole(
     seed: int, size: tuple[int, int], tmp_path: Path

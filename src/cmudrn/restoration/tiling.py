@@ -92,7 +92,9 @@ def _core_size(
     for columns in range(1, ceil(width / 8) + 1):
         core_width = ceil(width / columns)
         highest = max_pixels // min(_up(width, alignment), core_width + 2 * margin)
-        rows = 1 if highest >= height else ceil(height / max(1, highest - 2 * margin))
+        rows = (
+            1 if highest >= _up(height, alignment) else ceil(height / max(1, highest - 2 * margin))
+        )
         if rows > 1 and highest <= 2 * margin:
             continue
         core_height = ceil(height / rows)
