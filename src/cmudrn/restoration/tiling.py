@@ -92,11 +92,10 @@ def _core_size(
     for columns in range(1, ceil(width / 8) + 1):
         core_width = ceil(width / columns)
         highest = max_pixels // min(_up(width, alignment), core_width + 2 * margin)
-        rows = (
-            1 if highest >= _up(height, alignment) else ceil(height / max(1, highest - 2 * margin))
-        )
-        if rows > 1 and highest <= 2 * margin:
+        fits = highest >= _up(height, alignment)
+        if not fits and highest <= 2 * margin:
             continue
+        rows = 1 if fits else ceil(height / (highest - 2 * margin))
         core_height = ceil(height / rows)
         work = _work(height, core_height, radius, alignment)
         work *= _work(width, core_width, radius, alignment)
