@@ -98,7 +98,7 @@ def difference(path: Path, batch: np.ndarray, threads: int = 2, **depth: int) ->
 @pytest.mark.parametrize("structure", list(STRUCTURES))
 def test_every_structure_equals_onnxruntime(structure: str, isa: str, tmp_path: Path) -> None:
     path = export(structure, tmp_path)
-    assert NativeEngine(path).isa == isa
+    assert NativeEngine(path).instruction_set == isa
     assert difference(path, pictures(21, 38)) < 1e-5
     assert difference(path, pictures(12, 9), stages=2, recursions=1) < 1e-5
 
@@ -262,7 +262,7 @@ def test_bfloat16_of_any_size(paper: Path, height: int, width: int) -> None:
 def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
     path = find_model("cmudrn")
     exact, rounded = NativeEngine(path), NativeEngine(path, precision="bf16")
-    assert rounded.precision == "bf16" and rounded.isa == "avx512bf16"
+    assert rounded.precision == "bf16" and rounded.instruction_set == "avx512bf16"
     batch = trial_picture(200, 300)
     assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
 

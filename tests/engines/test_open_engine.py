@@ -79,7 +79,7 @@ def test_openvino_runs_uneven_stitches(tiny_model: Path) -> None:
 
 def test_openvino_refuses_a_foreign_model(foreign_model: Path) -> None:
     pytest.importorskip("openvino")
-    with pytest.raises(CmudrnError, match="this project's models"):
+    with pytest.raises(CmudrnError, match="known layers"):
         open_engine(foreign_model, "openvino")
 
 

@@ -103,7 +103,6 @@ WRONG: dict[str, Layer] = {
     "block of 1": Layer("pixel_unshuffle", (0,), 1, block=1),
     "block of 10**9": Layer("pixel_unshuffle", (0,), 1, block=10**9),
     "three channels shuffled": Layer("pixel_shuffle", (0,), 1, block=2),
-    "unknown order": Layer("pixel_unshuffle", (0,), 1, block=2, order="RCD"),
     "upsampling by 3": Layer("upsample_nearest", (0,), 1, block=3),
 }
 

@@ -13,6 +13,7 @@ import cmudrn
 from cmudrn import CmudrnError, Restorer
 from cmudrn.engines import open_engine
 from cmudrn.image import Pixels, to_batch
+from cmudrn.models import ModelInfo
 from cmudrn.restoration import RestoredImage, RestoreSettings, restore_image
 
 KINDS = [np.uint8, np.uint16, np.float32]
@@ -59,15 +60,13 @@ def test_tiled_equals_whole(
 
 def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison of tiled and whole can fail: with one pixel less overlap it does."""
-    import cmudrn.restoration.restorer as module
-
     engine = open_engine(far_sighted_model, threads=1)
     array = make_array(0, (150, 150, 3), np.float32) / 4
     whole = layered(Restorer(engine, tile_pixels=array.size), array).residuals["fused"]
     tiled = Restorer(engine, tile_pixels=100)
     assert np.abs(layered(tiled, array).residuals["fused"] - whole).max() <= 1e-5
-    right = module._radius
-    monkeypatch.setattr(module, "_radius", lambda *depth: right(*depth) - 1)
+    right = ModelInfo.receptive_radius
+    monkeypatch.setattr(ModelInfo, "receptive_radius", lambda *depth: right(*depth) - 1)
     assert np.abs(layered(tiled, array).residuals["fused"] - whole).max() > 1e-5
 
 

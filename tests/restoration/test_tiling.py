@@ -38,6 +38,29 @@ def test_windows_stay_within_the_limit(height, width, radius, max_pixels) -> Non
         assert (rows.stop - rows.start) * (columns.stop - columns.start) <= allowed
 
 
+@given(lengths, lengths, st.integers(0, 40), st.integers(1, 40_000), st.sampled_from([2, 4, 8]))
+@settings(max_examples=300, deadline=None)
+def test_windows_lie_on_the_grid_of_a_strided_network(
+    height: int, width: int, radius: int, max_pixels: int, alignment: int
+) -> None:
+    covered = np.zeros((height, width), int)
+    for tile in make_tiles(height, width, radius, max_pixels, alignment):
+        covered[tile.core] += 1
+        for length, window, core, inner, padding in zip(
+            (height, width), tile.window, tile.core, tile.inner, tile.padding, strict=True
+        ):
+            seen = window.stop - window.start + padding
+            assert window.start % alignment == 0 and seen % alignment == 0
+            assert window.start <= max(0, core.start - radius)
+            assert window.stop >= min(length, core.stop + radius)
+            assert 0 <= padding < alignment and (window.stop == length or not padding)
+            assert window.start + inner.start == core.start
+            assert window.start + inner.stop == core.stop
+        allowed = max(max_pixels, (4 * (radius + alignment - 1) + 16) ** 2)
+        assert tile.pixels <= allowed or len(covered) * covered.shape[1] <= max_pixels
+    assert (covered == 1).all()
+
+
 def test_unknown_radius_makes_one_tile() -> None:
     (tile,) = make_tiles(5000, 4000, None, 100)
     assert tile.core == tile.window == (slice(0, 5000), slice(0, 4000))

@@ -121,5 +121,4 @@ def unshuffle(x: NDArray[np.float64], layer: Layer) -> NDArray[np.float64]:
     batch, c, height, width = x.shape
     r = layer.block
     parts = x.reshape(batch, c, height // r, r, width // r, r)
-    order = (0, 1, 3, 5, 2, 4) if layer.order == "CRD" else (0, 3, 5, 1, 2, 4)
-    return parts.transpose(order).reshape(batch, c * r * r, height // r, width // r)
+    return parts.transpose(0, 3, 5, 1, 2, 4).reshape(batch, c * r * r, height // r, width // r)

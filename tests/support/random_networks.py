@@ -59,8 +59,7 @@ class _Drawer:
             case 2:
                 return self.conv(value, 2 * channels, 4, 2)
             case _:
-                order = ("CRD", "DCR")[self.rng.integers(2)]
-                wide = self.add("pixel_unshuffle", value, block=2, order=order)
+                wide = self.add("pixel_unshuffle", value, block=2)
                 return self.conv(wide, 2 * channels, 1)
 
     def up(self, value: int, channels: int) -> int:

@@ -43,7 +43,7 @@ def bench(
         opened = open_engine(model, engine, None, precision)
         kind = type(opened).__name__.removesuffix("Engine")
         title = f"{_fingerprint()}; {opened.info.name} {opened.info.sha256[:8]}, {kind} "
-        title += getattr(opened, "precision", "fp32")
+        title += opened.precision
         sides = range(SMALLEST, largest + 1, STEP)
         measure_heatmap(opened, heatmap, title, sides, range(1, loops + 1), pictures, _tell)
         return

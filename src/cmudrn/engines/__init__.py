@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from numbers import Integral
-from pathlib import Path
 
 from cmudrn.engines.base import Batch, Engine, EngineOutputs
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError, MissingExtraError
 from cmudrn.models.info import ModelInfo, receptive_field
+from cmudrn.models.model_file import ModelFile, read_model_file
 from cmudrn.models.registry import ShippedModel, find_model, shipped_models
 
 ENGINES = ("auto", "native", "onnx", "openvino")
@@ -38,69 +38,82 @@ def open_engine(
         precision: one of `PRECISIONS`; what the network multiplies in.
 
     Raises:
-        CmudrnError: there is no such model, engine or precision here, the file is damaged, or the
-            number of threads is none.
+        InvalidSettingError: there is no such engine or precision here, or the number of threads
+            is none.
+        ModelFileError: there is no such model, its file is damaged, or the engine does not run it.
+        MissingExtraError: the engine is not installed.
     """
     _check(engine, threads, precision)
-    path = find_model(model)
+    file = read_model_file(find_model(model))
     match engine:
         case "native":
-            return _open_native(path, threads, precision)
+            return _open_native(file, threads, precision)
         case "openvino":
-            return _open_openvino(path, threads, precision)
+            return _open_openvino(file, threads, precision)
         case "onnx":
-            return _open_onnx(path, threads, precision)
+            return _open_onnx(file, threads, precision)
         case _:
             from cmudrn.engines.native import CannotRunNatively
 
             try:
-                return _open_native(path, threads, precision)
+                return _open_native(file, threads, precision)
             except CannotRunNatively:
-                return _open_onnx(path, threads, precision)
+                return _open_onnx(file, threads, precision)
 
 
 def _check(engine: str, threads: int | None, precision: str) -> None:
-    if threads is not None and not isinstance(threads, Integral):
-        raise CmudrnError(f"A number of threads is a whole number, not {threads}.")
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise CmudrnError(f"A number of threads is from 1 to {MAX_THREADS}; it is {threads}.")
-    if engine not in ENGINES:
-        raise CmudrnError(f"There is no engine {engine!r}; there are {', '.join(ENGINES)}.")
-    if precision not in PRECISIONS:
-        known = ", ".join(PRECISIONS)
-        raise CmudrnError(f"There is no precision {precision!r}; there are {known}.")
+    if threads is not None:
+        whole = isinstance(threads, Integral) and not isinstance(threads, bool)
+        if not whole or not 1 <= threads <= MAX_THREADS:
+            raise InvalidSettingError(
+                f"A number of threads is a whole number from 1 to {MAX_THREADS}, not {threads}.",
+                setting="threads",
+                value=threads,
+            )
+    for setting, value, known in (
+        ("engine", engine, ENGINES),
+        ("precision", precision, PRECISIONS),
+    ):
+        if value not in known:
+            raise InvalidSettingError(
+                f"There is no {setting} {value!r}; there are {', '.join(known)}.",
+                setting=setting,
+                value=value,
+            )
 
 
-def _open_native(path: Path, threads: int | None, precision: str) -> Engine:
+def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engine:
     from cmudrn.engines.native import NativeEngine, instruction_sets, keeps_promise
 
     if precision == "bf16":
-        return NativeEngine(path, threads, "bf16")
-    exact = NativeEngine(path, threads)
+        return NativeEngine(model, threads, "bf16")
+    exact = NativeEngine(model, threads)
     forced = os.environ.get("CMUDRN_NATIVE_ISA", "")
     if precision == "auto" and instruction_sets("bf16") and forced in ("", "avx512bf16"):
-        rounded = NativeEngine(path, threads, "bf16")
+        rounded = NativeEngine(model, threads, "bf16")
         if keeps_promise(exact, rounded):
             return rounded
     return exact
 
 
-def _open_openvino(path: Path, threads: int | None, precision: str) -> Engine:
+def _open_openvino(model: ModelFile, threads: int | None, precision: str) -> Engine:
     try:
         from cmudrn.engines.openvino import OpenVinoEngine
     except ImportError as error:
-        raise CmudrnError(
-            "The engine openvino needs its extra: pip install 'cmudrn[openvino]'."
-        ) from error
-    return OpenVinoEngine(path, threads, "bf16" if precision == "bf16" else "fp32")
+        raise MissingExtraError("The engine openvino", "openvino") from error
+    return OpenVinoEngine(model, threads, "bf16" if precision == "bf16" else "fp32")
 
 
-def _open_onnx(path: Path, threads: int | None, precision: str) -> Engine:
+def _open_onnx(model: ModelFile, threads: int | None, precision: str) -> Engine:
     from cmudrn.engines.onnx import OnnxEngine
 
     if precision == "bf16":
-        raise CmudrnError("ONNX Runtime has no bfloat16 here; use --precision fp32 or auto.")
-    return OnnxEngine(path, threads)
+        raise InvalidSettingError(
+            "ONNX Runtime has no bfloat16 here: precision is fp32 or auto.",
+            setting="precision",
+            value=precision,
+        )
+    return OnnxEngine(model, threads)
 
 
 __all__ = [
@@ -108,8 +121,8 @@ __all__ = [
     "PRECISIONS",
     "Batch",
     "Engine",
-    "ModelInfo",
     "EngineOutputs",
+    "ModelInfo",
     "ShippedModel",
     "find_model",
     "open_engine",

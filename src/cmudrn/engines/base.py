@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.errors import ImageValueError
 from cmudrn.models.info import ModelInfo
 
 Batch = NDArray[np.float32]
 """(B, 3, H, W) float32, RGB, degraded or restored, nominally in [0, 1]."""
+
+TILE_PIXELS = 640 * 640
+"""Largest window that goes through a network at once, where an engine does not name its own."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,21 @@ class EngineOutputs:
 
 
 class Engine(Protocol):
-    """Restores one batch. Engines are stateless between calls and safe to call from one thread."""
+    """Restores one batch. Engines are stateless between calls and safe to call from one thread.
+
+    An engine can be pickled and copied: the copy is opened anew from the bytes of its model.
+
+    Attributes:
+        tile_pixels: largest window that it is worth giving to a call; a bound on memory.
+        precision: what it multiplies in, "fp32" or "bf16" (bfloat16; sums stay float32).
+        threads: processor threads of a call.
+        instruction_set: what it was compiled for, such as "avx2"; "" where a library chooses.
+    """
+
+    tile_pixels: int = TILE_PIXELS
+    precision: str = "fp32"
+    threads: int = 1
+    instruction_set: str = ""
 
     @property
     def info(self) -> ModelInfo:
@@ -49,12 +67,47 @@ class Engine(Protocol):
         """Return the restored batch.
 
         Args:
-            batch: (B, 3, H, W) float32 RGB in [0, 1], any H and W from 1 up.
+            batch: (B, 3, H, W) float32 RGB in [0, 1]; H and W are multiples of
+                `info.alignment`, which is 1 for most models.
             branches: also return each branch's estimate.
             stages: T for this call; None is the model's own.
             recursions: S for this call; None is the model's own.
+
+        Raises:
+            InvalidSettingError: the model does not take this depth.
+            ImageValueError: the batch is of another shape.
         """
         ...
+
+
+def check_batch(batch: Batch, info: ModelInfo) -> None:
+    """Refuse a batch that no engine can run.
+
+    Raises:
+        ImageValueError: it is not (B, 3, H, W), is empty, or its sides are no multiples of
+            `info.alignment`.
+    """
+    if batch.ndim != 4 or batch.shape[1] != 3 or not batch.size:
+        raise ImageValueError(f"A batch has the shape (B, 3, H, W), not {batch.shape}.")
+    step = info.alignment
+    if any(side % step for side in batch.shape[2:]):
+        raise ImageValueError(
+            f"The model {info.name} takes sides that are multiples of {step}, "
+            f"not {batch.shape[3]}x{batch.shape[2]}."
+        )
+
+
+def name_outputs(names: Sequence[str], arrays: Sequence[Batch], info: ModelInfo) -> EngineOutputs:
+    """Return a network's outputs by task.
+
+    Args:
+        names: of the outputs; "restored" is among them.
+        arrays: in the same order.
+        info: of the model. Where the network has no output for a task, its answer is the task's.
+    """
+    found = dict(zip(names, arrays, strict=True))
+    restored = found["restored"]
+    return EngineOutputs(restored, {task: found.get(task, restored) for task in info.tasks})
 
 
 def available_cores() -> int:

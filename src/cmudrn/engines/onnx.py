@@ -3,40 +3,62 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from cmudrn.engines.base import Batch, EngineOutputs, available_cores
-from cmudrn.errors import CmudrnError
+from cmudrn.engines.base import (
+    TILE_PIXELS,
+    Batch,
+    EngineOutputs,
+    available_cores,
+    check_batch,
+    name_outputs,
+)
+from cmudrn.errors import ModelFileError
 from cmudrn.models.info import ModelInfo, check_depth
-from cmudrn.models.model_file import make_info, read_model_file
+from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
+from cmudrn.models.onnx_writer import write_onnx
 
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
+
+MAX_SESSIONS = 4
+"""Depths that are kept open."""
 
 
 class OnnxEngine:
     """Runs one ONNX model file.
 
-    Besides the project's own models (docs/file-formats.md) it takes any model with a single
-    image input (N, 3, H, W) float32, whose first output is the restored image.
+    A network that can be described as layers is written anew for ONNX Runtime, unrolled at the
+    depth of the call; the first call of each depth takes some hundredths of a second longer.
+    Other projects' networks of other operators are given as they are, after the checks of
+    `cmudrn.models.model_file`: any with a single image input (N, 3, H, W) float32, whose first
+    output is the restored image.
 
     Args:
-        path: the model file.
+        model: the model file, or its path.
         threads: processor threads of a call; None is one for every core this process may use.
 
     Raises:
-        CmudrnError: the file cannot be read, or is no such model.
+        ModelFileError: the file cannot be read, or is no such model.
     """
 
-    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
-        self._path = str(Path(path))
-        model = read_model_file(path)
-        self._info = make_info(model)
-        self._session = _make_session(model.data, self._path, threads)
-        self._input = self._image_input()
+    tile_pixels = TILE_PIXELS
+    precision = "fp32"
+    instruction_set = ""
+
+    def __init__(
+        self, model: str | os.PathLike[str] | ModelFile, threads: int | None = None
+    ) -> None:
+        self._model = open_model_file(model)
+        self._info = make_info(self._model)
+        self.threads = threads or available_cores()
+        self._asked_threads = threads
+        self._sessions: dict[tuple[int, int], Any] = {}
+        depth = (self._info.stages, self._info.recursions)
+        self._session(*depth)  # what cannot be run is told when it is opened
 
     @property
     def info(self) -> ModelInfo:
@@ -54,52 +76,60 @@ class OnnxEngine:
         """Return the restored batch; see `Engine`.
 
         Raises:
-            CmudrnError: the model does not take this depth or this batch.
+            InvalidSettingError: the model does not take this depth.
+            ImageValueError: the batch is of another shape.
+            ModelFileError: the network failed, or returned an image of another shape.
         """
-        depth = check_depth(self._info, stages, recursions)
-        feeds: dict[str, Any] = {self._input: np.ascontiguousarray(batch, dtype=np.float32)}
-        if self._info.adjustable:
-            feeds |= {
-                key: np.array(value, np.int64)
-                for key, value in zip(("stages", "recursions"), depth, strict=True)
-            }
-        outputs = [entry.name for entry in self._session.get_outputs()]
-        tasks = [task for task in self._info.tasks if branches and task in outputs]
-        first = "restored" if self._info.network != "other" else outputs[0]
+        session = self._session(*check_depth(self._info, stages, recursions))
+        check_batch(batch, self._info)
+        wanted = self._outputs(session, branches)
+        feeds = {session.get_inputs()[0].name: np.ascontiguousarray(batch, np.float32)}
         try:
-            restored, *estimates = self._session.run([first, *tasks], feeds)
+            arrays = session.run(wanted, feeds)
         except Exception as error:  # ONNX Runtime's errors have no common type
-            raise CmudrnError(
-                f"The model {self._path} failed on a batch of shape {batch.shape}: "
-                f"{_first_line(error)}."
+            raise ModelFileError(
+                f"The model {self._model.path} failed on a batch of shape {batch.shape}: "
+                f"{_first_line(error)}.",
+                path=self._model.path,
             ) from error
-        if restored.shape != batch.shape:
-            raise CmudrnError(
-                f"The model {self._path} turned a batch of shape {batch.shape} into "
-                f"{restored.shape}; it has to keep the shape."
+        if arrays[0].shape != batch.shape:
+            raise ModelFileError(
+                f"The model {self._model.path} turned a batch of shape {batch.shape} into "
+                f"{arrays[0].shape}; it has to keep the shape.",
+                path=self._model.path,
             )
-        if branches and not tasks:
-            return EngineOutputs(restored, {task: restored for task in self._info.tasks})
-        return EngineOutputs(restored, dict(zip(tasks, estimates, strict=True)))
+        if not branches:
+            return EngineOutputs(arrays[0], {})
+        return name_outputs(["restored", *wanted[1:]], arrays, self._info)
 
-    def _image_input(self) -> str:
-        inputs = {entry.name: entry for entry in self._session.get_inputs()}
-        images = [name for name in inputs if name not in ("stages", "recursions")]
-        if len(images) != 1:
-            raise CmudrnError(f"The model {self._path} has {len(images)} image inputs, not one.")
-        image = inputs[images[0]]
-        channels = image.shape[1] if len(image.shape) == 4 else None
-        if image.type != "tensor(float)" or not (channels == 3 or isinstance(channels, str)):
-            raise CmudrnError(
-                f"The model {self._path} takes {image.type} of shape {image.shape}; "
-                "an image input is float32 of shape (N, 3, H, W)."
-            )
-        return str(images[0])
+    def __reduce__(self) -> tuple[Callable[..., OnnxEngine], tuple[Any, ...]]:
+        return _reopen, (self._model.data, self._model.path, self._asked_threads)
+
+    def _outputs(self, session: Any, branches: bool) -> list[str]:
+        """Return the names of the outputs to ask for, the restored image first."""
+        names = [entry.name for entry in session.get_outputs()]
+        if self._info.network == "other":
+            return names[:1]
+        return ["restored", *(task for task in self._info.tasks if branches and task in names)]
+
+    def _session(self, stages: int, recursions: int) -> Any:
+        key = (stages, recursions)
+        if key not in self._sessions:
+            if len(self._sessions) == MAX_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            layers = self._info.layers(stages, recursions)
+            data = self._model.data if layers is None else write_onnx(layers)
+            self._sessions[key] = _make_session(data, self._model.path, self.threads)
+        return self._sessions[key]
 
 
-def _make_session(data: bytes, path: str, threads: int | None) -> Any:
+def _reopen(data: bytes, path: str, threads: int | None) -> OnnxEngine:
+    return OnnxEngine(parse_model(data, path), threads)
+
+
+def _make_session(data: bytes, path: str, threads: int) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or available_cores()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Waiting threads may spin during a call, but not between calls.
@@ -107,8 +137,11 @@ def _make_session(data: bytes, path: str, threads: int | None) -> Any:
     try:
         return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's errors have no common type
-        raise CmudrnError(f"{path} is not a usable ONNX model: {_first_line(error)}.") from error
+        raise ModelFileError(
+            f"{path} is not a usable ONNX model: {_first_line(error)}.", path=path
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -90,7 +90,7 @@ def measure_heatmap(
 def measure_cell(engine: Engine, side: int, loops: int, pictures: int) -> Cell:
     """Return the times of some pictures of normal noise, side x side, at T = S = loops."""
     try:
-        peak = peak_gflops(precision=getattr(engine, "precision", "fp32"))
+        peak = peak_gflops(precision=engine.precision)
     except CannotRunNatively:
         peak = 0.0
     seconds = time_call(engine, side, side, loops, loops, pictures)

@@ -23,7 +23,6 @@ from cmudrn.config import NetworkConfig
 from cmudrn.models.record import FORMAT
 from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
 
-
 OPSET = 18
 IR_VERSION = 9
 

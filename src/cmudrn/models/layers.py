@@ -69,7 +69,7 @@ class Layer:
     | concat | two inputs or more | their channels, one after another |
     | slice | start, channels | channels from start on, so many |
     | pixel_shuffle | block r, order | (r r C, H, W) to (C, r H, r W); input channel of output (c, y r + i, x r + j): order "CRD" c r r + i r + j, order "DCR" (i r + j) C + c |
-    | pixel_unshuffle | block r, order | the inverse: (C, r H, r W) to (r r C, H, W) |
+    | pixel_unshuffle | block r | the inverse of order "DCR": (C, r H, r W) to (r r C, H, W) |
     | upsample_nearest | block 2 | every value four times |
 
     Attributes:
@@ -85,7 +85,7 @@ class Layer:
         block: r.
         start: first channel of a slice.
         count: channels of a slice.
-        order: "CRD" (as torch's pixel_shuffle) or "DCR" (as SpaceToDepth in ONNX).
+        order: of pixel_shuffle: "CRD" (as torch's) or "DCR".
     """  # noqa: E501
 
     operator: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +53,9 @@ class ModelFile:
     metadata: Mapping[str, str] = field(repr=False)
     sha256: str
 
+    def __reduce__(self) -> tuple[Callable[..., ModelFile], tuple[bytes, str]]:
+        return parse_model, (self.data, self.path)
+
     @property
     def own(self) -> bool:
         """Whether it is a model of this project: one with its record."""
@@ -93,6 +96,15 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
             f"Cannot read the model {path}: {error.strerror}.", path=path
         ) from error
     return parse_model(data, str(path))
+
+
+def open_model_file(model: str | os.PathLike[str] | ModelFile) -> ModelFile:
+    """Return a model file from its path; one that is open already comes back as it is.
+
+    Raises:
+        ModelFileError: as `read_model_file`.
+    """
+    return model if isinstance(model, ModelFile) else read_model_file(model)
 
 
 def parse_model(data: bytes, path: str) -> ModelFile:

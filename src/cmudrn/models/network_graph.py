@@ -63,7 +63,7 @@ class NetworkGraph:
         return NetworkGraph, (self.graph,)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _unroll(network: NetworkGraph, stages: int, recursions: int) -> LayerList:
     if not all(1 <= number <= MAX_DEPTH for number in (stages, recursions)):
         raise NetworkError(f"its depth is {stages} and {recursions}, not 1 to {MAX_DEPTH}")

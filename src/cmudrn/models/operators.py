@@ -326,7 +326,7 @@ def _slice(writer: LayerWriter, node: Node, inputs: Sequence[Traced | None]) -> 
 def _depth(writer: LayerWriter, node: Node, inputs: Sequence[Traced | None]) -> list[Traced]:
     image, block = _image(node, inputs[0]), integer(node, "blocksize", 0)
     if node.operator == "SpaceToDepth":
-        return [writer.add("pixel_unshuffle", image, block=block, order="DCR")]
+        return [writer.add("pixel_unshuffle", image, block=block)]
     order = node.attributes.get("mode", "DCR")
     return [writer.add("pixel_shuffle", image, block=block, order=order)]
 

@@ -15,15 +15,12 @@ from numpy.typing import NDArray
 from cmudrn.engines.base import Batch, Engine
 from cmudrn.errors import ModelFileError
 from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_float, to_rgb
-from cmudrn.models.info import ModelInfo, check_depth, receptive_field
+from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 from cmudrn.restoration.tiling import Area, Tile, make_tiles
 from cmudrn.restoration.weather_classifier import check_scorable, score_weather
-
-TILE_PIXELS = 640 * 640
-"""Largest window that goes through the network at once, where the engine does not name its own."""
 
 OnTile = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles; may raise to stop the work."""
@@ -99,8 +96,7 @@ class Restorer:
         self._veil_estimator = (
             VeilEstimator(self.info.veil_weights) if self.info.veil_weights else None
         )
-        asked: int = getattr(engine, "tile_pixels", TILE_PIXELS)
-        self.tile_pixels = tile_pixels or asked
+        self.tile_pixels = tile_pixels or engine.tile_pixels
 
     @property
     def info(self) -> ModelInfo:
@@ -151,8 +147,8 @@ class Restorer:
         Raises:
             CmudrnError: the model does not take this depth.
         """
-        radius = _radius(self.info, *check_depth(self.info, stages, recursions))
-        return make_tiles(height, width, radius, self.tile_pixels)
+        radius = self.info.receptive_radius(stages, recursions)
+        return make_tiles(height, width, radius, self.tile_pixels, self.info.alignment)
 
     def make_change_gate(self, image: Pixels) -> ChangeGate | None:
         """Return a change gate for an image, or None where the model or the caller wants none."""
@@ -208,7 +204,7 @@ def _pieces(
         window = to_rgb(to_float(_clipped(image[tile.window])))
         seen = correction(window, tile.window, (height, width)) if correction else window
         outputs = restorer.engine(
-            to_batch(seen),
+            _padded(to_batch(seen), tile),
             branches=layered,
             stages=settings.stages,
             recursions=settings.recursions,
@@ -234,6 +230,14 @@ class _Piece:
     degraded: Image
     fused: Image
     branches: Mapping[str, Image]
+
+
+def _padded(batch: Batch, tile: Tile) -> Batch:
+    """Return a tile's window with the image's last rows and columns repeated as padding."""
+    below, right = tile.padding
+    if not (below or right):
+        return batch
+    return np.pad(batch, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
 
 
 def _cut(batch: Batch, inner: Area) -> Image:
@@ -265,10 +269,3 @@ def _clipped(array: Pixels) -> Pixels:
     What they have beyond goes around the network, and `_finish` adds it again.
     """
     return np.clip(array, 0, 1) if array.dtype == np.float32 else array
-
-
-def _radius(info: ModelInfo, stages: int, recursions: int) -> int | None:
-    if info.network == "other":
-        return None
-    kernel = info.metadata.get("fusion", {}).get("kernel", 3)
-    return receptive_field(info.network, stages, recursions, kernel) // 2

@@ -15,70 +15,108 @@ class Tile:
     """One piece of the work.
 
     Attributes:
-        window: rows and columns of the picture that the network sees.
-        core: rows and columns of the picture that are kept of its answer.
+        window: rows and columns of the image that the network sees.
+        core: rows and columns of the image that are kept of its answer.
         inner: where the core lies in the window.
+        padding: rows below and columns right of the window that the network sees beyond the
+            image's edge, where its sides have to be multiples of something.
     """
 
     window: Area
     core: Area
     inner: Area
+    padding: tuple[int, int] = (0, 0)
 
     @property
     def pixels(self) -> int:
         """How many the network sees."""
         rows, columns = self.window
-        return int((rows.stop - rows.start) * (columns.stop - columns.start))
+        height = rows.stop - rows.start + self.padding[0]
+        return int(height * (columns.stop - columns.start + self.padding[1]))
 
 
-def make_tiles(height: int, width: int, radius: int | None, max_pixels: int) -> list[Tile]:
-    """Return tiles whose cores cover a picture once, at the least total work.
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis."""
 
-    A window reaches `radius` beyond its core, but never beyond the picture: there the network's
-    own padding does what it does for the whole picture, so the pieces equal the whole.
+    window: slice
+    core: slice
+    inner: slice
+    padding: int
+
+    @property
+    def length(self) -> int:
+        return int(self.window.stop - self.window.start + self.padding)
+
+
+def make_tiles(
+    height: int, width: int, radius: int | None, max_pixels: int, alignment: int = 1
+) -> list[Tile]:
+    """Return tiles whose cores cover an image once, at the least total work.
+
+    A window reaches `radius` beyond its core, but never beyond the image: there the network's
+    own padding does what it does for the whole image, so the pieces equal the whole. A network
+    with strides sees its grid from the corner of what it is given: windows then start at
+    multiples of `alignment` and have such sides, and so does the padded image.
 
     Args:
-        height: of the picture, pixels.
-        width: of the picture, pixels.
+        height: of the image, pixels.
+        width: of the image, pixels.
         radius: how far an output pixel can see, pixels; None (unknown) makes one tile.
         max_pixels: largest window; raised where the radius leaves no reasonable core.
+        alignment: what corners and sides of windows are multiples of.
     """
-    if radius is None or height * width <= max_pixels:
-        whole = (slice(0, height), slice(0, width))
-        return [Tile(whole, whole, whole)]
-    core_height, core_width = _core_size(height, width, radius, max_pixels)
-    rows = _spans(height, core_height, radius)
-    columns = _spans(width, core_width, radius)
+    core_height, core_width = height, width
+    if radius is not None and height * width > max_pixels:
+        core_height, core_width = _core_size(height, width, radius, max_pixels, alignment)
+    rows = _spans(height, core_height, radius or 0, alignment)
+    columns = _spans(width, core_width, radius or 0, alignment)
     return [
-        Tile(*((vertical, horizontal) for vertical, horizontal in zip(row, column, strict=True)))
+        Tile(
+            (row.window, column.window),
+            (row.core, column.core),
+            (row.inner, column.inner),
+            (row.padding, column.padding),
+        )
         for row, column in product(rows, columns)
     ]
 
 
-def _core_size(height: int, width: int, radius: int, max_pixels: int) -> tuple[int, int]:
+def _core_size(
+    height: int, width: int, radius: int, max_pixels: int, alignment: int
+) -> tuple[int, int]:
     """Return the core whose windows fit in max_pixels and add up to the fewest pixels."""
-    max_pixels = max(max_pixels, (4 * radius + 16) ** 2)
+    margin = radius + alignment - 1  # a window is widened to multiples on both sides
+    max_pixels = max(max_pixels, (4 * margin + 16) ** 2)
     best = (float("inf"), 0, 0)
     for columns in range(1, ceil(width / 8) + 1):
         core_width = ceil(width / columns)
-        highest = max_pixels // min(width, core_width + 2 * radius)
-        rows = 1 if highest >= height else ceil(height / max(1, highest - 2 * radius))
-        if rows > 1 and highest <= 2 * radius:
+        highest = max_pixels // min(_up(width, alignment), core_width + 2 * margin)
+        fits = highest >= _up(height, alignment)
+        if not fits and highest <= 2 * margin:
             continue
+        rows = 1 if fits else ceil(height / (highest - 2 * margin))
         core_height = ceil(height / rows)
-        work = _work(height, core_height, radius) * _work(width, core_width, radius)
+        work = _work(height, core_height, radius, alignment)
+        work *= _work(width, core_width, radius, alignment)
         best = min(best, (work, core_height, core_width))
     return best[1:]
 
 
-def _work(length: int, core: int, radius: int) -> int:
-    return sum(window.stop - window.start for window, _, _ in _spans(length, core, radius))
+def _work(length: int, core: int, radius: int, alignment: int) -> int:
+    return sum(span.length for span in _spans(length, core, radius, alignment))
 
 
-def _spans(length: int, core: int, radius: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield window, core and inner of each piece of one axis."""
+def _spans(length: int, core: int, radius: int, alignment: int) -> Iterator[_Span]:
+    """Yield the pieces of one axis."""
     for start in range(0, length, core):
         stop = min(start + core, length)
-        first = max(0, start - radius)
-        window = slice(first, min(length, stop + radius))
-        yield window, slice(start, stop), slice(start - first, stop - first)
+        first = max(0, start - radius) // alignment * alignment
+        last = _up(min(length, stop + radius), alignment)
+        window = slice(first, min(length, last))
+        inner = slice(start - first, stop - first)
+        yield _Span(window, slice(start, stop), inner, max(0, last - length))
+
+
+def _up(length: int, alignment: int) -> int:
+    return -(-length // alignment) * alignment

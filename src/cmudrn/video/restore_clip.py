@@ -176,10 +176,9 @@ def make_plan(
 def _engine(restorer: Restorer) -> list[Any]:
     """Return what of an engine decides its last bits."""
     engine = restorer.engine
-    precision = getattr(engine, "precision", "fp32")
     # bfloat16 rounds differently with other threads.
-    threads = getattr(engine, "threads", None) if precision == "bf16" else None
-    return [type(engine).__name__, getattr(engine, "isa", None), precision, threads]
+    threads = engine.threads if engine.precision == "bf16" else None
+    return [type(engine).__name__, engine.instruction_set, engine.precision, threads]
 
 
 class _Work:

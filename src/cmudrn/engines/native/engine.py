@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,14 +14,10 @@ from cmudrn.engines.native.library import CannotRunNatively, choose_instruction_
 from cmudrn.engines.native.weights import native_weights
 from cmudrn.errors import CmudrnError
 from cmudrn.models.info import ModelInfo, check_depth
-from cmudrn.models.model_file import make_info, read_model_file
+from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 
 LARGEST_SIDE = 1 << 20
 """Pixels; keeps every index of the compiled code far from overflow."""
-
-
-MAX_DEPTH = 64
-"""Stages or recursions; keeps memory in bounds."""
 
 TILE_PIXELS = 2_100_000
 """A frame of 1920x1088 goes through whole. Rows flow through the stages, so that large windows take
@@ -31,7 +28,7 @@ class NativeEngine:
     """Runs the project's own models with the compiled library.
 
     Attributes:
-        isa: the instruction set it uses: "avx512", "avx2", "portable" or "avx512bf16".
+        instruction_set: the one it uses: "avx512", "avx2", "portable" or "avx512bf16".
         precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
         tile_pixels: the largest window that it is worth giving to a call.
@@ -40,12 +37,15 @@ class NativeEngine:
     tile_pixels = TILE_PIXELS
 
     def __init__(
-        self, path: str | os.PathLike[str], threads: int | None = None, precision: str = "fp32"
+        self,
+        model: str | os.PathLike[str] | ModelFile,
+        threads: int | None = None,
+        precision: str = "fp32",
     ) -> None:
         """Open a model file.
 
         Args:
-            path: the model file.
+            model: the model file, or its path.
             threads: processor threads of a call; None is one for every core this process may use.
             precision: "fp32" or "bf16".
 
@@ -56,16 +56,18 @@ class NativeEngine:
         """
         self._network: int | None = None
         self._library = load_library()
-        self.isa = choose_instruction_set(precision)
+        self.instruction_set = choose_instruction_set(precision)
         self.precision = precision
         self.threads = threads or available_cores()
-        model = read_model_file(path)
-        if "cmudrn" not in model.metadata:
+        self._asked_threads = threads
+        self._model = open_model_file(model)
+        path = self._model.path
+        if not self._model.own:
             raise CannotRunNatively(f"The model {path} is not one of this project.")
-        self._info = make_info(model)
-        weights = native_weights(model, self._info.metadata)
+        self._info = make_info(self._model)
+        weights = native_weights(self._model, self._info.metadata)
         self._network = self._library.cmudrn_network_new(
-            self.isa.encode(),
+            self.instruction_set.encode(),
             weights.branches,
             weights.fused,
             weights.fusion_skip,
@@ -80,6 +82,10 @@ class NativeEngine:
     def __del__(self) -> None:
         if self._network is not None:
             self._library.cmudrn_network_free(self._network)
+
+    def __reduce__(self) -> tuple[Callable[..., NativeEngine], tuple[Any, ...]]:
+        about = (self._model.data, self._model.path, self._asked_threads, self.precision)
+        return _reopen, about
 
     @property
     def info(self) -> ModelInfo:
@@ -137,14 +143,16 @@ class NativeEngine:
             CmudrnError: the model does not take this depth, or there is not enough memory.
         """
         depth = check_depth(self._info, stages, recursions)
-        if max(depth) > MAX_DEPTH:
-            raise CmudrnError(f"The native engine runs at most {MAX_DEPTH} stages or recursions.")
         if not 1 <= min(height, width) or max(height, width) > LARGEST_SIDE:
             raise CmudrnError(f"The native engine cannot take a picture of {width}x{height}.")
         stream = self._library.cmudrn_stream_new(self._network, height, width, *depth, self.threads)
         if stream is None:
             raise CmudrnError(f"There is not enough memory for a picture of {width}x{height}.")
         return NativeStream(self, stream, height, width, branches)
+
+
+def _reopen(data: bytes, path: str, threads: int | None, precision: str) -> NativeEngine:
+    return NativeEngine(parse_model(data, path), threads, precision)
 
 
 class NativeStream:
