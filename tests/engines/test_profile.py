@@ -17,7 +17,7 @@ from cmudrn.engines.profile import (
     profile_path,
     save_profile,
 )
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError
 from cmudrn.restoration.time_budget import BudgetRestorer
 
 PROFILE = Profile("0" * 64, "auto auto", {1: (0.0, 10.0, 40.0), 2: (0.0, 5.0, 20.0)})
@@ -44,19 +44,24 @@ def test_a_model_of_one_depth_only_gets_its_threads_chosen() -> None:
 def test_a_profile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     info = open_engine("cmudrn").info
-    with pytest.raises(CmudrnError, match="cmudrn bench"):
+    with pytest.raises(FileError, match="cmudrn bench"):
         load_profile(info, "auto auto")
-    save_profile(PROFILE, profile_path(info, "auto auto"))
-    assert load_profile(info, "auto auto") == PROFILE
-    profile_path(info, "auto auto").write_text("{}")
-    with pytest.raises(CmudrnError, match="damaged"):
-        load_profile(info, "auto auto")
+    profile, path = replace(PROFILE, sha256=info.sha256), profile_path(info, "auto auto")
+    save_profile(profile, path)
+    assert load_profile(info, "auto auto") == profile
+    assert [file.name for file in path.parent.iterdir()] == [path.name]  # nothing half written
+    whole = path.read_text()
+    damaged = ["{}", "[]", "", whole.replace("10.0", "-1"), whole.replace(info.sha256, "0" * 64)]
+    for text in [*damaged, whole.replace("10.0", "1e999"), "[" * 50_000]:
+        path.write_text(text)
+        with pytest.raises(FileError, match="damaged"):
+            load_profile(info, "auto auto")
 
 
 def test_a_measured_profile_grows_with_depth() -> None:
     profile = measure_profile(lambda threads: open_engine("cmudrn", threads=threads), "x", 1)
     for threads in profile.costs:
-        assert 0 < profile.milliseconds(10**6, 1, 1, threads)
+        assert profile.milliseconds(10**6, 1, 1, threads) > 0
         assert profile.milliseconds(10**6, 1, 1, threads) < profile.milliseconds(
             10**6, 3, 3, threads
         )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.plain import Plain, Recursions, Size, Stages, export_plain_file
 from cmudrn.errors import CmudrnError
 
 
@@ -59,8 +60,16 @@ def export(
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace a model file that exists.")] = False,
+    plain: Plain = False,
+    stages: Stages = None,
+    recursions: Recursions = None,
+    size: Size = "",
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
+    if plain:
+        depth = {"stages": stages, "recursions": recursions}
+        export_plain_file(checkpoint, output, **depth, size=size, overwrite=overwrite)
+        return
     need_torch()
     from cmudrn.export.export_checkpoint import export_checkpoint
 

@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cmudrn.engines.base import Engine, available_cores
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError, InvalidSettingError, TargetError
+from cmudrn.files import atomic_file
 from cmudrn.models.info import ModelInfo
 
 OpenWith = Callable[[int], Engine]
@@ -23,6 +25,8 @@ SIDE = 720
 """Pixels; of the square picture that is timed. A pixel of a smaller one takes less time, since its
 maps stay in the processor's cache; one of a larger picture takes the same."""
 
+
+MAX_PROFILE_BYTES = 1 << 16
 
 RESERVE = 0.1
 """Part of a budget that is kept back: the same call may take that much longer the next time."""
@@ -93,14 +97,17 @@ def measure_profile(open_with: OpenWith, label: str, rounds: int = 5) -> Profile
         rounds: calls a depth; their median counts.
 
     Raises:
-        CmudrnError: the model is of another project, whose depth cannot be chosen.
+        InvalidSettingError: the model is of another project, whose depth cannot be chosen.
     """
     cores = available_cores()
     costs = {}
     for threads in sorted({1, max(1, cores // 2), cores}):
         engine = open_with(threads)
         if engine.info.network == "other":
-            raise CmudrnError("A speed dial needs a model of this project, with stages to choose.")
+            raise InvalidSettingError(
+                "A time budget needs a model of this project, whose stages can be chosen.",
+                setting="model",
+            )
         costs[threads] = _costs(engine, rounds)
     return Profile(engine.info.sha256, label, costs)
 
@@ -142,30 +149,56 @@ def profile_path(info: ModelInfo, label: str) -> Path:
 
 
 def save_profile(profile: Profile, path: Path) -> None:
-    """Write a profile.
+    """Write a profile; the old one stays whole until the new one is.
 
     Raises:
-        CmudrnError: the file cannot be written.
+        TargetError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(profile), indent=2) + "\n", encoding="utf-8")
+        with atomic_file(path) as file:
+            file.write((json.dumps(asdict(profile), indent=2) + "\n").encode())
     except OSError as error:
-        raise CmudrnError(f"Cannot write the profile {path}: {error.strerror}.") from error
+        raise TargetError(
+            f"Cannot write the profile {path}: {error.strerror}.", path=path
+        ) from error
 
 
 def load_profile(info: ModelInfo, label: str) -> Profile:
     """Return the profile that `cmudrn bench` wrote for this model and engine.
 
     Raises:
-        CmudrnError: there is none, or it is damaged.
+        FileError: there is none, or it is damaged.
     """
     path = profile_path(info, label)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        costs = {int(n): (float(a), float(b), float(c)) for n, (a, b, c) in record["costs"].items()}
-        return Profile(str(record["sha256"]), str(record["engine"]), costs)
+        with open(path, "rb") as file:
+            text = file.read(MAX_PROFILE_BYTES)
+        return _parse_profile(json.loads(text), info, label)
     except FileNotFoundError:
-        raise CmudrnError("There is no speed profile yet: run `cmudrn bench` first.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CmudrnError(f"The speed profile {path} is damaged: run `cmudrn bench`.") from error
+        raise FileError(
+            "There is no speed profile yet: run `cmudrn bench` first.", path=path
+        ) from None
+    except OSError as error:
+        raise FileError(
+            f"Cannot read the speed profile {path}: {error.strerror}.", path=path
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FileError(
+            f"The speed profile {path} is damaged: run `cmudrn bench`.", path=path
+        ) from error
+
+
+def _parse_profile(record: dict[str, Any], info: ModelInfo, label: str) -> Profile:
+    """Return the profile in a record.
+
+    Raises:
+        ValueError: it is of another model or engine, or its numbers cannot be.
+    """
+    if (record["sha256"], record["engine"]) != (info.sha256, label):
+        raise ValueError("of another model")
+    costs = {int(n): (float(a), float(b), float(c)) for n, (a, b, c) in record["costs"].items()}
+    numbers = [number for cost in costs.values() for number in cost]
+    if not costs or min(costs) < 1 or not all(0 <= number < 1e9 for number in numbers):
+        raise ValueError("costs")
+    return Profile(info.sha256, label, costs)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import ModelFileError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -45,7 +45,7 @@ def shipped_models(folder: Path = WEIGHTS) -> dict[str, ShippedModel]:
     """Return the shipped models by name, in the order of weights.toml.
 
     Raises:
-        CmudrnError: weights.toml is damaged.
+        ModelFileError: weights.toml is damaged.
     """
     try:
         tables = tomllib.loads((folder / "weights.toml").read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ def shipped_models(folder: Path = WEIGHTS) -> dict[str, ShippedModel]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CmudrnError(f"The list of shipped models is damaged: {error}.") from error
+        raise ModelFileError(f"The list of shipped models is damaged: {error}.") from error
 
 
 def _shipped(name: str, table: dict[str, Any], folder: Path) -> ShippedModel:
@@ -64,7 +64,7 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the model file that a shipped model's name, or a path, stands for.
 
     Raises:
-        CmudrnError: there is neither, or the path may not be looked at.
+        ModelFileError: there is neither, or the path may not be looked at.
     """
     text = os.fspath(name_or_path)
     shipped = shipped_models()
@@ -75,19 +75,24 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
         if path.is_file():
             return path
     except OSError as error:
-        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ModelFileError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     if path.suffix or path.name != text:
-        raise CmudrnError(f"There is no model file {text}.")
+        raise ModelFileError(f"There is no model file {text}.", path=text)
     near = difflib.get_close_matches(text, shipped, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"shipped are {', '.join(shipped) or 'none'}."
-    raise CmudrnError(f"There is no model {text!r}; {known}")
+    raise ModelFileError(f"There is no model {text!r}; {known}", path=text)
 
 
 def _undamaged(model: ShippedModel) -> Path:
     try:
         found = hashlib.sha256(model.path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CmudrnError(f"The shipped model {model.path} cannot be read.") from error
+        raise ModelFileError(
+            f"The shipped model {model.path} cannot be read.", path=model.path
+        ) from error
     if found != model.sha256:
-        raise CmudrnError(f"The shipped model {model.path} is damaged: its hash is not the listed.")
+        raise ModelFileError(
+            f"The shipped model {model.path} is damaged: its hash is not the listed.",
+            path=model.path,
+        )
     return model.path

@@ -1,0 +1,63 @@
+"""Plain files: at every depth and size the same image, and one sentence for what cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cmudrn.engines import open_engine
+from cmudrn.errors import CmudrnError, InvalidSettingError, TargetError
+from cmudrn.models.plain_export import export_plain
+
+
+@pytest.mark.parametrize("size", [None, (20, 24)])
+@pytest.mark.parametrize("name", ["cmudrn", "drn-rain", "cmudrn-context"])
+def test_a_plain_file_restores_the_same_image(
+    name: str, size: tuple[int, int] | None, tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain.onnx"
+    export_plain(name, plain, stages=2, recursions=1, size=size)
+    batch = np.random.default_rng(0).random((1, 3, 20, 24), np.float32)
+    engine = open_engine(plain, "onnx", 1)
+    expected = open_engine(name, "onnx", 1)(batch, branches=True, stages=2, recursions=1)
+    found = engine(batch, branches=True)
+    assert np.abs(found.restored - expected.restored).max() < 1e-5
+    assert found.branches.keys() == expected.branches.keys()
+    assert (engine.info.name, engine.info.adjustable, engine.info.elastic) == (name, False, False)
+    assert (engine.info.stages, engine.info.recursions) == (2, 1)
+    with pytest.raises(InvalidSettingError, match="does not let"):
+        engine(batch, stages=3)
+
+
+@pytest.mark.parametrize(
+    "changes, error",
+    [
+        ({"stages": 0}, InvalidSettingError),
+        ({"recursions": 65}, InvalidSettingError),
+        ({"size": (0, 10)}, InvalidSettingError),
+        ({"size": (10, 1 << 20)}, InvalidSettingError),
+        ({"target": "plain.txt"}, InvalidSettingError),
+        ({"model": "nosuch"}, CmudrnError),
+    ],
+)
+def test_what_cannot_be_exported_is_told(
+    changes: dict[str, Any], error: type[CmudrnError], tmp_path: Path
+) -> None:
+    settings = {"model": "cmudrn", "target": "plain.onnx"} | changes
+    settings["target"] = tmp_path / settings["target"]
+    with pytest.raises(error):
+        export_plain(**settings)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_exists_is_kept(tmp_path: Path) -> None:
+    target = tmp_path / "plain.onnx"
+    target.write_text("mine")
+    with pytest.raises(TargetError):
+        export_plain("cmudrn", target)
+    assert target.read_text() == "mine"
+    export_plain("cmudrn", target, overwrite=True)
+    assert target.read_bytes().startswith(b"\x08")
