@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from io import BytesIO
@@ -15,7 +16,7 @@ pytest.importorskip("av", reason="the extra video is not installed")
 import cmudrn
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Pixels
-from cmudrn.restoration import Restorer
+from cmudrn.restoration import Restorer, RestoreSettings
 from cmudrn.video.raw_frames import RawFormat, restore_raw
 
 
@@ -103,3 +104,57 @@ def test_a_full_disk_is_one_sentence(identity_model: Path) -> None:
 def test_words_that_are_no_format_are_refused(words: tuple[str, str]) -> None:
     with pytest.raises(CmudrnError):
         RawFormat.parse(*words)
+
+
+def sample(layout: str, size: str) -> bytes:
+    """Return a colourful frame in a layout."""
+    form = RawFormat.parse(layout, size)
+    y, x = np.mgrid[: form.height, : form.width]
+    waves = [np.sin(x / 9), np.cos(y / 7), np.sin((x + y) / 11)]
+    pixels = np.rint(120 + 60 * np.stack(waves, -1))
+    deep = layout == "rgb48le"
+    array = (pixels * 257).astype(np.uint16) if deep else pixels.astype(np.uint8)
+    return form.encode(array, (bytes(range(256)) * (form.size // 256 + 1))[: form.size])
+
+
+@pytest.mark.parametrize("size", ["64x48", "63x47", "1x1", "1280x720"])
+@pytest.mark.parametrize("layout", ["rgba", "yuv420p", "nv12"])
+def test_frames_with_alpha_or_yuv_keep_their_size_and_colours(
+    layout: str, size: str, identity_model: Path
+) -> None:
+    form, frame = RawFormat.parse(layout, size), sample(layout, size)
+    restorer = cmudrn.load(identity_model, threads=1)
+    for strength, tolerance in ((0.0, 0), (1.0, 0 if layout == "rgba" else 2)):
+        out = BytesIO()
+        settings = RestoreSettings(strength=strength)
+        assert restore_raw(BytesIO(frame * 2), out, form, restorer, settings) == 2
+        before, after = (
+            np.frombuffer(d, np.uint8).astype(int) for d in (frame * 2, out.getvalue())
+        )
+        assert np.abs(before - after).max() <= tolerance
+
+
+def test_alpha_goes_around_the_network(darkening_model: Path) -> None:
+    form = RawFormat.parse("rgba", "4x2")
+    pixels = np.full((2, 4, 4), 200, np.uint8)
+    pixels[..., 3] = np.arange(8).reshape(2, 4)
+    out = BytesIO()
+    restore_raw(BytesIO(pixels.tobytes()), out, form, cmudrn.load(darkening_model, threads=1))
+    found = np.frombuffer(out.getvalue(), np.uint8).reshape(2, 4, 4)
+    np.testing.assert_array_equal(found[..., 3], pixels[..., 3])
+    assert (found[..., :3] < 160).all()
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="no ffmpeg here")
+@pytest.mark.parametrize("layout", ["rgba", "yuv420p", "nv12", "bgr24", "rgb48le"])
+def test_colours_are_those_of_ffmpeg(layout: str) -> None:
+    form, frame = RawFormat.parse(layout, "64x48"), sample(layout, "64x48")
+    into = "rgb48le" if layout == "rgb48le" else "rgb24"
+    command = [
+        "ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", layout, "-s", "64x48", "-i", "-",
+        "-vf", f"scale=flags=lanczos+accurate_rnd+full_chroma_int+full_chroma_inp,format={into}",
+        "-f", "rawvideo", "-",
+    ]  # fmt: skip
+    done = subprocess.run(command, input=frame, capture_output=True, check=True)
+    theirs = np.frombuffer(done.stdout, "<u2" if into == "rgb48le" else "u1").reshape(48, 64, 3)
+    assert np.abs(theirs.astype(int) - form.decode(frame)).max() <= 1

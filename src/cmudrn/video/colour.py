@@ -42,6 +42,10 @@ class Colours:
     transfer: int
 
 
+UNTAGGED = Colours(UNSPECIFIED, 0, UNSPECIFIED, UNSPECIFIED)
+"""Of frames that say nothing about it."""
+
+
 def colours_of(frame: Any) -> Colours:
     """Return the colour tags of a decoded frame."""
     full = frame.format.name.startswith("yuvj")

@@ -8,21 +8,32 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import av
 import numpy as np
+from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError, LimitExceededError
 from cmudrn.image import MAX_PIXELS, Pixels
 from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
 from cmudrn.restoration.restorer import PLAIN
+from cmudrn.video.colour import UNTAGGED, add_headroom, to_frame, to_pixels
 from cmudrn.video.prefetch import prefetch
 
-_LAYOUTS: dict[str, tuple[str, int]] = {
+_PACKED: dict[str, tuple[str, int]] = {
     "rgb24": ("u1", 3),
     "bgr24": ("u1", 3),
+    "rgba": ("u1", 4),
     "gray": ("u1", 1),
     "rgb48le": ("<u2", 3),
     "gray16le": ("<u2", 1),
 }
+"""Layouts of whole pixels: type and number of their values."""
+
+_SUBSAMPLED: dict[str, tuple[int, ...]] = {"yuv420p": (1, 1), "nv12": (2,)}
+"""Layouts of brightness and then colours at half the size: values a place of each colour plane."""
+
+LAYOUTS = (*_PACKED, *_SUBSAMPLED)
+"""FFmpeg's names of the layouts that are read and written."""
 
 _AT_ONCE = 1 << 20
 """Bytes to ask a pipe for."""
@@ -32,10 +43,16 @@ _AT_ONCE = 1 << 20
 class RawFormat:
     """How frames lie on a pipe, one after another without anything between.
 
+    YUV is of limited range, by BT.601 below 720 lines and BT.709 from there on.
+
     Attributes:
-        layout: FFmpeg's name: rgb24, bgr24, gray, rgb48le or gray16le.
+        layout: one of `LAYOUTS`.
         width: pixels.
         height: pixels.
+
+    Example:
+        >>> RawFormat.parse("nv12", "640x480").size
+        460800
     """
 
     layout: str
@@ -47,39 +64,98 @@ class RawFormat:
         """Return a format from words such as "rgb24" and "640x480".
 
         Raises:
-            CmudrnError: there is no such layout, the size is none, or it is too large.
+            InvalidSettingError: there is no such layout, or the size is none.
+            LimitExceededError: the size is too large.
         """
-        if layout not in _LAYOUTS:
-            raise CmudrnError(f"Raw frames are {', '.join(_LAYOUTS)}, not {layout!r}.")
+        if layout not in LAYOUTS:
+            raise InvalidSettingError(
+                f"Raw frames are {', '.join(LAYOUTS)}, not {layout!r}.",
+                setting="layout",
+                value=layout,
+            )
         found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
         if not found:
-            raise CmudrnError(f"A size is written as 640x480, not {size!r}.")
+            raise InvalidSettingError(
+                f"A size is written as 640x480, not {size!r}.", setting="size", value=size
+            )
         width, height = int(found[1]), int(found[2])
         if width * height > MAX_PIXELS:
-            raise CmudrnError(
+            raise LimitExceededError(
                 f"Frames of {size} have {width * height:,} pixels, "
-                f"more than the limit of {MAX_PIXELS:,}."
+                f"more than the limit of {MAX_PIXELS:,}.",
+                limit_name="max_pixels",
+                limit=MAX_PIXELS,
+                value=width * height,
             )
         return cls(layout, width, height)
 
     @property
     def size(self) -> int:
-        """Size of a frame."""
-        dtype, channels = _LAYOUTS[self.layout]
-        return self.width * self.height * channels * np.dtype(dtype).itemsize
+        """Bytes of a frame."""
+        return sum(rows * columns for rows, columns in self._planes())
 
     def decode(self, data: bytes | bytearray) -> Pixels:
-        """Return a frame as (H, W, 3) RGB or (H, W) grey, uint8 or uint16."""
-        dtype, channels = _LAYOUTS[self.layout]
-        shape = (self.height, self.width) + ((3,) if channels == 3 else ())
-        pixels = np.frombuffer(data, dtype).reshape(shape).astype(np.dtype(dtype).newbyteorder("="))
-        return np.ascontiguousarray(pixels[..., ::-1]) if self.layout == "bgr24" else pixels
+        """Return a frame as (H, W, 3) RGB or (H, W) grey, uint8 or uint16, without alpha."""
+        if self.layout in _SUBSAMPLED:
+            return to_pixels(self._to_frame(data), UNTAGGED)
+        values = self._values(data)
+        pixels = values.astype(values.dtype.newbyteorder("="))
+        if self.layout == "gray" or self.layout == "gray16le":
+            return pixels[..., 0]
+        rgb = pixels[..., ::-1] if self.layout == "bgr24" else pixels[..., :3]
+        return np.ascontiguousarray(rgb)
 
-    def encode(self, pixels: Pixels) -> bytes:
-        """Return what `decode` reads."""
-        dtype, _ = _LAYOUTS[self.layout]
-        turned = pixels[..., ::-1] if self.layout == "bgr24" else pixels
-        return turned.astype(dtype).tobytes()
+    def encode(self, pixels: Pixels, source: bytes | bytearray) -> bytes:
+        """Return what `decode` reads.
+
+        Args:
+            pixels: as `decode` returns them.
+            source: the frame that they were made of; alpha, and brightness beyond black and white,
+                are taken from it.
+        """
+        if self.layout in _SUBSAMPLED:
+            frame = to_frame(pixels, self.layout, UNTAGGED)
+            return self._to_bytes(add_headroom(frame, self._to_frame(source)))
+        if self.layout == "rgba":
+            pixels = np.dstack([pixels, self._values(source)[..., 3]])
+        elif self.layout == "bgr24":
+            pixels = pixels[..., ::-1]
+        return pixels.astype(_PACKED[self.layout][0]).tobytes()
+
+    def _values(self, data: bytes | bytearray) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """Return a view of packed values, (H, W, values a pixel)."""
+        dtype, channels = _PACKED[self.layout]
+        values: NDArray[np.uint8] | NDArray[np.uint16] = np.frombuffer(data, dtype)
+        return values.reshape(self.height, self.width, channels)
+
+    def _planes(self) -> list[tuple[int, int]]:
+        """Return (rows, bytes a row) of each plane."""
+        if self.layout in _PACKED:
+            dtype, channels = _PACKED[self.layout]
+            return [(self.height, self.width * channels * np.dtype(dtype).itemsize)]
+        rows, columns = (self.height + 1) // 2, (self.width + 1) // 2
+        colours = [(rows, columns * values) for values in _SUBSAMPLED[self.layout]]
+        return [(self.height, self.width), *colours]
+
+    def _to_frame(self, data: bytes | bytearray) -> av.VideoFrame:
+        frame = av.VideoFrame(self.width, self.height, self.layout)
+        start = 0
+        for plane, (rows, columns) in zip(frame.planes, self._planes(), strict=True):
+            values = np.frombuffer(data, np.uint8, rows * columns, start)
+            _rows_of(plane)[:rows, :columns] = values.reshape(rows, columns)
+            start += rows * columns
+        return frame
+
+    def _to_bytes(self, frame: av.VideoFrame) -> bytes:
+        planes = zip(frame.planes, self._planes(), strict=True)
+        return b"".join(
+            _rows_of(plane)[:rows, :columns].tobytes() for plane, (rows, columns) in planes
+        )
+
+
+def _rows_of(plane: av.VideoPlane) -> NDArray[np.uint8]:
+    """Return a view of a plane's rows, padding included."""
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 
 def restore_raw(
@@ -116,12 +192,13 @@ def _restore_raw(
     with closing(prefetch(_read(source, form), waiting=2)) as frames:
         for data in frames:
             done = restore_image(restorer, form.decode(data), settings, sequence=sequence)
-            _write(target, form.encode(done.pixels))
+            unchanged = done.passed or not settings.strength
+            _write(target, data if unchanged else form.encode(done.pixels, data))
             count += 1
     return count
 
 
-def _write(target: BinaryIO, data: bytes) -> None:
+def _write(target: BinaryIO, data: bytes | bytearray) -> None:
     try:
         target.write(data)
         target.flush()
