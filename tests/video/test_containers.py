@@ -222,15 +222,15 @@ def test_two_runs_of_one_result_do_not_meet(
     source: Path, identity_model: Path, tmp_path: Path
 ) -> None:
     target = tmp_path / "b.mp4"
-    clash: list[str] = []
+    clash: set[str] = set()
 
     def start_another(done: int, total: int) -> None:
         with pytest.raises(TargetError) as caught:
             untouched(identity_model, source, target)
-        clash.append(str(caught.value))
+        clash.add(str(caught.value))
 
     settings = ClipSettings(UNTOUCHED)
     restorer = cmudrn.load(identity_model, threads=1)
     assert restore_clip(restorer, source, target, settings, start_another).frames == FRAMES
-    assert clash == [f"Another run is making {target} already."]
+    assert clash == {f"Another run is making {target} already."}
     assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]

@@ -245,14 +245,13 @@ class _Work:
             closing(prefetch(self._reader.read(self.resumed_at), waiting)) as frames,
             closing(prefetch(self._restored(frames, state), waiting)) as finished,
         ):
+            counted = self._counted(finished)
             while segment := _encode_segment(
-                islice(finished, SEGMENT_FRAMES), self._encodings, clip
+                islice(counted, SEGMENT_FRAMES), self._encodings, clip
             ):
                 self._store.write(self.count, segment)
                 self.count += 1
                 self.frames += len(segment.scores)
-                if self._on_frame:
-                    self._on_frame(self.frames, max(self.frames, clip.frames))
 
     def _restored(
         self, frames: Iterable[Frame], state: NDArray[np.float64]
@@ -266,6 +265,13 @@ class _Work:
                 score = np.array([now.rain, now.snow, now.clear, float(done.passed)])
             pixels = None if done.passed or not settings.strength else done.pixels
             yield RestoredFrame(frame, pixels, dict(done.residuals), score, sequence.state)
+
+    def _counted(self, finished: Iterable[RestoredFrame]) -> Iterator[RestoredFrame]:
+        """Yield the frames and tell of each once the next one is asked for: it is encoded then."""
+        for done, frame in enumerate(finished, self.resumed_at + 1):
+            yield frame
+            if self._on_frame:
+                self._on_frame(done, max(done, self._clip.frames))
 
 
 def _encode_segment(
