@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -164,3 +165,30 @@ def test_frames_beyond_the_limit_are_refused(kind: str, hosts: tuple[Host, Host]
     assert isinstance(source, StreamSource)
     with pytest.raises(LimitExceededError, match="limit of 100,000"):
         first_frame(source)
+
+
+class RtspRedirect(socketserver.StreamRequestHandler):
+    """Answers every request with a redirect."""
+
+    def handle(self) -> None:
+        while self.rfile.readline():
+            while self.rfile.readline().strip():
+                pass
+            location = self.server.location  # type: ignore[attr-defined]
+            self.wfile.write(
+                f"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: {location}\r\n\r\n".encode()
+            )
+
+
+def test_an_rtsp_redirect_to_another_host_is_not_followed(hosts: tuple[Host, Host]) -> None:
+    _, other = hosts
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspRedirect) as camera:
+        camera.daemon_threads = True
+        camera.location = other.address.replace("http", "rtsp")  # type: ignore[attr-defined]
+        threading.Thread(target=camera.serve_forever, daemon=True).start()
+        address = f"rtsp://me:secret@127.0.0.1:{camera.server_address[1]}/live"
+        with pytest.raises(AddressRefusedError, match="another host") as caught:
+            first_frame(StreamSource(address, timeout_s=3))
+        camera.shutdown()
+    assert "secret" not in str(caught.value)
+    assert other.asked == []

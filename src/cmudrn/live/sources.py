@@ -18,6 +18,7 @@ from cmudrn.image import Picture, Pixels, read_picture
 from cmudrn.video.access import (
     IMAGE_DEMUXERS,
     AddressRefusedError,
+    check_rtsp_redirect,
     follow_own_redirects,
     hide_password,
     stream_options,
@@ -142,6 +143,8 @@ class StreamSource:
         options["max_pixels"] = str(self.max_pixels)  # also while FFmpeg looks what comes
         if address.startswith("rtsp"):
             options |= {"rtsp_transport": "tcp", "fflags": "nobuffer"}
+            if not self.follow_links:
+                check_rtsp_redirect(address, self.timeout_s)
         try:
             return av.open(address, options=options, timeout=self.timeout_s)
         except av.FFmpegError as error:
