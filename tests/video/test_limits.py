@@ -157,3 +157,38 @@ def test_the_content_says_what_is_video(clip: Path, tmp_path: Path) -> None:
     assert is_video(tmp_path / "clip.dat")
     assert not is_video(tmp_path / "text.mp4")
     assert not is_video(tmp_path / "nothing.mp4")
+
+
+@pytest.mark.parametrize(
+    "container", ["mxf", "vob", "y4m", "h264", "hevc", "gif", "dat", "ivf", "nut"]
+)
+def test_clips_of_other_suffixes_are_known_by_their_content(
+    container: str, clip: Path, identity_model: Path, tmp_path: Path
+) -> None:
+    from cmudrn.photos.planning import plan_jobs
+
+    source = tmp_path / f"a.{container}"
+    codecs = {
+        "mxf": "mpeg2video",
+        "vob": "mpeg2video",
+        "y4m": "wrapped_avframe",
+        "h264": "libx264",
+        "hevc": "libx265",
+        "gif": "gif",
+        "dat": "libx264",
+        "ivf": "libvpx-vp9",
+        "nut": "ffv1",
+    }
+    form = {"dat": "mpegts", "y4m": "yuv4mpegpipe"}.get(container, container)
+    with av.open(str(source), "w", format=form) as output:
+        video = output.add_stream(codecs[container], rate=25)
+        video.width, video.height = clips.WIDTH, clips.HEIGHT
+        video.pix_fmt = "bgr8" if container == "gif" else "yuv420p"
+        for number in range(5):
+            frame = av.VideoFrame.from_ndarray(clips.picture(number, False), format="rgb24")
+            output.mux(video.encode(frame.reformat(format=video.pix_fmt)))
+        output.mux(video.encode(None))
+    (job,) = plan_jobs([str(source)]).jobs
+    assert job.is_clip and is_video(source)
+    assert job.target == tmp_path / "a.restored.mkv"
+    assert restore_clip(cmudrn.load(identity_model, threads=1), job.source, job.target).frames == 5

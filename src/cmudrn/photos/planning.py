@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmudrn.errors import CmudrnError, FileError, ImageFileError, TargetError
-from cmudrn.files import IMAGE_SUFFIXES, file_kind, list_folder
+from cmudrn.files import IMAGE_SUFFIXES, file_kind, holds_video, list_folder
 
 Results = Callable[["Job"], Sequence[Path]]
 """Returns every file that a job writes."""
@@ -31,8 +31,9 @@ class Job:
 
     @property
     def is_clip(self) -> bool:
-        """Whether the source's name says that it is video."""
-        return file_kind(self.source) == "clip"
+        """Whether the source is video: by its name, or by its content if that says nothing."""
+        kind = file_kind(self.source)
+        return kind == "clip" or (kind != "image" and holds_video(self.source))
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def plan_jobs(
     """Return what to restore, and where to.
 
     Without an output, `photo.jpg` becomes `photo.restored.jpg` beside it, and what is in the
-    folder `photos` goes to the folder `photos.restored` beside that. An output that ends in a
+    folder `photos` goes to the folder `photos.restored` beside that. Video in a container that is
+    not written, such as .mxf, becomes .mkv. An output that ends in a
     known suffix names the result of a single file; any other output is a folder. An input that
     does not exist is a job with an error, and one that is named twice is taken once.
 
@@ -162,7 +164,10 @@ def _plan_input(name: str, folder: Path | None, format: str | None, follow_links
     if not os.path.isdir(path):
         beside = path.with_name(f"{path.stem}.restored{path.suffix}")
         target = _with_format(folder / path.name if folder else beside, format)
-        return Plan((Job(path, target),))
+        job = Job(path, target)
+        if job.is_clip and file_kind(target) != "clip":
+            job = replace(job, target=target.with_suffix(".mkv"))  # takes every codec
+        return Plan((job,))
     real = Path(os.path.realpath(path))
     root = folder or real.with_name(real.name + ".restored")
     listing = list_folder(path, skip=[root], follow_links=follow_links)
