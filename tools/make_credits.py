@@ -2,7 +2,7 @@
 
 python tools/make_credits.py CLEAN src/cmudrn/models/training-data.csv
 
-CLEAN is the folder of clean photographs with its MANIFEST.csv and LICENSES. An author is named where
+CLEAN is the folder of clean photographs with MANIFEST.csv and LICENSES. An author is named where
 the source's own attribution file names one for that file; otherwise the column is empty.
 """
 
