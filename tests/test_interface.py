@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import doctest
 import importlib
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,11 @@ import pytest
 from PIL import Image as Pillow
 
 import cmudrn
+from cmudrn.engines.native import instruction_sets
+from cmudrn.engines.profile import Profile
 from cmudrn.errors import CmudrnError, ImageValueError, InvalidSettingError, TargetError
 from cmudrn.restoration import Restorer
+from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,30 @@ def test_what_is_no_image_gets_one_sentence(restorer: Restorer, value: object) -
     with pytest.raises(ImageValueError) as refusal:
         restorer(value)
     assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("engine", ["native", "onnx"])
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))]
+)
+def test_a_restorer_can_be_copied(engine: str, copied: Callable[[Restorer], Restorer]) -> None:
+    if engine == "native" and not instruction_sets():
+        pytest.skip("the native engine was not built here")
+    original = cmudrn.load("cmudrn-context", engine=engine, threads=1, change_gating=False)
+    again = copied(original)
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    assert np.array_equal(again(image), original(image))
+    assert (again.change_gating, again.tile_pixels) == (False, original.tile_pixels)
+
+
+def test_a_restorer_with_a_budget_can_be_copied() -> None:
+    opener = EngineOpener("cmudrn", "onnx", "fp32")
+    profile = Profile(opener(1).info.sha256, "onnx fp32", {1: (1.0, 1.0, 1.0)})
+    original = BudgetRestorer(opener, profile, 50.0, change_gating=False)
+    again = pickle.loads(pickle.dumps(original))
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert again.choose(image) == original.choose(image)
+    assert (again.budget_ms, again.change_gating) == (50.0, False)
 
 
 def test_a_file_is_restored_with_settings(tmp_path: Path, restorer: Restorer) -> None:
