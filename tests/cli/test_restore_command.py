@@ -702,3 +702,96 @@ def test_so_many_threads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     done = run("restore", "a.png", "--threads", 100_000, "--model", tiny_model, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr == b"cmudrn: A number of threads is from 1 to 1024; it is 100000.\n"
+
+
+def test_pictures_that_are_passed_over_are_named(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a.png", "c.png"):
+        make_picture(tmp_path / "in" / name)
+    (tmp_path / "in" / "c.png").rename(tmp_path / "in" / "c.jfif")
+    for name in ("d.gif", "g.avif", "h.heic"):
+        (tmp_path / "in" / name).write_bytes(b"x")
+    for options in ((), ("--json",)):
+        out = f"out{len(options)}"
+        done = run("restore", "in", "-o", out, "--model", tiny_model, *options, cwd=tmp_path)
+        assert done.returncode == 0
+        said = done.stdout if options else done.stderr
+        assert all(name in said for name in (b"in/d.gif", b"in/g.avif", b"in/h.heic"))
+        assert files(tmp_path / out) == ["a.png", "c.jfif"]
+
+
+@pytest.mark.parametrize("name", ["clean.avif", "clean.jxl", "clean.heic", "clean.xyz"])
+def test_an_output_of_unknown_kind_is_refused(tmp_path: Path, name: str) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", "a.png", "-o", name, cwd=tmp_path)
+    assert done.returncode == 1 and b"known suffix" in done.stderr
+    assert files(tmp_path) == ["a.png"] and not (tmp_path / name).exists()
+
+
+def test_files_that_clash_do_not_stop_the_rest(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        make_picture(tmp_path / "in" / name)
+    done = run("restore", "in", "-o", "out", "--format", "png", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1 and files(tmp_path / "out") == ["b.png"]
+    assert [line for line in done.stderr.splitlines() if b"would both become out/a.png" in line]
+
+
+def test_a_stopped_folder_goes_on(tmp_path: Path, tiny_model: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        make_picture(tmp_path / "in" / name)
+    arguments = ("restore", "in", "-o", "out", "--model", tiny_model, "--skip-existing")
+    assert run(*arguments, cwd=tmp_path).returncode == 0
+    (tmp_path / "out" / "b.png").unlink()
+    first = (tmp_path / "out" / "a.png").stat().st_mtime_ns
+    done = run(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, b"in/b.png -> out/b.png\n")
+    assert done.stderr == b"cmudrn: 2 of 3 files have results already.\n"
+    assert (tmp_path / "out" / "a.png").stat().st_mtime_ns == first
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_a_photo_side_by_side(tmp_path: Path, darkening_model: Path, mode: str) -> None:
+    Pillow.new(mode, (30, 20), 200 if mode == "L" else (200,) * len(mode)).save(tmp_path / "a.png")
+    done = run(
+        "restore", "a.png", "-o", "b.png", "--side-by-side", "--model", darkening_model,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with Pillow.open(tmp_path / "b.png") as whole:
+        assert (whole.size, whole.mode) == ((60, 20), mode)
+        pixels = np.asarray(whole.convert("L")).astype(int)
+    assert np.abs(pixels[:, :30] - 200).max() <= 1 and np.abs(pixels[:, 30:] - 149).max() <= 1
+
+
+@pytest.mark.parametrize("option, lines", [("-q", 0), ("--quiet", 0), ("-v", 1)])
+def test_quiet_and_verbose(tmp_path: Path, tiny_model: Path, option: str, lines: int) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", option, "a.png", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == len(done.stderr.splitlines()) == lines
+    bad = run("restore", option, "none.png", "--model", tiny_model, cwd=tmp_path)
+    assert (bad.returncode, bad.stdout) == (1, b"") and b"There is no file" in bad.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the modes are those of POSIX")
+def test_results_are_not_more_readable_than_their_source(tmp_path: Path, tiny_model: Path) -> None:
+    make_picture(tmp_path / "in" / "a.png").chmod(0o600)
+    (tmp_path / "outside.png").symlink_to("in/a.png")
+    (tmp_path / "in" / "b.png").symlink_to("../outside.png")
+    arguments = ("restore", "in", "-o", "out", "--layers", "--evidence", "--model", tiny_model)
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [path for path in (tmp_path / "out").iterdir() if path.name.startswith("a.")]
+    assert len(results) == 5
+    assert {path.stat().st_mode & 0o777 for path in results} == {0o600}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="claims are POSIX locks")
+def test_a_second_run_is_told_of_the_first(tmp_path: Path, tiny_model: Path) -> None:
+    from cmudrn.files import claim_target
+
+    for name in ("a.png", "b.png"):
+        make_picture(tmp_path / "in" / name)
+    with claim_target(tmp_path / "out" / "a.png"):
+        done = run("restore", "in", "-o", "out", "--model", tiny_model, cwd=tmp_path)
+    assert done.returncode == 1 and b"out/a.png is being written by another run." in done.stderr
+    assert files(tmp_path / "out") == ["b.png"]

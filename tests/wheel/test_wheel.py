@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,10 +47,60 @@ def test_a_sample_is_restored(tmp_path: Path, name: str) -> None:
     assert after.mean() < before.mean()
 
 
-def test_training_says_what_is_missing(tmp_path: Path) -> None:
-    done = command("train", "cmudrn", "--into", str(tmp_path / "run"))
-    assert done.returncode != 0 and "cmudrn[train]" in done.stderr
+COMMANDS = {
+    "batch {photos} {out}": "cluster",
+    "bench --engine onnx": None,
+    "doctor folder:{photos}": None,
+    "evaluate cmudrn --data folder:{photos} --weather light-rain": "evaluate",
+    "export {out} {out}.onnx": "train",
+    "models": None,
+    "models --json": None,
+    "parity --side 64 --rounds 1": None,
+    "restore {photos} -o {out}": None,
+    "restore {photos} -o {out} --score --side-by-side --evidence": None,
+    "restore {clip}": "video",
+    "serve": "serve",
+    "sheet cmudrn {out}.png --photos {photos}": "evaluate",
+    "study baselines --run {out}": "train",
+    "train cmudrn --into {out}": "train",
+    "verify {evidence}": None,
+    "watch {photos} --seconds 1": "video",
+    "weather rain {photos} {out}": None,
+    "weather snow {photos} {out}": None,
+}
+"""The main path of every command -> the extra that it needs; None works in the base install."""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("work") / "photos"
+    folder.mkdir()
+    shutil.copy(SAMPLES / "drizzle.jpg", folder)
+    return folder
+
+
+def test_every_command_is_tried() -> None:
+    from cmudrn.cli import app
+
+    known = {entry.name or entry.callback.__name__ for entry in app.registered_commands}
+    assert known == {line.split()[0] for line in COMMANDS}
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_works_or_names_its_extra(tmp_path: Path, photos: Path, line: str) -> None:
+    clip, evidence = tmp_path / "clip.mp4", tmp_path / "drizzle.png"
+    clip.write_bytes(b"x")
+    if "{evidence}" in line:
+        source = shutil.copy(photos / "drizzle.jpg", tmp_path)
+        assert command("restore", source, "-o", str(evidence), "--evidence").returncode == 0
+    places = {"photos": photos, "out": tmp_path / "out", "clip": clip, "evidence": evidence}
+    done = command(*(word.format(**places) for word in line.split()))
     assert "Traceback" not in done.stderr
+    if extra := COMMANDS[line]:
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+        assert f"[{extra}]'" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:

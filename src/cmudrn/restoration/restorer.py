@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,16 @@ from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_fl
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 from cmudrn.restoration.tiling import Area, Tile, make_tiles
 from cmudrn.restoration.weather_classifier import check_scorable, score_weather
 
 OnTile = Callable[[int, int], None]
 """Called with the number of tiles done and of all tiles; may raise to stop the work."""
+
+AnyImage = TypeVar("AnyImage")
+"""An array or a PIL image; what goes in comes back."""
 
 PLAIN = RestoreSettings()
 """Full strength at the model's own depth, nothing but the restored image."""
@@ -105,17 +110,18 @@ class Restorer:
 
     def __call__(
         self,
-        image: Pixels,
+        image: AnyImage,
         *,
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
         on_tile: OnTile | None = None,
-    ) -> Pixels:
+    ) -> AnyImage:
         """Return the restored image, in the shape and type of the input.
 
         Args:
-            image: as for `restore_image`.
+            image: an array as for `restore_image`, or a PIL image of the mode L, RGB, I;16, LA or
+                RGBA, which is given back as one.
             strength: see `RestoreSettings`.
             stages: see `RestoreSettings`.
             recursions: see `RestoreSettings`.
@@ -125,9 +131,20 @@ class Restorer:
             CmudrnError: as `restore_image`.
         """
         settings = RestoreSettings(strength, stages, recursions)
-        return restore_image(self, image, settings, on_tile=on_tile).pixels
 
-    def choose_depth(self, image: Pixels, settings: RestoreSettings) -> RestoreSettings:
+        def restore(pixels: Pixels) -> Pixels:
+            return restore_image(self, pixels, settings, on_tile=on_tile).pixels
+
+        if is_pil_image(image):
+            pil_image: AnyImage = restore_pil_image(image, restore)
+            return pil_image
+        return restore(image)  # type: ignore[return-value, arg-type]
+
+    def choose_depth(
+        self,
+        image: Pixels,  # noqa: ARG002  (a time budget asks for its size)
+        settings: RestoreSettings,
+    ) -> RestoreSettings:
         """Return the settings for an image: here as they are; a time budget chooses the depth."""
         return settings
 

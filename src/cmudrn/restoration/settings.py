@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, Pixels
 from cmudrn.restoration.temporal_smoothing import VeilSmoother
 from cmudrn.restoration.weather_classifier import WeatherScore
+
+Settings = TypeVar("Settings")
 
 SCORE_MEMORY = 0.8
 """Weight of the running weather score in the next frame's, in a sequence."""
@@ -53,6 +56,30 @@ class RestoreSettings:
     def scored(self) -> bool:
         """Whether the weather score is needed."""
         return self.gate or self.score
+
+
+def compose(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Return a caller's own settings, made of values for them and for `RestoreSettings`.
+
+    Args:
+        kind: a dataclass of settings that has `RestoreSettings` as its field `restore`.
+        values: name of a field of either -> its value.
+
+    Raises:
+        InvalidSettingError: neither has a field of that name, or the value is none.
+    """
+    restore = {one.name for one in fields(RestoreSettings)}
+    own = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in restore | own:
+            known = ", ".join(sorted(restore | own - {"restore"}))
+            sentence = f"There is no setting {name!r}; there are {known}."
+            raise InvalidSettingError(sentence, setting=name, value=value)
+    given = {name: value for name, value in values.items() if name in own}
+    core = {name: value for name, value in values.items() if name in restore}
+    if core:
+        given["restore"] = replace(given.get("restore", RestoreSettings()), **core)
+    return kind(**given)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Pixels, read_picture
 from cmudrn.weather.layered_rain import LayeredScene, Screens, Windows
+from cmudrn.weather.scipy_filters import ndimage
 from cmudrn.weather.weather import NORMAL, Range, Weather
 
 SCREEN_NAME = re.compile(r"\d+-\d+\.png")
@@ -114,7 +114,7 @@ def read_layer(path: Path, step: Filter, size: tuple[int, int] | None) -> NDArra
     target = size or tuple(round(step.scale * side) for side in filtered.shape)
     zoom = [wanted / side for wanted, side in zip(target, filtered.shape, strict=True)]
     if zoom != [1, 1]:
-        filtered = ndimage.zoom(filtered, zoom, order=1, mode="nearest", grid_mode=True)
+        filtered = ndimage().zoom(filtered, zoom, order=1, mode="nearest", grid_mode=True)
     return np.rint(filtered).astype(np.uint8)
 
 
@@ -133,15 +133,15 @@ def filter_screen(
         area_px: least and greatest area kept, in pixels of the result.
         blur_px: standard deviation of the blur, in the same pixels.
     """
-    large = ndimage.zoom(
+    large = ndimage().zoom(
         screen.astype(np.float32), UPSCALE, order=3, mode="nearest", grid_mode=True
     )
     large = np.clip(large, 0, 255)
-    streaks, _ = ndimage.label(large > otsu_level(large), structure=np.ones((3, 3)))
+    streaks, _ = ndimage().label(large > otsu_level(large), structure=np.ones((3, 3)))
     areas = np.bincount(streaks.ravel())
     kept = (areas >= area_px[0]) & (areas <= area_px[1])
     kept[0] = False
-    blurred: NDArray[np.float32] = ndimage.gaussian_filter(large * kept[streaks], blur_px)
+    blurred: NDArray[np.float32] = ndimage().gaussian_filter(large * kept[streaks], blur_px)
     return blurred
 
 

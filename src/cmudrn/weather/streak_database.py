@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import read_picture
 from cmudrn.weather.camera import Exposure
 from cmudrn.weather.layered_rain import LayeredRain, Screens, draw_screens
 from cmudrn.weather.particles import OPAQUE, Floats, Particles
+from cmudrn.weather.scipy_filters import ndimage
 
 ENVIRONMENT, POINT = "env_light_database", "point_light_database"
 """Folders of streaks lit from everywhere and by one source."""
@@ -237,7 +237,7 @@ def composite_streaks(
         where = np.ix_(rows % shape[0], columns % shape[1])
         # A wrapped streak longer than the screen would meet itself; add.at counts both.
         np.add.at(absorbed, where, -np.log1p(-np.minimum(opacity, OPAQUE)))
-    blurred = ndimage.gaussian_filter(absorbed, exposure.blur_px / 2, mode="wrap")
+    blurred = ndimage().gaussian_filter(absorbed, exposure.blur_px / 2, mode="wrap")
     seen: Floats = -np.expm1(-blurred).astype(np.float32)
     return seen
 
@@ -269,7 +269,7 @@ def _stamp(
         (offset / side + 0.5) * stored - 0.5
         for offset, side, stored in zip((along, aside), size, pixels.shape, strict=True)
     ]
-    values = ndimage.map_coordinates(pixels, places, order=1, mode="constant")
+    values = ndimage().map_coordinates(pixels, places, order=1, mode="constant")
     blocks = values.reshape(len(rows), FINE, len(columns), FINE)
     return rows, columns, blocks.mean((1, 3))
 

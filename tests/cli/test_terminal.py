@@ -1,0 +1,111 @@
+"""What all commands share: version, help, quiet and verbose, sentences, progress."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import cmudrn
+from cmudrn.cli import app
+from cmudrn.cli.progress import INTERVAL_S, Lines
+from cmudrn.cli.terminal import begin, describe, missing_extra, printable
+from cmudrn.errors import CmudrnError, LimitExceededError, TargetError
+
+COMMANDS = [
+    command.name or command.callback.__name__
+    for command in cmudrn.cli.app.registered_commands
+    if command.callback
+]
+
+
+def test_the_version() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"cmudrn {cmudrn.__version__}\n")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_the_short_options(command: str) -> None:
+    done = CliRunner().invoke(app, [command, "-h"], env={"COLUMNS": "80"})
+    assert done.exit_code == 0
+    assert "--quiet" in done.stdout and "--verbose" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_help_tells_the_exit_codes_and_knows_completion() -> None:
+    done = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "80"})
+    assert "Exit codes" in done.stdout and "--install-completion" in done.stdout
+
+
+def test_no_colour_where_none_is_wanted() -> None:
+    done = CliRunner().invoke(app, ["-h"], env={"NO_COLOR": "1"}, color=True)
+    assert "\x1b[3" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (
+            TargetError("a exists already.", exists=True),
+            "a exists already (--overwrite replaces it).",
+        ),
+        (TargetError("a is a folder."), "a is a folder."),
+        (LimitExceededError("a is large.", limit_name="max_pixels"), "a is large (--max-pixels)."),
+        (LimitExceededError("a is large.", limit_name="chunks"), "a is large."),
+        (CmudrnError("a is wrong."), "a is wrong."),
+    ],
+)
+def test_the_option_that_helps_is_named(error: CmudrnError, sentence: str) -> None:
+    begin(0, frozenset({"overwrite", "max_pixels"}))
+    assert describe(error) == sentence
+    begin(0, frozenset())
+    assert describe(error) == str(error)
+
+
+def test_import_errors_name_the_extra() -> None:
+    for package, extra in {"torch": "train", "scipy.ndimage": "evaluate", "av": "video"}.items():
+        missing = missing_extra(ImportError(name=package))
+        assert missing is not None and missing.extra == extra
+        assert f"pip install '.[{extra}]'" in str(missing)
+    assert missing_extra(ImportError(name="cmudrn.nothing")) is None
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "a\nb", "\u202egpj", "\x9b31m", "\r"])
+def test_text_is_harmless_on_a_terminal(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+def test_a_line_every_ten_seconds() -> None:
+    now, written = [0.0], list[str]()
+    lines = Lines(2, clock=lambda: now[0], write=written.append)
+    for path in (Path("a.png"), Path("b.png")):
+        on_part = lines.start(path)
+        for part in range(1, 11):
+            now[0] += 3
+            on_part(part, 10)
+    assert now[0] == 60
+    assert len(written) == 60 // (INTERVAL_S + 2)  # at 12, 24, 36 seconds and so on
+    assert written[0] == "file 1 of 2, a.png: 40% after 12 s"
+    assert written[-1] == "file 2 of 2, b.png: 100% after 60 s"
+
+
+def test_a_package_that_is_missing_is_one_sentence() -> None:
+    script = """if True:
+        import sys
+        class Missing:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] in ("scipy", "skimage"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Missing())
+        sys.argv = ["cmudrn", "weather", "rain", sys.argv[1], sys.argv[2]]
+        from cmudrn.cli import main
+        main()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script, "nowhere", "target"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
