@@ -2,7 +2,7 @@
 
     python benchmarks/dehazing.py docs/runs/context --data folder:kodak24
 
-prints the tables of docs/context.md: PSNR of pictures in each weather as they are, under the
+prints the tables of docs/dehazing.md: PSNR of pictures in each weather as they are, under the
 branch alone, under a plain model, and under that model behind the branch; for veiled snow also
 behind an oracle that knows transmission and airlight. `--costs` times the branch instead.
 """
