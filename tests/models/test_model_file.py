@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +91,10 @@ def test_damage_is_told_or_harmless(
         assert "not a usable ONNX model" in str(error)
     else:
         assert all(tensor.dtype == np.float32 for tensor in model.tensors.values())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(ModelFileError, match=r"is not a regular file\.$"):
+        read_model_file(tmp_path / "model.onnx")

@@ -80,7 +80,9 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
             asks for what lies outside of it.
     """
     try:
-        with open(path, "rb") as file:
+        # A FIFO without a writer would block; Windows knows neither FIFOs nor the flag.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with os.fdopen(os.open(path, flags), "rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise ModelFileError(f"The model {path} is not a regular file.", path=path)
