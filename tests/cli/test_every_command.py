@@ -13,7 +13,8 @@ import cmudrn.cli
 HELPERS = {"app", "network", "options", "progress", "restore_files", "restore_stream", "terminal"}
 FILES = {entry.name for entry in pkgutil.iter_modules(cmudrn.cli.__path__)} - HELPERS
 COMMANDS = [
-    command.name or command.callback.__name__ for command in cmudrn.cli.app.registered_commands
+    command.name or getattr(command.callback, "__name__", "")
+    for command in cmudrn.cli.app.registered_commands
 ]
 
 

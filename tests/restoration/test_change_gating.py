@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from cmudrn import Restorer
-from cmudrn.engines.base import EngineOutputs
+from cmudrn.engines.base import TILE_PIXELS, Batch, EngineOutputs
 from cmudrn.models.info import ModelInfo
 from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.change_gating import BLOCK, REACH, ChangeGate
@@ -18,12 +18,21 @@ INFO = ModelInfo("added", "other", ("rain",), 1, 1, False, False, 0, "", change_
 
 
 class Adding:
-    """An engine that adds a given change to the picture; sees no further than each pixel."""
+    """An engine that adds a given change to the image; sees no further than each pixel."""
+
+    tile_pixels, precision, threads, instruction_set = TILE_PIXELS, "fp32", 1, "none"
 
     def __init__(self, change: np.ndarray, info: ModelInfo = INFO) -> None:
         self.change, self.info = change, info
 
-    def __call__(self, batch, *, branches=False, stages=None, recursions=None):
+    def __call__(
+        self,
+        batch: Batch,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> EngineOutputs:
         height, width = batch.shape[2:]
         return EngineOutputs(batch + self.change[None, None, :height, :width], {"rain": batch})
 

@@ -82,7 +82,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_command_is_tried() -> None:
     from cmudrn.cli import app
 
-    known = {entry.name or entry.callback.__name__ for entry in app.registered_commands}
+    known = {
+        entry.name or getattr(entry.callback, "__name__", "") for entry in app.registered_commands
+    }
     assert known == {line.split()[0] for line in COMMANDS}
 
 
@@ -92,7 +94,7 @@ def test_every_command_works_or_names_its_extra(tmp_path: Path, photos: Path, li
     clip.write_bytes(b"x")
     if "{evidence}" in line:
         source = shutil.copy(photos / "drizzle.jpg", tmp_path)
-        assert command("restore", source, "-o", str(evidence), "--evidence").returncode == 0
+        assert command("restore", str(source), "-o", str(evidence), "--evidence").returncode == 0
     places = {"photos": photos, "out": tmp_path / "out", "clip": clip, "evidence": evidence}
     done = command(*(word.format(**places) for word in line.split()))
     assert "Traceback" not in done.stderr

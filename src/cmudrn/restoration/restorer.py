@@ -196,10 +196,10 @@ def _run_tiles(
         restored[piece.core] = _finish(piece, settings.strength, image, gate)
         if layered:
             residuals["fused"][piece.core] = piece.degraded - piece.fused
-        for task, estimate in piece.branches.items():
-            residuals[task][piece.core] = piece.degraded - estimate
-            if task in branches:
-                branches[task][piece.core] = estimate
+            for task, estimate in piece.branches.items():
+                residuals[task][piece.core] = piece.degraded - estimate
+                if task in branches:
+                    branches[task][piece.core] = estimate
         del piece  # or it would stay in memory beside the next one
     if gate:
         gate.apply(image, restored)
