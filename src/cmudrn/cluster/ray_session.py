@@ -64,7 +64,6 @@ def ray_session(address: str | None, processors: int) -> Iterator[None]:
         import ray.data  # noqa: PLC0415
 
         if not ray.is_initialized():
-            stack.callback(ray.shutdown)
             options: dict[str, Any] = {"address": address}
             if address is None:
                 folder = stack.enter_context(_private_folder())
@@ -75,8 +74,10 @@ def ray_session(address: str | None, processors: int) -> Iterator[None]:
                     "include_dashboard": False,
                     "_temp_dir": str(folder / "ray"),
                 }
+            stack.callback(ray.shutdown)  # before the folder goes
             try:
-                ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+                with _silent_stderr():  # on which Ray notes that it will be silent
+                    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
             except Exception as error:  # Ray raises the bare class where a machine is too slow
                 reason = str(error).splitlines()[0].rstrip(".")
                 raise CmudrnError(f"Cannot start or reach the cluster: {reason}.") from error
@@ -102,6 +103,19 @@ def _private_folder() -> Iterator[Path]:
         while folder.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what this process and those it starts write to standard error, libraries included."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager
