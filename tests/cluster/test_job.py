@@ -9,21 +9,25 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 from typer.testing import CliRunner
 
-ray = pytest.importorskip("ray", reason="the cluster extra is not installed")
+pytest.importorskip("ray", reason="the cluster extra is not installed")
 
-import cmudrn  # noqa: E402
-from cmudrn.cli.app import app  # noqa: E402
-from cmudrn.cli.batch import batch  # noqa: E402
-from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job  # noqa: E402
-from cmudrn.cluster.worker import Outcome  # noqa: E402
-from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.image import Picture, read_picture, write_picture  # noqa: E402
+import ray
+
+import cmudrn
+from cmudrn.cli.app import app
+from cmudrn.cli.batch import batch
+from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job
+from cmudrn.cluster.worker import Outcome
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Picture, read_picture, write_picture
+from cmudrn.restoration import RestoreSettings
 
 FILES = 24
 
@@ -90,7 +94,7 @@ def test_a_stopped_job_goes_on(job: Job) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_job(job, stop)
     half = {path: Path(job.target, path).stat().st_mtime_ns for path in results(job)}
-    assert 5 <= len(half)
+    assert len(half) >= 5
     progress = run_job(job)
     assert progress.before >= 5 and progress.before + progress.done == FILES
     assert len(results(job)) == len(records(job)) == FILES
@@ -175,14 +179,38 @@ def test_an_option_out_of_its_range_is_a_wrong_use(pictures: Path, option: str) 
 
 def test_impossible_jobs_get_one_sentence(job: Job, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for wrong in (
+    impossible: tuple[dict[str, Any], ...] = (
         {"source": str(tmp_path / "none")},
         {"source": str(tmp_path / "empty")},
         {"target": job.source},
-        {"strength": 2.0},
-        {"stages": 0},
+        {"restore": RestoreSettings(stages=0)},
         {"quality": 500},
         {"model": "none"},
-    ):
+    )
+    for wrong in impossible:
         with pytest.raises(CmudrnError, match=r"\.$"):
             run_job(replace(job, **wrong))
+
+
+def test_a_name_is_no_command_for_a_terminal(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in sorted(Path(job.source).rglob("*.png"))[1:]:
+        path.unlink()
+    Path(job.source, "a\x1b]0;owned\x07\nb.png").write_bytes(b"no picture")
+    with pytest.raises(CmudrnError, match="1 of 2 files"):
+        batch(job.source, job.target, job.model, workers=1)
+    told = capsys.readouterr()
+    lines = [line for line in told.err.splitlines() if line.startswith("bad: ")]
+    assert len(lines) == 1
+    assert "owned" in lines[0]
+    assert not {"\x1b", "\x07"} & set(told.err + told.out)
+
+
+def test_the_time_left_counts_work_alone() -> None:
+    progress = Progress(10, workers=2, started=-1e6)  # Ray took eleven days to start
+    assert progress.seconds_left is None
+    assert str(progress) == "0 of 10 files, 0 bad"
+    progress.add(Outcome("a", "done", "", pixels=1_000_000, seconds=3.0))
+    progress.add(Outcome("b", "done", "", pixels=1_000_000, seconds=1.0))
+    progress.add(Outcome("c", "bad", "c is empty."))
+    assert progress.seconds_left == pytest.approx(7 * 2 / 2)
+    assert str(progress).endswith("1.00 files/s, 1.00 megapixels/s, 7 s left")

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-fsspec = pytest.importorskip("fsspec", reason="the cluster extra is not installed")
+pytest.importorskip("fsspec", reason="the cluster extra is not installed")
 
-import cmudrn  # noqa: E402
-from cmudrn.cluster import worker as cluster_work  # noqa: E402
-from cmudrn.cluster.files import open_folder, write_whole  # noqa: E402
-from cmudrn.cluster.ledger import FOLDER, Ledger, Task  # noqa: E402
-from cmudrn.cluster.worker import Settings, Worker  # noqa: E402
-from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.image import Picture, encode_picture, read_picture  # noqa: E402
+import fsspec
+from fsspec.implementations.memory import MemoryFileSystem
 
-SETTINGS = Settings("0" * 64)
+import cmudrn
+from cmudrn.cluster.files import open_folder, write_whole
+from cmudrn.cluster.ledger import FOLDER, Ledger, Task
+from cmudrn.cluster.worker import JobSettings, Worker
+from cmudrn.errors import CmudrnError
+from cmudrn.image import Picture, encode_picture, read_picture
+from cmudrn.restoration import RestoreSettings
+
+SETTINGS = JobSettings("0" * 64)
 
 
 @pytest.fixture
-def memory():
+def memory() -> Iterator[MemoryFileSystem]:
     files = fsspec.filesystem("memory")
     yield files
     files.store.clear()
@@ -30,18 +36,20 @@ def memory():
 
 
 @pytest.fixture
-def worker(memory, darkening_model: Path) -> Worker:
+def worker(memory: MemoryFileSystem, darkening_model: Path) -> Worker:
     model = darkening_model.read_bytes()
     return Worker("memory://in", "memory://out", model, SETTINGS, tries=3, retry_seconds=0)
 
 
-def put(memory, name: str, seed: int = 0) -> np.ndarray:
+def put(memory: MemoryFileSystem, name: str, seed: int = 0) -> NDArray[np.uint8]:
     pixels = np.random.default_rng(seed).integers(100, 255, (20, 30, 3), dtype=np.uint8)
     memory.pipe_file(f"/in/{name}", encode_picture(Picture(pixels, format="png")))
     return pixels
 
 
-def test_a_file_is_restored_once(memory, worker: Worker, darkening_model: Path) -> None:
+def test_a_file_is_restored_once(
+    memory: MemoryFileSystem, worker: Worker, darkening_model: Path
+) -> None:
     pixels, task = put(memory, "a/ä b.png"), Task("a/ä b.png", "1")
     outcome = worker.restore(task)
     assert (outcome.state, outcome.pixels) == ("done", 600)
@@ -50,21 +58,21 @@ def test_a_file_is_restored_once(memory, worker: Worker, darkening_model: Path) 
     assert worker.restore(task).state == "already"
 
 
-def test_the_ledger_knows_source_and_settings(memory, worker: Worker) -> None:
+def test_the_ledger_knows_source_and_settings(memory: MemoryFileSystem, worker: Worker) -> None:
     put(memory, "a.png")
     old, new = Task("a.png", "1"), Task("a.png", "2")
     worker.restore(old)
     ledger = Ledger(memory, "/out", SETTINGS.key)
     assert ledger.done([old, new]) == {old}
-    assert Ledger(memory, "/out", Settings("1" * 64).key).done([old]) == set()
+    assert Ledger(memory, "/out", JobSettings("1" * 64).key).done([old]) == set()
     memory.rm_file("/out/a.png")
     assert ledger.done([old]) == set()
 
 
 def test_only_the_settings_of_the_result_that_is_there_are_done(
-    memory, worker: Worker, darkening_model: Path
+    memory: MemoryFileSystem, worker: Worker, darkening_model: Path
 ) -> None:
-    model, halved = darkening_model.read_bytes(), Settings("0" * 64, strength=0.5)
+    model, halved = darkening_model.read_bytes(), JobSettings("0" * 64, RestoreSettings(0.5))
     other = Worker("memory://in", "memory://out", model, halved)
     put(memory, "a.png")
     task = Task("a.png", "1")
@@ -78,7 +86,9 @@ def test_only_the_settings_of_the_result_that_is_there_are_done(
     assert Ledger(memory, "/out", halved.key).done([task]) == set()
 
 
-def test_a_source_that_is_what_it_was_before_is_restored_again(memory, worker: Worker) -> None:
+def test_a_source_that_is_what_it_was_before_is_restored_again(
+    memory: MemoryFileSystem, worker: Worker
+) -> None:
     put(memory, "a.png")
     assert worker.restore(Task("a.png", "1")).state == "done"
     first = memory.cat_file("/out/a.png")
@@ -90,7 +100,7 @@ def test_a_source_that_is_what_it_was_before_is_restored_again(memory, worker: W
 
 
 def test_a_file_put_in_a_results_place_is_no_result(
-    memory, worker: Worker, darkening_model: Path
+    memory: MemoryFileSystem, worker: Worker, darkening_model: Path
 ) -> None:
     put(memory, "a.png")
     task = Task("a.png", "1")
@@ -123,7 +133,9 @@ def test_results_on_a_disk_are_known_by_their_listing(
     assert ledger.done([task]) == set() and not ledger.is_done(task)
 
 
-def test_a_file_that_no_job_made_is_not_overwritten(memory, worker: Worker) -> None:
+def test_a_file_that_no_job_made_is_not_overwritten(
+    memory: MemoryFileSystem, worker: Worker
+) -> None:
     put(memory, "a.png")
     memory.pipe_file("/out/a.png", b"precious")
     outcome = worker.restore(Task("a.png", "1"))
@@ -133,7 +145,9 @@ def test_a_file_that_no_job_made_is_not_overwritten(memory, worker: Worker) -> N
     assert memory.find(f"/out/{FOLDER}") == []
 
 
-def test_a_file_that_no_job_made_is_overwritten_if_wanted(memory, darkening_model: Path) -> None:
+def test_a_file_that_no_job_made_is_overwritten_if_wanted(
+    memory: MemoryFileSystem, darkening_model: Path
+) -> None:
     put(memory, "a.png")
     memory.pipe_file("/out/a.png", b"precious")
     model = darkening_model.read_bytes()
@@ -143,7 +157,7 @@ def test_a_file_that_no_job_made_is_overwritten_if_wanted(memory, darkening_mode
 
 
 def test_a_result_is_replaced_when_its_source_changes(
-    memory, worker: Worker, darkening_model: Path
+    memory: MemoryFileSystem, worker: Worker, darkening_model: Path
 ) -> None:
     put(memory, "a.png")
     assert worker.restore(Task("a.png", "1")).state == "done"
@@ -153,7 +167,9 @@ def test_a_result_is_replaced_when_its_source_changes(
     np.testing.assert_array_equal(restored, cmudrn.load(darkening_model)(pixels))
 
 
-def test_another_sources_result_is_not_overwritten(memory, darkening_model: Path) -> None:
+def test_another_sources_result_is_not_overwritten(
+    memory: MemoryFileSystem, darkening_model: Path
+) -> None:
     model = darkening_model.read_bytes()
     put(memory, "a.png")
     memory.pipe_file("/other/a.png", encode_picture(Picture(np.zeros((4, 5, 3), np.uint8))))
@@ -163,7 +179,7 @@ def test_another_sources_result_is_not_overwritten(memory, darkening_model: Path
 
 
 def test_a_worker_killed_just_after_its_result_goes_on(
-    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryFileSystem, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(memory, "a.png")
     task = Task("a.png", "1")
@@ -179,25 +195,25 @@ def test_a_worker_killed_just_after_its_result_goes_on(
     assert worker.restore(task).state == "done"
 
 
-def test_what_a_result_cannot_keep_is_told(memory, worker: Worker) -> None:
+def test_what_a_result_cannot_keep_is_told(memory: MemoryFileSystem, worker: Worker) -> None:
     profile = {"icc-profile-data": b"no profile"}
     picture = Picture(np.full((4, 5, 3), 200, np.uint8), format="png")
     memory.pipe_file("/in/plain.png", encode_picture(picture))
     assert worker.restore(Task("plain.png", "1")).notes == ""
     with pytest.MonkeyPatch.context() as patch:
-        read = cluster_work.read_picture
 
-        def with_profile(*args: object, **options: object) -> Picture:
-            return replace(read(*args, **options), metadata=profile, notes=("One frame of 2.",))
+        def with_profile(data: bytes, **options: Any) -> Picture:
+            picture = read_picture(data, **options)
+            return replace(picture, metadata=profile, notes=("One frame of 2.",))
 
-        patch.setattr(cluster_work, "read_picture", with_profile)
+        patch.setattr("cmudrn.cluster.worker.read_picture", with_profile)
         memory.pipe_file("/in/a.png", encode_picture(picture))
         notes = worker.restore(Task("a.png", "1")).notes
     assert notes.startswith("One frame of 2. ") and "colour profile" in notes
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(50)])
-def test_a_bad_file_is_an_outcome(memory, worker: Worker, data: bytes) -> None:
+def test_a_bad_file_is_an_outcome(memory: MemoryFileSystem, worker: Worker, data: bytes) -> None:
     memory.pipe_file("/in/bad.png", data)
     outcome = worker.restore(Task("bad.png", "1"))
     assert outcome.state == "bad"
@@ -207,15 +223,16 @@ def test_a_bad_file_is_an_outcome(memory, worker: Worker, data: bytes) -> None:
 
 
 def test_an_unreachable_file_is_tried_again(
-    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryFileSystem, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(memory, "a.png")
     read, failures = type(memory).cat_file, [OSError("the network is down")] * 2
 
-    def flaky(self, path: str, *args: object, **options: object) -> bytes:
+    def flaky(files: MemoryFileSystem, path: str) -> bytes:
         if path.endswith("a.png") and failures:
             raise failures.pop()
-        return read(self, path, *args, **options)
+        data: bytes = read(files, path)
+        return data
 
     monkeypatch.setattr(type(memory), "cat_file", flaky)
     assert worker.restore(Task("a.png", "1")).state == "done"
@@ -223,7 +240,7 @@ def test_an_unreachable_file_is_tried_again(
 
 
 def test_a_ledger_that_cannot_be_written_is_an_outcome(
-    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryFileSystem, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(memory, "a.png")
 
@@ -235,7 +252,7 @@ def test_a_ledger_that_cannot_be_written_is_an_outcome(
 
 
 def test_a_file_that_ends_its_worker_is_given_up(
-    memory, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    memory: MemoryFileSystem, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(memory, "a.png")
     task = Task("a.png", "1")
@@ -263,11 +280,13 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_unknown_kinds_of_address_get_one_sentence() -> None:
-    with pytest.raises(CmudrnError, match="Cannot open nowhere://x: .*\\.$"):
+    with pytest.raises(CmudrnError, match=r"Cannot open nowhere://x: .*\.$"):
         open_folder("nowhere://x")
 
 
-def test_a_start_is_recorded_whole_or_not_at_all(tmp_path: Path, monkeypatch) -> None:
+def test_a_start_is_recorded_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files, target = open_folder(str(tmp_path))
     ledger, task = Ledger(files, target, SETTINGS.key), Task("a.png", "1")
     assert ledger.begin(task) == 0

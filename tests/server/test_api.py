@@ -184,9 +184,7 @@ def test_bad_parameters_get_one_sentence(
         (b"http://127.0.0.1/picture.jpg", 422),
         (as_file(make_picture())[:500], 422),
         (bytes(2_000_001), 413),
-        pytest.param(
-            as_file(make_picture(size=480)), 413, marks=pytest.mark.xfail(reason="being converted")
-        ),
+        (as_file(make_picture(size=480)), 413),
     ],
 )
 def test_bad_pictures_get_one_sentence(client: httpx.Client, data: bytes, status: int) -> None:

@@ -47,9 +47,9 @@ def worker(work: str, memory: int = 1 << 30) -> WorkerProcess:
 
 
 def make_body(data: bytes = b"x") -> Body:
-    budget = MemoryBudget(1 << 30)
-    assert budget.try_take(len(data))
-    return Body(data, len(data), budget)
+    body = Body(len(data), MemoryBudget(1 << 30))
+    assert body.try_add(data)
+    return body
 
 
 def make_file(side: int = 40) -> tuple[bytes, Picture]:

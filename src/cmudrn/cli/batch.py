@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.errors import CmudrnError
+from cmudrn.cli.terminal import printable
+from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
     from cmudrn.cluster.job import OnOutcome, Progress
@@ -36,17 +38,14 @@ def batch(
     ] = False,
 ) -> None:
     """Restore a folder of pictures with many workers; run again, it goes on where it stopped."""
-    try:
-        import fsspec  # noqa: F401
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise CmudrnError("Batches need more packages: pip install 'cmudrn[cluster]'.") from error
+    # Not imported yet: Ray reads an environment that the job sets.
+    if any(importlib.util.find_spec(name) is None for name in ("fsspec", "ray")):
+        raise MissingExtraError("This command", "cluster")
     from cmudrn.cluster.job import FOLDER, Job, run_job
+    from cmudrn.restoration import RestoreSettings
 
-    job = Job(
-        source, target, model, strength, stages, recursions, quality,
-        workers, threads, tries, address, overwrite,
-    )  # fmt: skip
+    settings = RestoreSettings(strength, stages, recursions)
+    job = Job(source, target, model, settings, quality, workers, threads, tries, address, overwrite)
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""
     typer.echo(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
@@ -67,9 +66,9 @@ def _teller() -> OnOutcome:
     def tell(outcome: Outcome, progress: Progress) -> None:
         nonlocal last
         if outcome.state == "bad":
-            print(f"bad: {outcome.reason}", file=sys.stderr)
+            print(f"bad: {printable(outcome.reason)}", file=sys.stderr)
         if outcome.notes:
-            print(f"note: {outcome.name}: {outcome.notes}", file=sys.stderr)
+            print(f"note: {printable(f'{outcome.name}: {outcome.notes}')}", file=sys.stderr)
         if time.monotonic() - last >= period:
             last = time.monotonic()
             print(progress, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, MissingExtraError
 
 
 @app.command()
@@ -35,7 +35,7 @@ def serve(
         import python_multipart  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError as error:
-        raise CmudrnError("The server needs more packages: pip install 'cmudrn[serve]'.") from error
+        raise MissingExtraError("This command", "serve") from error
     from cmudrn.server import Limits, create_app
     from cmudrn.server.serve import serve as run_server
 

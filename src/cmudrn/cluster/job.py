@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,21 +10,15 @@ from typing import Any
 
 from cmudrn.cluster.files import is_inside, open_folder
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task, version
-from cmudrn.cluster.worker import Outcome, Settings, Worker
+from cmudrn.cluster.ray_session import ray_session
+from cmudrn.cluster.worker import JobSettings, Outcome, Worker
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import available_cores
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.files import file_kind, is_hidden
 from cmudrn.models import find_model
 from cmudrn.models.info import check_depth
-
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when Ray is imported
-
-import ray  # noqa: E402
-import ray.data  # noqa: E402
-
-OBJECT_STORE_BYTES = 80 << 20
-"""Ray's shared memory; only names travel through it, never pictures."""
+from cmudrn.restoration import RestoreSettings
 
 MAX_BLOCKS = 5000
 """Most pieces a job is cut into: each costs Ray some milliseconds."""
@@ -41,9 +32,7 @@ class Job:
         source: folder, as a path or an fsspec address.
         target: folder, as a path or an fsspec address; the tree of the source is kept.
         model: a shipped model's name, or the path of a model file.
-        strength: 0 to 1.
-        stages: T; None is the model's own.
-        recursions: S; None is the model's own.
+        restore: how each picture is restored; layers, score and gate are left out.
         quality: of JPEG and WebP; None is the program's own.
         workers: engines at work at once; 0 is one for every core of this machine.
         threads: processor threads of each engine.
@@ -55,9 +44,7 @@ class Job:
     source: str
     target: str
     model: str = "cmudrn"
-    strength: float = 1.0
-    stages: int | None = None
-    recursions: int | None = None
+    restore: RestoreSettings = RestoreSettings()  # noqa: RUF009  (frozen)
     quality: int | None = None
     workers: int = 0
     threads: int = 1
@@ -68,7 +55,7 @@ class Job:
 
 @dataclass
 class Progress:
-    """How far a job is; `fraction` and the rates are over the files of this run.
+    """How far a job is; `seconds_left` and the rates are over the files of this run.
 
     Attributes:
         total: files to do in this run.
@@ -77,6 +64,8 @@ class Progress:
         clips: video files of the source, which batches leave out.
         bad: name -> why it was not restored.
         pixels: restored.
+        workers: at work at once.
+        work_seconds: that the workers took for the files restored, together.
         started: on the monotonic clock, seconds.
     """
 
@@ -86,6 +75,8 @@ class Progress:
     clips: int = 0
     bad: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
+    workers: int = 1
+    work_seconds: float = 0.0
     started: float = field(default_factory=time.monotonic)
 
     def add(self, outcome: Outcome) -> None:
@@ -95,26 +86,32 @@ class Progress:
         else:
             self.done += 1
             self.pixels += outcome.pixels
+            self.work_seconds += outcome.seconds
 
     @property
     def seconds(self) -> float:
-        """Since the start of this run."""
+        """Since the start of this run, the start of the workers included."""
         return time.monotonic() - self.started
 
     @property
-    def seconds_left(self) -> float:
-        """Estimated from the mean so far; infinite before the first file."""
-        handled = self.done + len(self.bad)
-        return self.seconds * (self.total - handled) / handled if handled else float("inf")
+    def seconds_left(self) -> float | None:
+        """Estimated from the workers' time for a file; None before the first restored file.
+
+        The start of Ray takes longer than many files, and counts for none of them.
+        """
+        if not self.work_seconds:
+            return None
+        left = self.total - self.done - len(self.bad)
+        return left * self.work_seconds / self.done / self.workers
 
     def __str__(self) -> str:
-        rate = self.done / self.seconds
-        megapixels = self.pixels / self.seconds / 1e6
-        handled = self.done + len(self.bad)
-        left = f"{self.seconds_left:.0f} s left" if handled else "starting"
+        handled = f"{self.done + len(self.bad)} of {self.total} files, {len(self.bad)} bad"
+        if self.seconds_left is None:
+            return handled
+        at_once = self.workers / self.work_seconds
         return (
-            f"{handled} of {self.total} files, {len(self.bad)} bad, "
-            f"{rate:.2f} files/s, {megapixels:.2f} megapixels/s, {left}"
+            f"{handled}, {self.done * at_once:.2f} files/s, "
+            f"{self.pixels * at_once / 1e6:.2f} megapixels/s, {self.seconds_left:.0f} s left"
         )
 
 
@@ -141,9 +138,10 @@ def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
     tasks, clips = _look_through(job.source, job.target)
     ledger.open()
     done = ledger.done(tasks)
-    progress = Progress(len(tasks) - len(done), before=len(done), clips=clips)
     left = [task for task in tasks if task not in done]
-    for outcome in _outcomes(job, left, model, settings):
+    workers = max(1, min(job.workers or available_cores() // job.threads, len(left)))
+    progress = Progress(len(left), before=len(done), clips=clips, workers=workers)
+    for outcome in _outcomes(job, left, model, settings, workers):
         progress.add(outcome)
         if on_outcome:
             on_outcome(outcome, progress)
@@ -190,14 +188,16 @@ def _look_through(source: str, target: str) -> tuple[list[Task], int]:
     return tasks, clips
 
 
-def _settings(job: Job, model: bytes) -> Settings:
-    if not 0 <= job.strength <= 1:
-        raise CmudrnError(f"A strength runs from 0 to 1; it is {job.strength}.")
+def _settings(job: Job, model: bytes) -> JobSettings:
     if job.quality is not None and not 1 <= job.quality <= 100:
-        raise CmudrnError(f"A quality runs from 1 to 100; it is {job.quality}.")
-    check_depth(open_engine(job.model, threads=1).info, job.stages, job.recursions)
-    sha256 = hashlib.sha256(model).hexdigest()
-    return Settings(sha256, job.strength, job.stages, job.recursions, job.quality)
+        raise InvalidSettingError(
+            f"A quality runs from 1 to 100; it is {job.quality}.",
+            setting="quality",
+            value=job.quality,
+        )
+    info = open_engine(job.model, threads=1).info
+    check_depth(info, job.restore.stages, job.restore.recursions)
+    return JobSettings(hashlib.sha256(model).hexdigest(), job.restore, job.quality)
 
 
 class _RayWorker:
@@ -208,7 +208,9 @@ class _RayWorker:
         return asdict(self._worker.restore(Task(row["name"], row["version"])))
 
 
-def _outcomes(job: Job, tasks: list[Task], model: bytes, settings: Settings) -> Iterator[Outcome]:
+def _outcomes(
+    job: Job, tasks: list[Task], model: bytes, settings: JobSettings, workers: int
+) -> Iterator[Outcome]:
     if not tasks:
         return
     options = {
@@ -220,8 +222,9 @@ def _outcomes(job: Job, tasks: list[Task], model: bytes, settings: Settings) -> 
         "threads": job.threads,
         "overwrite": job.overwrite,
     }
-    workers = min(job.workers or max(1, available_cores() // job.threads), len(tasks))
-    with _ray(job, workers):
+    with ray_session(job.address, workers * job.threads):
+        import ray.data  # noqa: PLC0415  (it reads an environment that the session has set)
+
         rows = ray.data.from_items(
             [asdict(task) for task in tasks], override_num_blocks=min(len(tasks), MAX_BLOCKS)
         )
@@ -233,42 +236,6 @@ def _outcomes(job: Job, tasks: list[Task], model: bytes, settings: Settings) -> 
         )
         for row in outcomes.iter_rows():
             yield Outcome(**row)
-
-
-@contextlib.contextmanager
-def _ray(job: Job, workers: int) -> Iterator[None]:
-    """Connect to the cluster, or start Ray on this machine for the length of the job."""
-    if ray.is_initialized():
-        _quiet()
-        yield
-        return
-    local = {
-        "num_cpus": workers * job.threads,
-        "object_store_memory": OBJECT_STORE_BYTES,
-        "include_dashboard": False,
-    }
-    try:
-        ray.init(
-            address=job.address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if job.address else local),
-        )
-    except Exception as error:  # Ray raises the bare class where a machine is too slow
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise CmudrnError(f"Cannot start or reach the cluster: {reason}.") from error
-    try:
-        _quiet()
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _quiet() -> None:
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 __all__ = ["FOLDER", "Job", "Progress", "list_tasks", "run_job"]

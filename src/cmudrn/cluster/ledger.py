@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,22 @@ class Task:
     version: str
 
 
-def version(entry: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class ResultRecord:
+    """What the ledger keeps of a result.
+
+    Attributes:
+        sha256: of the result.
+        worker: host and process that made it.
+        seconds: the work took.
+    """
+
+    sha256: str
+    worker: str
+    seconds: float
+
+
+def version(entry: Mapping[str, object]) -> str:
     """Return what changes when a file does: its size and its age or tag.
 
     Args:
@@ -110,10 +125,10 @@ class Ledger:
         self._write(path, before + 1)
         return before
 
-    def finish(self, task: Task, record: dict[str, Any]) -> None:
+    def finish(self, task: Task, record: ResultRecord) -> None:
         """Record that a task's result is in its place."""
         entry = self.files.info(f"{self.target}/{task.name}")
-        self._write(self._done(task, entry), {"name": task.name, **record})
+        self._write(self._done(task, entry), {"name": task.name, **asdict(record)})
         self.forget(task)
 
     def forget(self, task: Task) -> None:

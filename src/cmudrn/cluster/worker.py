@@ -4,41 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from cmudrn.cluster.files import open_folder, sentence, write_whole
-from cmudrn.cluster.ledger import Ledger, Task
-from cmudrn.engines import open_engine
-from cmudrn.errors import CmudrnError
+from cmudrn.cluster.ledger import Ledger, ResultRecord, Task
+from cmudrn.engines import Engine, open_engine
+from cmudrn.errors import CmudrnError, TargetError
 from cmudrn.image import MAX_PIXELS, encode_picture, read_picture, unsupported_features
-from cmudrn.restoration import Restorer
+from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
 
 @dataclass(frozen=True)
-class Settings:
+class JobSettings:
     """Everything that a result depends on besides its source.
 
     Attributes:
         model_sha256: hash of the model file.
-        strength: 0 to 1.
-        stages: T; None is the model's own.
-        recursions: S; None is the model's own.
+        restore: how each picture is restored.
         quality: of JPEG and WebP; None is the program's own.
     """
 
     model_sha256: str
-    strength: float = 1.0
-    stages: int | None = None
-    recursions: int | None = None
+    restore: RestoreSettings = RestoreSettings()  # noqa: RUF009  (frozen)
     quality: int | None = None
 
     @property
     def key(self) -> str:
         """The settings as one line, for the ledger."""
-        return repr(sorted(asdict(self).items()))
+        parts = {
+            "model_sha256": self.model_sha256,
+            "quality": self.quality,
+            "recursions": self.restore.recursions,
+            "stages": self.restore.stages,
+            "strength": self.restore.strength,
+        }
+        return repr(list(parts.items()))
+
+
+State = Literal["done", "already", "bad"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Outcome:
     """
 
     name: str
-    state: str
+    state: State
     reason: str = ""
     pixels: int = 0
     seconds: float = 0.0
@@ -83,7 +90,7 @@ class Worker:
         source: str,
         target: str,
         model: bytes,
-        settings: Settings,
+        settings: JobSettings,
         *,
         tries: int = 3,
         threads: int = 1,
@@ -98,7 +105,7 @@ class Worker:
         self._retry_seconds = retry_seconds
         self._ledger = Ledger(self._target_files, self._target, settings.key)
         self._restorer = Restorer(_engine_of(model, threads))
-        self._name = f"{os.uname().nodename}:{os.getpid()}"
+        self._name = f"{platform.node()}:{os.getpid()}"
 
     def restore(self, task: Task) -> Outcome:
         """Restore one file, unless it was done before; a bad file is an outcome, not an error."""
@@ -132,26 +139,14 @@ class Worker:
         data = self._source_files.cat_file(source)
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
-        pixels = self._restorer(
-            picture.pixels,
-            strength=settings.strength,
-            stages=settings.stages,
-            recursions=settings.recursions,
-        )
-        lossy = picture.format in ("jpeg", "webp")
-        result = encode_picture(
-            replace(picture, pixels=pixels), quality=settings.quality if lossy else None
-        )
+        pixels = restore_image(self._restorer, picture.pixels, settings.restore).pixels
+        quality = settings.quality if picture.format in ("jpeg", "webp") else None
+        result = encode_picture(replace(picture, pixels=pixels), quality=quality)
         sha256 = hashlib.sha256(result).hexdigest()
         self._ledger.make(source, sha256)
         write_whole(self._target_files, target, result)
         seconds = time.perf_counter() - started
-        record = {
-            "sha256": sha256,
-            "worker": self._name,
-            "seconds": round(seconds, 3),
-        }
-        self._ledger.finish(task, record)
+        self._ledger.finish(task, ResultRecord(sha256, self._name, round(seconds, 3)))
         size = pixels.shape[0] * pixels.shape[1]
         notes = " ".join((*picture.notes, *unsupported_features(picture, picture.format)))
         return Outcome(task.name, "done", "", size, seconds, self._name, notes)
@@ -160,7 +155,7 @@ class Worker:
         """Refuse a target that is there and is no result of this source.
 
         Raises:
-            CmudrnError: it would be lost.
+            TargetError: it would be lost.
         """
         if self._overwrite:
             return
@@ -169,16 +164,17 @@ class Worker:
         except FileNotFoundError:
             return
         if not self._ledger.made(source, hashlib.sha256(data).hexdigest()):
-            raise CmudrnError(
-                f"{target} exists already, and no batch made it from {source} "
-                "(--overwrite replaces it)."
+            raise TargetError(
+                f"{target} exists already, and no batch made it from {source}.",
+                path=target,
+                exists=True,
             )
 
     def _bad(self, task: Task, reason: str) -> Outcome:
         return Outcome(task.name, "bad", reason, worker=self._name)
 
 
-def _engine_of(model: bytes, threads: int) -> Any:
+def _engine_of(model: bytes, threads: int) -> Engine:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         with open(path, "wb") as file:

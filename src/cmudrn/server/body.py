@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import mmap
 from collections.abc import AsyncGenerator
 
 from starlette.datastructures import Headers, UploadFile
@@ -16,26 +17,45 @@ from cmudrn.server.problems import CLOSE, ClientLeftError, Problem
 _FORM_OVERHEAD = 64 << 10
 """Bytes that a form may take beside its file."""
 
+_SLICE_BYTES = 256 << 10
+
 _SAFE_SECONDS = 2.0
 """How old an upload has to be before it may have to make room for another."""
 
 
 class Body:
-    """A picture that has arrived; it counts against the budget until it is released.
+    """A picture that arrives, in memory of its own, which the system gets back at once.
 
-    Attributes:
-        data: the bytes of the picture file.
+    It counts against the budget until it is released.
+
+    Args:
+        limit: most bytes; memory is taken as they come.
+        budget: of all bodies.
     """
 
-    def __init__(self, data: bytes | bytearray, size: int, budget: MemoryBudget) -> None:
-        self.data = data
-        self._size = size
+    def __init__(self, limit: int, budget: MemoryBudget) -> None:
+        self._memory = mmap.mmap(-1, max(limit, 1))
         self._budget = budget
+        self._length = 0
+
+    @property
+    def data(self) -> memoryview:
+        """The bytes that have come; let go of it before the body is released."""
+        return memoryview(self._memory)[: self._length]
+
+    def try_add(self, chunk: bytes) -> bool:
+        """Append bytes if the budget has room for them; return whether it had."""
+        if not self._budget.try_take(len(chunk)):
+            return False
+        self._memory[self._length : self._length + len(chunk)] = chunk
+        self._length += len(chunk)
+        return True
 
     def release(self) -> None:
         """Drop the bytes; more than once does no harm."""
-        self._budget.release(self._size)
-        self._size, self.data = 0, b""
+        self._budget.release(self._length)
+        self._length = 0
+        self._memory.close()
 
 
 class Intake:
@@ -64,48 +84,50 @@ class Intake:
         """
         kind = request.headers.get("content-type", "").lower()
         is_form = kind.startswith("multipart/form-data")
+        limit = self._limits.bytes + (_FORM_OVERHEAD if is_form else 0)
+        declared = request.headers.get("content-length", "")
+        length = int(declared) if declared.isdecimal() else limit
+        if length > limit:
+            raise self._too_large()
+        body = Body(length, self._budget)
+        try:
+            await self._receive(request, body, length)
+            return await self._unpack(request.headers, body) if is_form else body
+        except BaseException:
+            body.release()
+            raise
+
+    async def _receive(self, request: Request, body: Body, length: int) -> None:
         upload = _Upload(self._limits)
         self._uploads.add(upload)
         try:
             async with upload.deadline:
-                stream = self._bounded(request, upload, is_form)
-                if is_form:
-                    data: bytes | bytearray = await _read_form(
-                        request.headers, stream, self._limits.bytes + _FORM_OVERHEAD
-                    )
-                else:
-                    data = bytearray()
-                    async for chunk in stream:
-                        data += chunk
-        except BaseException as error:
-            self._budget.release(upload.received)
-            if isinstance(error, TimeoutError):
-                raise Problem(408, "The picture took too long to arrive.", CLOSE) from error
-            if isinstance(error, ClientDisconnect):
-                raise ClientLeftError from error
-            raise
+                async for chunk in request.stream():
+                    if upload.received + len(chunk) > length:
+                        raise self._too_large()
+                    if not body.try_add(chunk):
+                        self._make_room(upload)
+                        again = {"Retry-After": "1"} | CLOSE
+                        raise Problem(503, "The server is busy; try again in a moment.", again)
+                    upload.add(len(chunk))
+        except TimeoutError as error:
+            raise Problem(408, "The picture took too long to arrive.", CLOSE) from error
+        except ClientDisconnect as error:
+            raise ClientLeftError from error
         finally:
             self._uploads.discard(upload)
-        return Body(data, upload.received, self._budget)
 
-    async def _bounded(
-        self, request: Request, upload: _Upload, is_form: bool
-    ) -> AsyncGenerator[bytes, None]:
-        limit = self._limits.bytes + (_FORM_OVERHEAD if is_form else 0)
-        too_large = Problem(
-            413, f"The picture is larger than the limit of {self._limits.bytes:,} bytes.", CLOSE
-        )
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
-            raise too_large
-        async for chunk in request.stream():
-            if upload.received + len(chunk) > limit:
-                raise too_large
-            if not self._budget.try_take(len(chunk)):
-                self._make_room(upload)
-                raise Problem(503, "The server is busy; try again.", {"Retry-After": "1"} | CLOSE)
-            upload.add(len(chunk))
-            yield chunk
+    async def _unpack(self, headers: Headers, form: Body) -> Body:
+        """Return the picture of a form, which is dropped."""
+        data = await _read_form(headers, form)
+        form.release()
+        body = Body(len(data), self._budget)
+        body.try_add(data)  # there is room: it is what was released
+        return body
+
+    def _too_large(self) -> Problem:
+        limit = self._limits.bytes
+        return Problem(413, f"The picture is larger than the limit of {limit:,} bytes.", CLOSE)
 
     def _make_room(self, asking: _Upload) -> None:
         """End the slowest of the uploads that had time to be fast."""
@@ -153,17 +175,17 @@ async def departure(request: Request) -> None:
         pass
 
 
-async def _read_form(
-    headers: Headers, stream: AsyncGenerator[bytes, None], in_memory: int
-) -> bytes:
-    parser = MultiPartParser(headers, stream, max_files=1, max_fields=0)
-    parser.spool_max_size = in_memory + 1  # never a file on disk
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise Problem(422, f"The form cannot be read: {error.message.rstrip('.')}.") from error
-    except ValueError as error:  # a charset that decodes nothing
-        raise Problem(422, "The form cannot be read: its names cannot be decoded.") from error
+async def _read_form(headers: Headers, body: Body) -> bytes:
+    with body.data as data:
+        parser = MultiPartParser(headers, _slices(data), max_files=1, max_fields=0)
+        parser.spool_max_size = len(data) + 1  # never a file on disk
+        try:
+            form = await parser.parse()
+        except MultiPartException as error:
+            raise Problem(422, f"The form cannot be read: {error.message.rstrip('.')}.") from error
+        except ValueError as error:  # a charset that decodes nothing
+            detail = "The form cannot be read: its names cannot be decoded."
+            raise Problem(422, detail) from error
     files = [part for part in form.values() if isinstance(part, UploadFile)]
     if not files:
         raise Problem(422, "The form holds no file.")
@@ -171,3 +193,8 @@ async def _read_form(
         return await files[0].read()
     finally:
         await form.close()
+
+
+async def _slices(data: memoryview) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(data), _SLICE_BYTES):
+        yield bytes(data[start : start + _SLICE_BYTES])

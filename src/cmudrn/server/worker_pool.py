@@ -100,12 +100,11 @@ class WorkerProcess:
         record = json.dumps(request.to_json()).encode()
         self._in_frame = True
         self._stdin.write(frames.HEAD.pack(frames.JOB, len(record)) + record)
-        self._stdin.write(frames.HEAD.pack(frames.PICTURE, len(body.data)))
-        data = memoryview(body.data)
-        for start in range(0, len(data), frames.CHUNK_BYTES):
-            self._stdin.write(data[start : start + frames.CHUNK_BYTES])
-            await self._stdin.drain()
-        data.release()
+        with body.data as data:
+            self._stdin.write(frames.HEAD.pack(frames.PICTURE, len(data)))
+            for start in range(0, len(data), frames.CHUNK_BYTES):
+                self._stdin.write(bytes(data[start : start + frames.CHUNK_BYTES]))
+                await self._stdin.drain()
         await self._stdin.drain()
         self._in_frame = False
         body.release()
