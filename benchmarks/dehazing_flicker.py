@@ -40,13 +40,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=6)
     options = parser.parse_args()
     restorer = cmudrn.load("cmudrn-context", threads=1)
-    print("| picture | mean of -log t | veiled | each frame alone | held steady |")
+    print("| picture | mean of -log t | veiled | each frame alone | smoothed |")
     print("|---|---:|---:|---:|---:|")
     for index, path in enumerate(list_pictures(options.clean)[: options.limit]):
         clean, rng = read_image(path), np.random.default_rng([24, index])
         scene = WEATHERS[options.weather].scene(clean.shape[:2], rng)
         frames = [scene(clean, number).degraded for number in range(options.frames)]
-        lifts = [lift for lift in map(restorer.judge, frames) if lift]
+        lifts = [lift for lift in map(restorer.estimate_veil, frames) if lift]
         steady = VeilSmoother()
         held = [lift for lift in map(steady, lifts) if lift]
         steps = [

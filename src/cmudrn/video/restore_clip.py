@@ -40,6 +40,7 @@ from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.prefetch import prefetch
 from cmudrn.video.segments import Encoded, Segment, SegmentStore, file_signature
 from cmudrn.video.settings import ClipResult, ClipSettings, layer_path, scores_path
+from cmudrn.video.temporal import RADIUS, fuse_frames
 
 OnFrame = Callable[[int, int], None]
 """Called with the number of frames done and of all frames; may raise to stop the work."""
@@ -168,7 +169,8 @@ def make_plan(
         "budget_ms": getattr(restorer, "budget_ms", None),
         "change_gating": restorer.change_gating,
         "segment_frames": SEGMENT_FRAMES,
-        "settings": asdict(restore) | {"side_by_side": settings.side_by_side},
+        "settings": asdict(restore)
+        | {"side_by_side": settings.side_by_side, "temporal": settings.temporal},
         "encodings": {name: asdict(encoding) for name, encoding in encodings.items()},
     }
 
@@ -242,7 +244,7 @@ class _Work:
         waiting = self._settings.limits.prefetched(clip.width, clip.height)
         # A generator that is closed closes the one it feeds on.
         with (
-            closing(prefetch(self._reader.read(self.resumed_at), waiting)) as frames,
+            closing(prefetch(self._frames(), waiting)) as frames,
             closing(prefetch(self._restored(frames, state), waiting)) as finished,
         ):
             counted = self._counted(finished)
@@ -252,6 +254,13 @@ class _Work:
                 self._store.write(self.count, segment)
                 self.count += 1
                 self.frames += len(segment.scores)
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yield the frames that are still to be restored."""
+        if not self._settings.temporal:
+            return self._reader.read(self.resumed_at)
+        context = min(self.resumed_at, 2 * RADIUS)
+        return fuse_frames(self._reader.read(self.resumed_at - context), context)
 
     def _restored(
         self, frames: Iterable[Frame], state: NDArray[np.float64]

@@ -22,6 +22,8 @@ class ClipSettings:
             and `gate` leaves frames as they are where the running mean of the scores says clear.
         side_by_side: put the source at the left of the result.
         overwrite: replace files that are there.
+        temporal: before the network, remove what is seen in few of five frames of a still scene; a
+            prototype, see `cmudrn.video.temporal`.
         format: codec, quality and pixel format of the result.
         limits: clips that exceed them are refused.
     """
@@ -29,6 +31,7 @@ class ClipSettings:
     restore: RestoreSettings = field(default_factory=RestoreSettings)
     side_by_side: bool = False
     overwrite: bool = False
+    temporal: bool = False
     format: VideoFormat = field(default_factory=VideoFormat)
     limits: ClipLimits = field(default_factory=ClipLimits)
 
