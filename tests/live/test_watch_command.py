@@ -299,7 +299,7 @@ def test_what_a_result_cannot_hold_is_told_and_does_not_end_the_watch(
         write_picture(deep, scene.source / "deep.png")
 
     told = scene.run(put, now.exists, monkeypatch, output=now)
-    assert "REFUSED: alpha.png: JPEG cannot hold transparency" in told
+    assert f"REFUSED: {scene.source}/alpha.png: JPEG cannot hold transparency" in told
     assert "NOTE: deep.png: JPEG holds 8 bits" in told
 
 

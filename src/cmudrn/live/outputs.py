@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cmudrn.errors import CmudrnError, InvalidSettingError
+from cmudrn.errors import CmudrnError, FileError, InvalidSettingError
 from cmudrn.files import atomic_file, file_kind, make_folder
 from cmudrn.image import (
     Picture,
@@ -99,7 +99,9 @@ class OutputWriter:
         try:
             data = encode_picture(whole, format_)
         except CmudrnError as error:
-            raise RefusedImageError(f"{arrival.name or target}: {error}") from error
+            named = isinstance(error, FileError) and error.path is not None
+            place = "" if named else f"{arrival.name or target}: "
+            raise RefusedImageError(f"{place}{error}") from error
         with atomic_file(target) as file:
             file.write(data)
         self._own.add(target)

@@ -36,7 +36,7 @@ VISIBLE = 12 / 255
 """Change that counts for the area of an object, of the full range."""
 
 OBJECT_SIDE, MARGIN = 7, 31
-"""Sides of two squares, pixels: a change that fills the first is an object, kept with the second."""
+"""Sides of two squares, pixels: a change that fills the first is an object; the second is kept."""
 
 
 def fuse_frames(frames: Iterable[Frame], skip: int = 0) -> Iterator[Frame]:
