@@ -1,10 +1,10 @@
-"""What change_gating gives clean pictures and costs weather, for choosing its strength.
+"""Measure what change gating gains on clean images and costs in weather, to choose its threshold.
 
-python benchmarks/change_gating.py CLEAN_PICTURES [MODEL]
+    python benchmarks/change_gating.py CLEAN_PICTURES [MODEL]
 
-Prints the mean RGB PSNR, rounded to 8 bit, of the restored pictures without change gating and for a
-row of strengths; light weather also at severities 1 and 0.5, where there is little to see. The
-shipped models' strength was chosen on `../shared/data/clean/val`.
+Prints the table of docs/models.md: mean RGB PSNR, rounded to 8 bit, of the restored images without
+change gating and for several thresholds. Light weather is also rendered at severities 1 and 0.5.
+The threshold of the shipped models was chosen on the validation photographs.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a context branch gains, what it costs, and how near it comes to knowing the veil.
+"""Measure what the veil estimator gains and costs, and compare it with the true veil.
 
     python benchmarks/dehazing.py docs/runs/context --data folder:kodak24
 
-prints the tables of docs/dehazing.md: PSNR of pictures in each weather as they are, under the
-branch alone, under a plain model, and under that model behind the branch; for veiled snow also
-behind an oracle that knows transmission and airlight. `--costs` times the branch instead.
+Prints the tables of docs/dehazing.md: PSNR in each weather of the degraded images, of the
+correction alone, of a plain model, and of that model after the correction; for veiled snow also
+after an oracle that knows transmission and airlight. `--costs` times the estimator instead.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How much the veil that a context branch takes off a video trembles, alone and held steady.
+"""Measure how much dehazing flickers in a video, frame by frame and smoothed.
 
-    python benchmarks/dehazing_flicker.py ../shared/data/clean/val
+    python benchmarks/dehazing_flicker.py $CMUDRN_DATA/clean/val
 
-prints the table of docs/video.md: each picture stands still in a sequence of veiled snow; the veil
-is taken off each frame, and the mean brightness compared with the frame before.
+Prints the table of docs/video.md. Each image is the still background of a sequence of veiled snow.
+Each frame is dehazed, and its mean brightness compared with that of the frame before.
 """
 
 from __future__ import annotations

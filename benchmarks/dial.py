@@ -1,9 +1,9 @@
-"""Whether `--budget-ms` keeps its word: a table for docs/speed.md.
-
-Profiles this machine as `cmudrn bench` does, then for some sizes and budgets runs what the profile
-picks, all of them once a round, and compares the expected with the measured time.
+"""Compare expected and measured times of `--budget-ms`: a table for docs/speed.md.
 
     python benchmarks/dial.py
+
+Profiles this machine as `cmudrn bench` does. Then runs what the profile chooses for several sizes
+and budgets, each once a round.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Every way to run a model on one picture, interleaved: prints a table for docs/speed.md.
-
-Every round runs every engine once, and between them loops of multiply-adds in registers alone, the
-most that the processor gives at that moment: on a shared machine only what was measured side by
-side can be compared. Eager PyTorch gets memory in huge pages, without which first-touch page
-faults make it several times slower at 1000x1000: the script starts itself again with glibc told so.
+"""Time every engine on one image, in interleaved rounds: a table for docs/speed.md.
 
     python benchmarks/engines.py --side 500
+
+A round runs each engine once. Between the engines, loops of multiply-adds on registers measure the
+processor's peak at that moment, because only times measured side by side can be compared on a
+shared machine. Eager PyTorch gets its memory in huge pages; without them, page faults make it
+several times slower at 1000x1000. The script restarts itself with the setting of glibc for this.
 """
 
 from __future__ import annotations

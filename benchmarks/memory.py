@@ -1,9 +1,9 @@
-"""Memory and time of `cmudrn restore` from small to very large pictures: a table for docs/speed.md.
-
-Every picture is restored by a process of its own, whose greatest resident memory the system tells.
-Seconds are the whole command: starting, reading, restoring, writing.
+"""Measure memory and time of `cmudrn restore` by image size: a table for docs/speed.md.
 
     python benchmarks/memory.py 1 12 100
+
+Each image is restored by its own process, whose peak resident memory the system reports. Seconds
+are those of the whole command: start, read, restore, write.
 """
 
 from __future__ import annotations

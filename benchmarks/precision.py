@@ -1,9 +1,9 @@
-"""What bfloat16 costs in quality: prints two tables for docs/speed.md.
-
-The first scores fp32 and bf16 on pairs whose clean picture is known; "lost" is the mean PSNR of
-fp32 less that of bf16. The second says how near the two are on photographs of real weather.
+"""Measure what bfloat16 costs in quality: two tables for docs/speed.md.
 
     python benchmarks/precision.py --kodak CLEAN --paired RAIN100 ... --real PHOTOS ...
+
+The first table scores fp32 and bf16 on pairs with ground truth; "lost" is the mean PSNR of fp32
+minus that of bf16. The second compares both on photographs of real weather.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Load on a server of this machine: 16 clients for 60 s, then 10,000 requests.
+"""Put load on a server of this machine: 16 clients for 60 s, then 10,000 requests.
 
     python benchmarks/server_load.py
 
-Starts `cmudrn serve` on a free port of 127.0.0.1, talks to nothing else, and ends by itself, at the
-latest after --minutes. Prints answers by status, percentiles of the answering time, and the memory
-of the server along the way; fails if an answer is neither 200 nor 503, if a 503 has no Retry-After,
-or if memory grows.
+Starts `cmudrn serve` on a free port of 127.0.0.1 and connects to nothing else. Ends by itself, at
+the latest after --minutes. Prints answers by status, percentiles of the response time, and the
+memory of the server over time. Fails if an answer is neither 200 nor 503, if a 503 has no
+Retry-After, or if memory grows.
 """
 
 from __future__ import annotations

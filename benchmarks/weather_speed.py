@@ -1,10 +1,10 @@
-"""Degraded training patches a second on one core: prints a table for docs/weather.md.
+"""Count degraded training patches a second on one core: a table for docs/weather.md.
 
-python benchmarks/weather_speed.py CLEAN
+    python benchmarks/weather_speed.py CLEAN
 
-CLEAN is a folder of clean pictures. Each source makes patches as training does: a crop of a
-decoded picture, turned and mirrored, with weather from screens that are rendered at the first
-patch. "pairs" reads crops of pairs, decoded once, as from a dataset on disk.
+CLEAN is a folder of clean images. Each source makes patches as training does: a rotated and
+mirrored crop of a decoded image, with weather from screens that are rendered at the first patch.
+"pairs" are crops of pairs on disk, decoded once.
 """
 
 from __future__ import annotations

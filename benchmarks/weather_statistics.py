@@ -1,12 +1,12 @@
-"""Compare our rain with the published screens, and our snow with a published triple of CSD.
+"""Compare rendered rain with the published screens, and rendered snow with CSD's example.
 
-python benchmarks/weather_statistics.py rain KODAK24 SCREENS [FIGURE]
-python benchmarks/weather_statistics.py snow KODAK24 TRIPLE
+    python benchmarks/weather_statistics.py rain KODAK24 SCREENS [FIGURE]
+    python benchmarks/weather_statistics.py snow KODAK24 TRIPLE
 
-SCREENS holds the published `<n>-<k>.png`; TRIPLE is CSD's example figure: snowy picture, mask and
-ground truth beside one another. Prints Markdown tables for docs/weather.md. What the presets add is
-measured on every picture of Kodak24 under SEEDS seeds. The figure shows distributions only: the
-published screens have no licence that would let their pictures be shown.
+SCREENS holds the published `<n>-<k>.png`. TRIPLE is CSD's example figure: snowy image, mask and
+ground truth side by side. Prints Markdown tables for docs/weather.md. The presets are measured on
+every image of Kodak24 with SEEDS seeds. The figure shows distributions only, because the published
+screens have no licence that allows showing them.
 """
 
 from __future__ import annotations

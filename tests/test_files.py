@@ -1,4 +1,4 @@
-"""Files: which of a folder count, who may read a result, what links become, who writes."""
+"""Files: listing of folders, permissions of results, links, concurrent writers."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Declare today's code equivalent to the code that made the committed studies.
+"""Declare the present code equivalent to the code that made the committed studies.
 
     python tools/accept_code.py
 
 Run it after a change that must not change results, such as a renamed module. It trains three steps
-of some presets and compares them with stored numbers; only if they agree does it write today's
-fingerprints into `src/cmudrn/training/equivalent_code.toml`. After a change that is meant to change
-results, do not run it: `cmudrn study NAME --again` makes the cells anew.
+of some presets and compares them with stored numbers. If they agree, it writes the present
+fingerprints into `src/cmudrn/training/equivalent_code.toml`. Do not run it after a change that is
+meant to change results; `cmudrn study NAME --again` then repeats the runs.
 """
 
 from __future__ import annotations

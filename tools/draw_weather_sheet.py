@@ -1,8 +1,8 @@
-"""A sheet of every weather preset on a few pictures, for docs/weather.md.
+"""Draw a figure of every weather preset on a few images, for docs/weather.md.
 
-python tools/draw_weather_sheet.py FIGURE.jpg PICTURE...
+    python tools/draw_weather_sheet.py FIGURE.jpg PICTURE...
 
-Each picture takes two rows: itself and then every preset, on a window of WINDOW pixels at 1:1.
+Each image takes two rows: itself and then every preset, on a window of WINDOW pixels at 1:1.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Calibrate the weather score of the shipped model, and say how good it is.
+"""Calibrate the weather score of the shipped model and measure its accuracy.
 
-python tools/fit_weather_classifier.py CLEAN_PICTURES KODAK24
+    python tools/fit_weather_classifier.py CLEAN_PICTURES KODAK24
 
 Fits src/cmudrn/restoration/weather_classifier.json on windows of CLEAN_PICTURES (other photographs
-than Kodak's) and prints the confusion table of Kodak24. Both see every weather of
-`cmudrn.weather.WEATHERS` and the clean pictures; the fit at a severity drawn from 1.5 to 4.5, the
+than Kodak's) and prints the confusion table of Kodak24. Both use every weather of
+`cmudrn.weather.WEATHERS` and the clean images; the fit at random severities from 1.5 to 4.5, the
 test at 3 and at 1.5.
 """
 

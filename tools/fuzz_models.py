@@ -1,9 +1,9 @@
-"""Mutates model files and runs what is accepted; prints what became of them.
+"""Mutate model files, run those that are accepted, and print what happened.
 
     python tools/fuzz_models.py --count 10000 --seed 0
 
-Each batch of files runs in a process of its own with a bound on memory, so that a crash costs
-its batch and is counted. A process that takes longer than its limit is ended and counted too.
+Each batch of files runs in its own process with a memory limit, so a crash costs only its batch and
+is counted. A process that exceeds its time limit is stopped and counted too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Render the sample pictures.
+"""Render the sample images.
 
 python tools/make_samples.py KODAK24 samples
 """

@@ -1,4 +1,4 @@
-"""`cmudrn bench` and `cmudrn parity`: what they write and say."""
+"""`cmudrn bench` and `cmudrn parity`: what they write and print."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`cmudrn doctor`: its exit code is for machines, its text for people."""
+"""`cmudrn doctor`: its exit code and its printed report."""
 
 import json
 from pathlib import Path

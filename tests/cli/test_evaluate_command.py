@@ -1,4 +1,4 @@
-"""`cmudrn evaluate` as a person meets it."""
+"""`cmudrn evaluate` on the command line."""
 
 import csv
 import shutil

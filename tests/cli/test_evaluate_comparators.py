@@ -1,4 +1,4 @@
-"""`cmudrn evaluate KIND:FILE`: other people's networks with their own weights."""
+"""`cmudrn evaluate KIND:FILE`: networks of other authors with their weights."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every command is there for a user to find, and says what it is for."""
+"""Every command is registered and has a help text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cmudrn restore` as a person or a script meets it."""
+"""`cmudrn restore` on the command line and in scripts."""
 
 from __future__ import annotations
 

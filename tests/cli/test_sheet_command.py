@@ -1,4 +1,4 @@
-"""`cmudrn sheet`: what is on it, and what is refused."""
+"""`cmudrn sheet`: the content of the figure, and what is refused."""
 
 from pathlib import Path
 

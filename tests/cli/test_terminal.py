@@ -1,4 +1,4 @@
-"""What all commands share: version, help, quiet and verbose, sentences, progress."""
+"""What all commands share: version, help, quiet and verbose, error sentences, progress."""
 
 from __future__ import annotations
 

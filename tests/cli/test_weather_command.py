@@ -1,4 +1,4 @@
-"""`cmudrn weather`: a folder becomes a dataset that the other commands take."""
+"""`cmudrn weather`: a folder becomes a dataset that the other commands read."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The doctor finds wrong files, repeated scenes and leaks, real ones included."""
+"""The doctor finds wrong files, repeated scenes and leaks, also in real data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Pictures are recognised after re-encoding, resizing, turning and mirroring, and no others."""
+"""Near duplicates are found after re-encoding, resizing, rotation and mirroring, and no others."""
 
 from pathlib import Path
 

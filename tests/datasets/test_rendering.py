@@ -1,4 +1,4 @@
-"""`cmudrn weather`: the same bytes however it is run."""
+"""`cmudrn weather` writes the same bytes for any number of workers and interruptions."""
 
 import hashlib
 import json

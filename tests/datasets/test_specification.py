@@ -1,4 +1,4 @@
-"""Datasets by description: layouts, parts, and errors that name every wrong file."""
+"""Datasets by specification: layouts, parts, and errors that name every wrong file."""
 
 import shutil
 from pathlib import Path

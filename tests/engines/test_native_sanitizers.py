@@ -1,4 +1,4 @@
-"""The native engine's C++ under the compiler's sanitizers, in a program of its own."""
+"""The native engine's C++ with the compiler's sanitizers, in its own program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ONNX engine against PyTorch, and its handling of broken and foreign files."""
+"""The ONNX engine against PyTorch, and with broken and foreign files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which engine is opened, and that every one gives the same picture."""
+"""Which engine is opened, and that all engines give the same image."""
 
 from __future__ import annotations
 

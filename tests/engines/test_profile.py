@@ -1,4 +1,4 @@
-"""The speed profile and the depth it picks."""
+"""The speed profile and the depth that it chooses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multiply-adds at any depth, told by a model file, are those of its network."""
+"""Multiply-adds of a model file at any depth are those of its network."""
 
 from pathlib import Path
 

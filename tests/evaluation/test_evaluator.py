@@ -1,4 +1,4 @@
-"""Methods of every origin are scored on the same pairs."""
+"""Methods of every kind are scored on the same pairs."""
 
 import math
 from pathlib import Path

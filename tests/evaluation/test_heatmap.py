@@ -1,4 +1,4 @@
-"""The heat map: what is measured, what a stopped run leaves, what is drawn."""
+"""The heat map: measurement, resume, drawing."""
 
 from dataclasses import replace
 from pathlib import Path

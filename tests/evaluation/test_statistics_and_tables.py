@@ -1,4 +1,4 @@
-"""Intervals cover what they promise; tables say what the scores say."""
+"""Intervals have their coverage; tables show the scores."""
 
 import csv
 import io

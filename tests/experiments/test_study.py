@@ -1,4 +1,4 @@
-"""Studies: rows as data, resumed after a crash, and no cell older than what it was made from."""
+"""Studies: rows as data, resume after a crash, and no outdated cell."""
 
 from __future__ import annotations
 

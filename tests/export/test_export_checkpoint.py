@@ -1,4 +1,4 @@
-"""From runs to model files: what the file says, and weights between two runs."""
+"""From runs to model files: the record, and weights interpolated between two runs."""
 
 import hashlib
 import shutil

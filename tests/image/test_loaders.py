@@ -1,4 +1,4 @@
-"""libvips opens four formats and no other, whoever asks."""
+"""libvips opens four formats and no others, for every caller."""
 
 from __future__ import annotations
 

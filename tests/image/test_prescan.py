@@ -1,4 +1,4 @@
-"""Files with absurd numbers of parts are refused before any library opens them."""
+"""Files with excessive numbers of parts are refused before any library opens them."""
 
 from __future__ import annotations
 

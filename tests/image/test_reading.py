@@ -1,4 +1,4 @@
-"""Reading picture files, with Pillow and tifffile as independent writers."""
+"""Reading image files, with Pillow and tifffile as independent writers."""
 
 from __future__ import annotations
 

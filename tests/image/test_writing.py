@@ -1,4 +1,4 @@
-"""Writing picture files: exact, with metadata, whole or not at all."""
+"""Writing image files: exact, with metadata, complete or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an address may answer, and where it may lead: never to another host by itself."""
+"""What an address may answer, and that it never leads to another host by itself."""
 
 from __future__ import annotations
 

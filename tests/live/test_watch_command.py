@@ -1,4 +1,4 @@
-"""`cmudrn watch` on a folder: what becomes of each picture, and what is told."""
+"""`cmudrn watch` on a folder: results and events."""
 
 from __future__ import annotations
 

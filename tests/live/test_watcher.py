@@ -1,4 +1,4 @@
-"""Live sources made from clips: over HTTP and RTSP on this machine, and folders."""
+"""Live sources made from clips, over HTTP and RTSP on this machine, and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile model files: refused in one sentence, or run within bounds."""
+"""Damaged and hostile model files are refused in one sentence, or run within limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The description of a network: its checks, and what it computes, against other means."""
+"""The description of a network: its checks, and its result compared with independent code."""
 
 from __future__ import annotations
 

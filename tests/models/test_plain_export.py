@@ -1,4 +1,4 @@
-"""Plain files: at every depth and size the same image, and one sentence for what cannot be."""
+"""Plain files give the same image at every depth and size; wrong requests give one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The record in a model file: one schema, and one sentence for whatever does not fit it."""
+"""The record in a model file: one schema, and one sentence for every violation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context branch: torch, NumPy and the model file agree; the restorer uses it."""
+"""The veil estimator: torch, NumPy and the model file agree; the restorer uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page in a real browser, as a person uses it."""
+"""The page in a real browser."""
 
 from __future__ import annotations
 

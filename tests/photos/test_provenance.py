@@ -1,4 +1,4 @@
-"""The mark inside a restored file, the record beside it, and making it again."""
+"""The mark in a restored file, the record beside it, and verification."""
 
 from __future__ import annotations
 

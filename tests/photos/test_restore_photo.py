@@ -1,4 +1,4 @@
-"""One picture file restored into another: all of it or nothing."""
+"""One image file restored into another, completely or not at all."""
 
 from __future__ import annotations
 

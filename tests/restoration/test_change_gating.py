@@ -1,4 +1,4 @@
-"""ChangeGate: faint changes are held back, plain ones are not; tiles and types do not matter."""
+"""ChangeGate holds back faint changes and keeps strong ones, for all tiles and types."""
 
 from __future__ import annotations
 

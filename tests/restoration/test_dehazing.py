@@ -1,4 +1,4 @@
-"""The context branch and what it does to a picture, without torch."""
+"""The veil estimator and its correction, without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The restorer: tiled equals whole, types are kept, strength mixes, bad arrays are refused."""
+"""The restorer: tiled equals whole, types are kept, strength interpolates."""
 
 from __future__ import annotations
 

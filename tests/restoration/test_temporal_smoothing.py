@@ -1,4 +1,4 @@
-"""The veil of a video neither flickers nor lags behind a cut."""
+"""Smoothed dehazing neither flickers nor lags behind a scene change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiles cover a picture once, and see as far as the network does."""
+"""Tiles cover an image once and overlap by the receptive field."""
 
 from __future__ import annotations
 

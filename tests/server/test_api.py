@@ -1,4 +1,4 @@
-"""What the API answers, against a real server."""
+"""The answers of the API, from a real server."""
 
 from __future__ import annotations
 

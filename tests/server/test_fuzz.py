@@ -1,4 +1,4 @@
-"""Requests and pictures nobody sends on purpose: never a 500, never a crash."""
+"""Damaged requests and images: never a 500, never a crash."""
 
 from __future__ import annotations
 

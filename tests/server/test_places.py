@@ -1,4 +1,4 @@
-"""A bounded number of pictures: refusals, deadlines, and work that stops when its client leaves."""
+"""A bounded number of images: refusals, deadlines, and work that stops with its client."""
 
 from __future__ import annotations
 

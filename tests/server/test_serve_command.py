@@ -1,4 +1,4 @@
-"""What `cmudrn serve` refuses before it serves."""
+"""What `cmudrn serve` refuses at its start."""
 
 from __future__ import annotations
 

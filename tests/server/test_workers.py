@@ -1,4 +1,4 @@
-"""Worker processes: stopped, ended and replaced, whatever a picture does to them."""
+"""Worker processes are stopped and replaced, whatever an image does to them."""
 
 from __future__ import annotations
 

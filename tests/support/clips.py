@@ -1,4 +1,4 @@
-"""Small clips for tests: what a frame shows and what is heard tells the time."""
+"""Small clips for tests, whose frames and sound encode the time."""
 
 from __future__ import annotations
 

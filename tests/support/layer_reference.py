@@ -1,4 +1,4 @@
-"""A list of layers run in plain NumPy: slow, and an oracle for every engine."""
+"""A list of layers run in plain NumPy: slow, the reference for every engine."""
 
 from __future__ import annotations
 

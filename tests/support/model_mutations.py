@@ -1,4 +1,4 @@
-"""Damage to model files, bytes and structure: what strangers may send."""
+"""Damage to model files, in bytes and in structure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small picture files of every kind, and damage to them."""
+"""Small image files of every kind, and damage to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random networks of every kind of layer, small, for parity tests of engines."""
+"""Small random networks of every kind of layer, for parity tests of engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny model files for tests, built operator by operator after docs/file-formats.md."""
+"""Tiny model files for tests, built from single operators as docs/file-formats.md describes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that anyone can make again from their names and shapes."""
+"""Weights that are a function of their names and shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes against one."""
+"""Several training processes against one."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Training that can be trusted: it learns, resumes bit for bit, survives kill -9."""
+"""Training learns, resumes bit for bit, and survives kill -9."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""How runs start and go on: what does not serve is one sentence, and the folder stays as it was."""
+"""How runs start and resume: a wrong request gives one sentence and changes no file."""
 
 from __future__ import annotations
 

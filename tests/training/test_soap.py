@@ -1,4 +1,4 @@
-"""SOAP against Adam, and against what its rotations promise."""
+"""SOAP against Adam, and the properties of its rotations."""
 
 from __future__ import annotations
 

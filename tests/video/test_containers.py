@@ -1,4 +1,4 @@
-"""A matrix of containers and codecs: a result is whole and in time, or refused before the work."""
+"""A matrix of containers and codecs: a result is complete with its times, or refused first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hostile or huge clip may cost, and what it may open: media are data, not scripts."""
+"""What a hostile or huge clip may use, and what it may open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a clip holds besides its pictures survives, and a killed run goes on without a seam."""
+"""Streams and metadata of a clip are kept, and a killed run resumes with the same bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The weather score: its arithmetic, and what it says where the answer is plain."""
+"""The weather score: its arithmetic, and clear cases."""
 
 from __future__ import annotations
 

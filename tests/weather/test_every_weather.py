@@ -1,4 +1,4 @@
-"""What holds for every weather, and what each one's layers must explain."""
+"""Properties of every weather and of its layers."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The streak database of Garg and Nayar: a small one in its published layout."""
+"""The streak database of Garg and Nayar, a small one in its published layout."""
 
 from dataclasses import replace
 from pathlib import Path

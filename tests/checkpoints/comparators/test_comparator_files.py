@@ -1,4 +1,4 @@
-"""The authors' weight files: what is read, and that wrong or hostile ones end in one sentence."""
+"""The authors' weight files: what is read; wrong or hostile files give one error sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The golden files of other people's networks, which lie beside a checkout."""
+"""The golden files of other authors' networks, beside a checkout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deformable convolution in plain torch, against what its definition says."""
+"""The deformable convolution in plain torch against its definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dual-tree wavelet transform gives pictures back, and is what its name says."""
+"""The dual-tree wavelet transform reconstructs images and has its defining properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other people's networks in the place of one of ours: any size, colours, windows, training."""
+"""Other authors' networks in the place of one of ours: any size, colours, windows, training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TKL, HDCW-Net and AirNet give what their authors' own code gave, for weights made by rule.
+"""TKL, HDCW-Net and AirNet give the results of their authors' code, for weights made by rule.
 
 The bound is that of the golden files: 2e-5 of the largest value of each array.
 """

@@ -1,8 +1,8 @@
-"""Tiny networks with weights by rule still give what they gave; needs no other folder.
+"""Tiny networks with weights by rule give stored results; this needs no other folder.
 
-What they gave was kept on the day when the full networks agreed with their authors' golden files
-(`test_parity.py`); of PReNet and PRN there is no golden file. This file, run by Python with `tests`
-on PYTHONPATH, keeps it anew; do that only after parity was shown again.
+The results were stored when the full networks agreed with their authors' golden files
+(`test_parity.py`). PReNet and PRN have no golden file. This file, run by Python with `tests` on
+PYTHONPATH, stores the results again; do that only after the parity tests have passed.
 """
 
 from __future__ import annotations

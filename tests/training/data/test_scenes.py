@@ -1,4 +1,4 @@
-"""Scenes: thumbnails that look like reduced pictures, patches whose veil was taken off."""
+"""Scenes: thumbnails equal reduced images, and patches are dehazed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clean patches and how they are varied."""
+"""Clean patches and their augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Structures drawn over clean patches."""
+"""Synthetic structures on clean patches."""
 
 from collections.abc import Callable
 
