@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cmudrn.checkpoints.averaged_weights import open_context
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.evaluation.metrics import psnr_rgb
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--costs", action="store_true")
     options = parser.parse_args()
-    context = open_context(options.run / "last.safetensors")
+    context = open_veil_estimator(options.run / "last.safetensors")
     if options.costs:
         print_costs(context, options.model)
         return

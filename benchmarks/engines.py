@@ -27,7 +27,6 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") != HUGE_PAGES:
 
 import torch  # noqa: E402
 
-from cmudrn.config import NetworkConfig  # noqa: E402
 from cmudrn.engines import open_engine  # noqa: E402
 from cmudrn.engines.base import available_cores  # noqa: E402
 from cmudrn.engines.native import peak_gflops  # noqa: E402
@@ -35,6 +34,7 @@ from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.models import find_model  # noqa: E402
 from cmudrn.models.info import ModelInfo  # noqa: E402
 from cmudrn.models.model_file import make_info, read_model_file  # noqa: E402
+from cmudrn.networks.config import NetworkConfig  # noqa: E402
 from cmudrn.networks.registry import make_network  # noqa: E402
 
 Call = Callable[[], object]

@@ -62,7 +62,7 @@ def test_weather_is_laid_over_clean_pictures_only(csd: Path, tmp_path: Path) -> 
 
 def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cmudrn.config import make_config
+    from cmudrn.training.config import make_config
     from cmudrn.training.run import start_run
 
     source = {"dataset": f"csd:{csd}@train", "task": "snow", "weight": 1}

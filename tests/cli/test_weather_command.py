@@ -82,7 +82,7 @@ def test_what_weather_renders_the_doctor_passes_and_fifty_steps_learn_from(
 
 def test_a_checkpoint_carries_the_fingerprint_of_its_data(clean: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cmudrn.checkpoints.checkpoint import load_checkpoint
+    from cmudrn.checkpoints.checkpoint import read_checkpoint
     from cmudrn.training import fingerprints
 
     assert run("weather", "snow", clean, tmp_path / "CSD" / "Train").exit_code == 0
@@ -93,7 +93,7 @@ def test_a_checkpoint_carries_the_fingerprint_of_its_data(clean: Path, tmp_path:
         preset.write_text(PRESET.format(dataset=dataset).replace("= 50", "= 1"))
         run("train", preset, "--into", tmp_path / name, "--threads", "1")
         fingerprints._fingerprint_data.cache_clear()  # as in a process of its own
-        found[name] = load_checkpoint(tmp_path / name / "last.safetensors").record["data"]
+        found[name] = read_checkpoint(tmp_path / name / "last.safetensors").record["data"]
         with (tmp_path / "CSD" / "Train" / "Snow" / "1.tif").open("ab") as file:
             file.write(b"\0")
     assert found["first"] != found["second"]

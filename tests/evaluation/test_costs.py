@@ -12,8 +12,8 @@ from cmudrn.evaluation.costs import Cost, model_cost
 @pytest.mark.parametrize("kind", ["cmudrn", "drn", "shared-trunk"])
 def test_every_network_costs_what_its_formula_says(kind: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from cmudrn.config import NetworkConfig
     from cmudrn.export.onnx_graph import export_onnx
+    from cmudrn.networks.config import NetworkConfig
     from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
 
     config = NetworkConfig(kind=kind, features=8, stages=2)

@@ -12,13 +12,13 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner
 
 import cmudrn
-from cmudrn.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from cmudrn.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from cmudrn.cli import app
-from cmudrn.config import load_config
 from cmudrn.errors import CmudrnError
 from cmudrn.experiments.study import STUDIES, expected, list_trials, read_cells, read_study
 from cmudrn.experiments.table import describe, insert, make_table
 from cmudrn.training import fingerprints
+from cmudrn.training.config import load_config
 from cmudrn.training.fingerprints import (
     SCORING,
     TRAINING,
@@ -189,7 +189,7 @@ def test_an_unfinished_run_of_other_code_does_not_go_on(study: Path, folder: Pat
     run(study, folder, "--row", "cmudrn")
     scores(study, "cmudrn").unlink()
     path = scores(study, "cmudrn").with_name("last.safetensors")
-    checkpoint = load_checkpoint(path)
+    checkpoint = read_checkpoint(path)
     save_checkpoint(replace(checkpoint, record={**checkpoint.record, "code": "other"}), path)
     output = run(study, folder, "--row", "cmudrn")
     assert "older than its code" in output and "1 of 1 runs are stale" in output

@@ -99,15 +99,17 @@ def test_a_context_branch_is_found_beside_the_run_from_any_folder(
     export_checkpoint(run, tmp_path / "model.onnx")
     assert open_engine(tmp_path / "model.onnx", threads=1).info.veil_weights is not None
     alone = Path(shutil.copy(run, tmp_path / "alone.safetensors"))
-    with pytest.raises(CmudrnError, match="is not the one this run was trained behind"):
+    with pytest.raises(CmudrnError, match="is is not the one that the run"):
         open_checkpoint(alone)
     decoy.unlink()
-    with pytest.raises(CmudrnError, match="data.context of the run .*alone.safetensors names"):
+    with pytest.raises(
+        CmudrnError, match="data.veil_estimator of the run .*alone.safetensors names"
+    ):
         open_checkpoint(alone)
 
 
 def test_a_context_branch_alone_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(CmudrnError, match="last.safetensors holds a context branch, which"):
+    with pytest.raises(CmudrnError, match="last.safetensors holds a veil estimator, which"):
         export_checkpoint(RUNS / "context" / "last.safetensors", tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
-from cmudrn.config import NetworkConfig
 from cmudrn.export.onnx_graph import export_onnx
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import make_network
 
 STRUCTURES: dict[str, dict[str, object]] = {

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cmudrn.config import NetworkConfig
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.registry import make_network
 

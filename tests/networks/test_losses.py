@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from cmudrn.config import LossConfig, TermConfig
+from cmudrn.networks.config import LossConfig, TermConfig
 from cmudrn.networks.drn import Outputs
 from cmudrn.networks.losses import Supervision, distance
 from cmudrn.networks.ssim import ssim

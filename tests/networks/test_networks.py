@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cmudrn.config import NetworkConfig
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import NETWORKS, count_parameters, macs_per_pixel, make_network
 
 RESTORING = [kind for kind in NETWORKS if kind != "context"]  # which sees thumbnails only

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from cmudrn.config import FusionConfig, NetworkConfig
 from cmudrn.engines import open_engine
 from cmudrn.export.onnx_graph import export_onnx
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
+from cmudrn.networks.config import FusionConfig, NetworkConfig
 from cmudrn.networks.registry import count_parameters, make_network
-from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, context_macs
+from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, veil_estimator_macs
 from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.dehazing import VeilEstimator
 from cmudrn.restoration.restorer import Restorer
@@ -24,7 +24,7 @@ from cmudrn.restoration.restorer import Restorer
 @pytest.fixture(scope="module")
 def branch() -> VeilEstimatorNetwork:
     torch.manual_seed(0)
-    return VeilEstimatorNetwork(NetworkConfig(kind="context", tasks=("veil",)))
+    return VeilEstimatorNetwork(NetworkConfig(kind="veil-estimator", tasks=("veil",)))
 
 
 def as_numpy(branch: VeilEstimatorNetwork) -> dict[str, np.ndarray]:
@@ -55,7 +55,7 @@ def test_macs_are_those_of_its_convolutions(branch: VeilEstimatorNetwork) -> Non
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         branch(torch.rand(1, 3, SIDE, SIDE))
     counted = counter.get_flop_counts()["Global"][torch.ops.aten.convolution]
-    assert counted == 2 * context_macs(16)
+    assert counted == 2 * veil_estimator_macs(16)
 
 
 def test_numpy_and_torch_agree(branch: VeilEstimatorNetwork) -> None:
@@ -105,7 +105,7 @@ def test_what_was_removed_counts_the_veil(model: Path) -> None:
 
 
 def test_a_branch_learns_to_lift_a_veil(branch: VeilEstimatorNetwork) -> None:
-    config = NetworkConfig(kind="context", tasks=("veil",))
+    config = NetworkConfig(kind="veil-estimator", tasks=("veil",))
     torch.manual_seed(2)
     network = make_network(config)
     plain = torch.rand(4, 3, SIDE, SIDE) * 0.5

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from cmudrn.config import load_config
 from cmudrn.datasets import open_dataset
 from cmudrn.evaluation.evaluator import evaluate
 from cmudrn.evaluation.methods import engine_method
 from cmudrn.export.export_checkpoint import open_exported
 from cmudrn.networks.registry import make_network
+from cmudrn.training.config import load_config
 from cmudrn.training.loop import finished_steps
 from cmudrn.training.run import start_run
 

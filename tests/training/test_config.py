@@ -2,8 +2,9 @@
 
 import pytest
 
-from cmudrn.config import PRESETS, Config, load_config, merge, parse_settings
+from cmudrn.config import PRESETS, merge, parse_settings
 from cmudrn.errors import CmudrnError
+from cmudrn.training.config import Config, load_config
 
 NAMES = sorted(path.stem for path in PRESETS.glob("*.toml"))
 

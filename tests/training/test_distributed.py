@@ -14,14 +14,14 @@ sys.path.insert(0, {tests!r})
 from test_loop import Brightened, config
 import torch
 from cmudrn.training.loop import Run
-from cmudrn.training.distributed import join_processes
+from cmudrn.training.distributed import join_process_group
 
 torch.set_num_threads(1)
 settings = config(training={{"validate_every": 1, "steps": 8}}, data={{"batch": 6}})
-processes = join_processes()
+processes = join_process_group()
 sources = dict.fromkeys(settings.data.sources, Brightened())
 Run(settings, Path(sys.argv[1]), sources, processes).train()
-processes.leave()
+processes.close()
 """
 
 

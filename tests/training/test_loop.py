@@ -12,12 +12,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from cmudrn.checkpoints.checkpoint import load_checkpoint
-from cmudrn.config import Config, make_config, merge
+from cmudrn.checkpoints.checkpoint import read_checkpoint
+from cmudrn.config import merge
 from cmudrn.errors import CmudrnError
 from cmudrn.networks.losses import Supervision
+from cmudrn.training.config import Config, make_config
 from cmudrn.training.data.batches import StepBatches, draw_depth, draw_sources
-from cmudrn.training.distributed import join_processes
+from cmudrn.training.distributed import join_process_group
 from cmudrn.training.loop import OPTIMISERS, Run, learning_rate
 
 TINY = {
@@ -71,7 +72,7 @@ class Poisoned(Brightened):
 def make_run(folder: Path, settings: Config, source: type[Brightened] = Brightened) -> Run:
     torch.set_num_threads(1)
     sources = dict.fromkeys(settings.data.sources, source())
-    return Run(settings, folder, sources, join_processes())
+    return Run(settings, folder, sources, join_process_group())
 
 
 def weights(run: Run) -> dict[str, bytes]:
@@ -159,7 +160,7 @@ def test_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path: Path) -> None:
 
 def test_a_checkpoint_says_all_about_itself(tmp_path: Path) -> None:
     make_run(tmp_path, config()).train(until=8)
-    checkpoint = load_checkpoint(tmp_path / "last.safetensors")
+    checkpoint = read_checkpoint(tmp_path / "last.safetensors")
     assert checkpoint.step == 8 and checkpoint.config == config()
     assert json.loads((tmp_path / "config.json").read_text())["network"]["features"] == 4
 
@@ -167,7 +168,7 @@ def test_a_checkpoint_says_all_about_itself(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "last.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0{}")
     with pytest.raises(CmudrnError, match="not a checkpoint"):
-        load_checkpoint(tmp_path / "last.safetensors")
+        read_checkpoint(tmp_path / "last.safetensors")
 
 
 def test_validation_sees_the_averaged_weights_and_leaves_the_run_alone(tmp_path: Path) -> None:

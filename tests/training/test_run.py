@@ -12,8 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.trees import save, scene
 
-from cmudrn.config import Config, make_config, merge
+from cmudrn.config import merge
 from cmudrn.errors import CmudrnError
+from cmudrn.training.config import Config, make_config
 from cmudrn.training.loop import Run
 from cmudrn.training.run import start_run
 

@@ -13,8 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cmudrn.config import Config, make_config
-from cmudrn.errors import CmudrnError
+from cmudrn.config import validate, with_present_names
+from cmudrn.errors import FileError
+from cmudrn.networks.config import NetworkConfig
 
 FORMAT = 2
 
@@ -27,20 +28,25 @@ class Checkpoint:
     data and all the random state there is.
 
     Attributes:
-        config: the whole merged configuration.
+        config: the whole merged configuration as a plain table, with the present names of settings.
         step: optimiser steps done.
         network: state dict.
-        ema: running mean of the weights, same keys; equal to network where EMA is off.
+        ema: exponential moving average of the weights, same keys; equal to network where it is off.
         optimiser: for each parameter "NAME/exp_avg" and so on, what the optimiser keeps.
         record: provenance: seconds trained, versions, data fingerprint, validation scores.
     """
 
-    config: Config
+    config: dict[str, Any]
     step: int
     network: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimiser: dict[str, Tensor]
     record: dict[str, Any]
+
+    @property
+    def network_config(self) -> NetworkConfig:
+        """The part of the configuration that describes the network."""
+        return validate(NetworkConfig, self.config.get("network", {}))
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -53,7 +59,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     about = {
         "format": FORMAT,
         "step": checkpoint.step,
-        "config": checkpoint.config.model_dump(mode="json", by_alias=True),
+        "config": checkpoint.config,
         "record": checkpoint.record,
     }
     partial = path.with_name(f".{path.name}.partial")  # what a killed run left is written over
@@ -66,31 +72,30 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, averaged_only: bool = False) -> Checkpoint:
     """Return what `save_checkpoint` wrote.
 
+    Args:
+        path: the checkpoint.
+        averaged_only: read the averaged weights and leave `network` and `optimiser` empty.
+
     Raises:
-        CmudrnError: the file is missing, damaged, or no checkpoint of this program.
+        FileError: the file is missing, damaged, or no checkpoint of this program.
     """
     if not path.is_file():
-        raise CmudrnError(f"There is no checkpoint {path}.")
+        raise FileError(f"There is no checkpoint {path}.", path=path)
     groups: dict[str, dict[str, Tensor]] = {"network": {}, "ema": {}, "optimiser": {}}
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["cmudrn"])
-            for key in file.keys():
+            for key in file.keys():  # noqa: SIM118 (not a dictionary)
                 group, _, name = key.partition("/")
-                groups[group][name] = file.get_tensor(key)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise CmudrnError(f"{path} is not a checkpoint of this program.") from error
-    return Checkpoint(
-        make_config(about["config"]),
-        about["step"],
-        groups["network"],
-        groups["ema"],
-        groups["optimiser"],
-        about["record"],
-    )
+                if group == "ema" or not averaged_only:
+                    groups[group][name] = file.get_tensor(key)
+        config, step, record = with_present_names(about["config"]), about["step"], about["record"]
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise FileError(f"{path} is not a checkpoint of this program.", path=path) from error
+    return Checkpoint(config, step, **groups, record=with_present_names(record))
 
 
 def optimiser_state(

@@ -29,7 +29,7 @@ def train(
 ) -> None:
     """Train a network; stop it at any time and start it again to go on."""
     need_torch()
-    from cmudrn.config import load_config
+    from cmudrn.training.config import load_config
     from cmudrn.training.run import start_run
 
     run = start_run(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cmudrn.datasets.dataset import Dataset, FileDataset, PairFiles, RenderedDataset
 from cmudrn.datasets.files import list_pictures, picture_size
+from cmudrn.datasets.folders import data_path
 from cmudrn.datasets.layouts import LAYOUTS, find_pairs, keyed, match
 from cmudrn.datasets.problems import Problems
 from cmudrn.datasets.splits import SPLITS, hold_out, official_part, read_list, split
@@ -50,7 +51,7 @@ def parse_description(text: str) -> Description:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(LAYOUTS)}."
         raise CmudrnError(f"There is no kind of dataset {kind!r}; {hint}")
     folder, at, part = path.rpartition("@")
-    if not at or Path(path).exists():
+    if not at or data_path(path).exists():
         return Description(text, kind, path)
     for held in ("fit", "val"):
         if part.endswith(f"/{held}"):
@@ -96,7 +97,7 @@ def find_files(description: Description, problems: Problems) -> list[PairFiles]:
     Raises:
         CmudrnError: a folder, part or list is not there.
     """
-    part, root = description.part, Path(description.path)
+    part, root = description.part, data_path(description.path)
     if "," in description.path and not root.exists():
         files = _two_folders(description, problems)
     else:
@@ -122,7 +123,7 @@ def check_files(files: list[PairFiles], problems: Problems) -> None:
 
 
 def _two_folders(description: Description, problems: Problems) -> list[PairFiles]:
-    folders = [Path(text) for text in description.path.split(",")]
+    folders = [data_path(text) for text in description.path.split(",")]
     if len(folders) != 2:
         raise CmudrnError(f"Two folders are written DEGRADED,CLEAN, not {description.path!r}.")
     if description.part and not description.part.endswith(".txt"):

@@ -16,8 +16,7 @@ from typing import Any
 
 import torch
 
-from cmudrn.checkpoints.checkpoint import load_checkpoint
-from cmudrn.config import Config, DataConfig, make_config
+from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.evaluator import evaluate
@@ -30,6 +29,7 @@ from cmudrn.files import atomic_file
 from cmudrn.networks.losses import Supervision
 from cmudrn.networks.registry import macs_per_pixel, make_network
 from cmudrn.restoration import Restorer
+from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches
 from cmudrn.training.data.sources import make_sources
 from cmudrn.training.loop import Progress, computes_bf16
@@ -109,7 +109,7 @@ def estimate_seconds(trials: Sequence[Trial], test: TestConfig, workers: int) ->
 
 
 def _steps_done(trial: Trial) -> int:
-    return load_checkpoint(trial.checkpoint).step if trial.checkpoint.is_file() else 0
+    return read_checkpoint(trial.checkpoint).step if trial.checkpoint.is_file() else 0
 
 
 def _seconds_of_a_step(config: Config) -> float:

@@ -15,11 +15,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from cmudrn.checkpoints.checkpoint import load_checkpoint
-from cmudrn.config import PRESETS, Config, Table, make_config, merge, read_preset, read_toml
+from cmudrn.checkpoints.checkpoint import read_checkpoint
+from cmudrn.config import PRESETS, Table, merge, read_preset, read_toml
 from cmudrn.datasets import Dataset, open_dataset
 from cmudrn.datasets.doctor import fingerprint
 from cmudrn.errors import CmudrnError
+from cmudrn.training.config import Config, make_config, recorded_config
 from cmudrn.training.fingerprints import (
     SCORING,
     TRAINING,
@@ -226,8 +227,8 @@ def stale_part(trial: Trial, test: TestConfig) -> str | None:
     if trial.scores.is_file():
         made_from = _read_scores(trial.scores)["made from"]
     elif trial.checkpoint.is_file():
-        run = load_checkpoint(trial.checkpoint)
-        made_from = {**today, "configuration": run.config.model_dump(mode="json", by_alias=True)}
+        run = read_checkpoint(trial.checkpoint)
+        made_from = {**today, "configuration": run.config}
         made_from |= {part: run.record.get(part) for part in ("data", "code")}
     else:
         return None
@@ -239,17 +240,28 @@ def _agrees(part: str, recorded: Any, today: Mapping[str, Any]) -> bool:
     roots = {"code": TRAINING, "code that scores": SCORING}
     if part in roots:
         return is_today(recorded, roots[part])
-    return bool(_settled(recorded) == today[part])
+    if part == "configuration" and isinstance(recorded, dict):
+        return _comparable(recorded) == _comparable(today[part])
+    if part == "test" and isinstance(recorded, dict):
+        return _without_folders(recorded) == _without_folders(today[part])
+    return bool(recorded == today[part])
 
 
-def _settled(value: Any) -> Any:
-    """Return a configuration with the settings that did not exist when it was written."""
-    if not isinstance(value, dict) or "training" not in value:
-        return value
+def _without_folders(test: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what runs are scored on without folders: a fingerprint covers their files."""
+    kept = {key: value for key, value in test.items() if key != "data"}
+    return kept | ({"sets": sorted(test["sets"])} if "sets" in test else {})
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a recorded configuration with present settings and without folders.
+
+    Settings that did not exist when it was written have their defaults.
+    """
     try:
-        return make_config(value).model_dump(mode="json", by_alias=True)
+        return recorded_config(config).without_folders().model_dump(mode="json", by_alias=True)
     except CmudrnError:
-        return value
+        return config
 
 
 def _read_scores(path: Path) -> dict[str, Any]:

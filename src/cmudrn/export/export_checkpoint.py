@@ -14,7 +14,12 @@ from torch import Tensor
 from cmudrn.engines import Engine, open_engine
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
-from cmudrn.export.live_engine import context_behind, open_checkpoint, read_averaged, refuse_context
+from cmudrn.export.live_engine import (
+    open_checkpoint,
+    read_averaged,
+    refuse_veil_estimator,
+    veil_estimator_of,
+)
 from cmudrn.export.onnx_graph import export_onnx
 from cmudrn.files import atomic_file, check_target
 from cmudrn.image.resampling import SIDE
@@ -64,7 +69,7 @@ def export_checkpoint(
             f"A change gate is a number of decibels above 0; it is {change_gating_db:g}."
         )
     config, weights, record = read_averaged(checkpoint)
-    refuse_context(checkpoint, config)
+    refuse_veil_estimator(checkpoint, config)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
     if toward is not None:
         _, others, theirs = read_averaged(toward)
@@ -81,7 +86,7 @@ def export_checkpoint(
         }
     if change_gating_db is not None:
         about["change_gating_db"] = change_gating_db
-    tensors, context = weights, context_behind(record, checkpoint)
+    tensors, context = weights, veil_estimator_of(record, checkpoint)
     if context is not None:
         about["context"] = {"parameters": context.parameters, "thumbnail": SIDE}
         about["parameters"] = record["parameters"] + context.parameters

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from cmudrn.checkpoints.averaged_weights import open_context, read_weights
+from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.checkpoints.drn_authors import load_official_drn
-from cmudrn.config import NetworkConfig, TrainingConfig
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.engines.base import Batch, EngineOutputs
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError
 from cmudrn.export.onnx_graph import describe
 from cmudrn.models.info import ModelInfo
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import make_network
 from cmudrn.restoration.dehazing import VeilEstimator
 
@@ -28,7 +30,7 @@ class TorchEngine:
         config: its structure.
         record: what a model file would say about itself (`describe`).
         sha256: hash of the file it came from, "" where there is none.
-        context: the branch that sees whole pictures before the network, or None.
+        veil_estimator: sees whole images before the network; None where there is none.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class TorchEngine:
         config: NetworkConfig,
         record: dict[str, Any],
         sha256: str = "",
-        context: VeilEstimator | None = None,
+        veil_estimator: VeilEstimator | None = None,
     ) -> None:
         self.network = network.eval()
         self.tasks = config.tasks if config.kind != "drn" else ()
@@ -52,7 +54,7 @@ class TorchEngine:
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,
-            veil_weights=context.weights if context else {},
+            veil_weights=veil_estimator.weights if veil_estimator else {},
         )
 
     @torch.inference_mode()
@@ -77,34 +79,34 @@ class TorchEngine:
 def open_checkpoint(path: Path | str) -> TorchEngine:
     """Return an engine for a training checkpoint, or for one of the DRN authors' `.pth` files.
 
-    The running mean of a checkpoint's weights is used, as it is for export.
+    The exponential moving average of a checkpoint's weights is used, as it is for export.
 
     Raises:
-        CmudrnError: the file is neither, or holds a context branch alone.
+        FileError: the file is neither, or holds a veil estimator alone.
     """
     path = Path(path)
     config, weights, record = read_averaged(path)
-    refuse_context(path, config)
+    refuse_veil_estimator(path, config)
     network = make_network(config)
     network.load_state_dict(weights)
-    return TorchEngine(network, config, record, _hash(path), context_behind(record, path))
+    return TorchEngine(network, config, record, _hash(path), veil_estimator_of(record, path))
 
 
-def refuse_context(path: Path, config: NetworkConfig) -> None:
-    """Refuse a checkpoint of a context branch alone where a network is needed.
+def refuse_veil_estimator(path: Path, config: NetworkConfig) -> None:
+    """Refuse a checkpoint of a veil estimator alone where a network is needed.
 
     Raises:
-        CmudrnError: it is one.
+        FileError: it is one.
     """
-    if config.kind == "context":
-        raise CmudrnError(
-            f"{path} holds a context branch, which restores no pictures; "
-            "it goes into the model of a run that learned behind it."
+    if config.kind == "veil-estimator":
+        raise FileError(
+            f"{path} holds a veil estimator, which restores no images; "
+            "the model of a run that was trained with it contains it."
         )
 
 
-def context_behind(record: dict[str, Any], checkpoint: Path) -> VeilEstimator | None:
-    """Return the context branch behind which a checkpoint was trained, or None.
+def veil_estimator_of(record: dict[str, Any], checkpoint: Path) -> VeilEstimator | None:
+    """Return the veil estimator with which a checkpoint was trained, or None.
 
     Its path was recorded as it was given for training; where it is relative, it is looked up from
     the working directory and from every folder above the checkpoint.
@@ -114,54 +116,56 @@ def context_behind(record: dict[str, Any], checkpoint: Path) -> VeilEstimator | 
         checkpoint: the file itself.
 
     Raises:
-        CmudrnError: the branch's file is missing or has changed since.
+        FileError: the estimator's file is missing or has changed since.
     """
     trained = record["training"]
-    name = trained.get("config", {}).get("data", {}).get("context")
+    name = trained.get("config", {}).get("data", {}).get("veil_estimator")
     if name is None:
         return None
     places = (Path(), *checkpoint.absolute().parents)
     found = [place / name for place in places if (place / name).is_file()]
     if not found:
-        raise CmudrnError(
-            f"The context branch {name}, which data.context of the run {checkpoint} names, "
-            "is neither here nor beside the run."
+        raise FileError(
+            f"The veil estimator {name}, which data.veil_estimator of the run {checkpoint} names, "
+            "is neither here nor beside the run.",
+            path=name,
         )
     for path in found:  # another file may have the name: the hash says which is meant
-        if trained.get("context") == _hash(path):
-            return open_context(path)
-    raise CmudrnError(f"The context branch {name} is not the one this run was trained behind.")
+        if trained.get("veil_estimator") == _hash(path):
+            return open_veil_estimator(path)
+    raise FileError(
+        f"The veil estimator {name} is not the one that the run {checkpoint} was trained with.",
+        path=name,
+    )
 
 
 def read_averaged(path: Path) -> tuple[NetworkConfig, dict[str, Tensor], dict[str, Any]]:
     """Return (structure, averaged weights, record) of a checkpoint, or of the DRN authors' file.
 
     Raises:
-        CmudrnError: the file is missing, damaged, or neither.
+        FileError: the file is missing, damaged, or neither.
     """
     if path.suffix == ".pth":
         weights = load_official_drn(path).state_dict()
         drn = NetworkConfig(kind="drn", tasks=("rain",), stages=7, recursions=7)
         theirs = {"elastic": False, "licence": "none stated", "training": {"by": "the DRN authors"}}
         return drn, weights, describe(drn, path.stem, **theirs)
-    config, weights, about = read_weights(path)
+    checkpoint = read_checkpoint(path, averaged_only=True)
+    config, table = checkpoint.network_config, checkpoint.config
     record = describe(
-        config.network,
-        config.name,
-        elastic=is_elastic(config.training),
-        licence=config.licence,
-        training={
-            "step": about["step"],
-            "config": about["config"],
-            **about["record"],
-        },
+        config,
+        table["name"],
+        elastic=is_elastic(table),
+        licence=table["licence"],
+        training={"step": checkpoint.step, "config": table, **checkpoint.record},
     )
-    return config.network, weights, record
+    return config, checkpoint.ema, record
 
 
-def is_elastic(training: TrainingConfig) -> bool:
-    """Return whether depths were drawn in training."""
-    return training.elastic.stages is not None or training.elastic.recursions is not None
+def is_elastic(config: Mapping[str, Any]) -> bool:
+    """Return whether depths were drawn anew for each step of a run, by its configuration."""
+    elastic = config["training"].get("elastic", {})
+    return elastic.get("stages") is not None or elastic.get("recursions") is not None
 
 
 def _hash(path: Path) -> str:

@@ -19,8 +19,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
-from cmudrn.config import NetworkConfig
 from cmudrn.models.record import FORMAT
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
 
 OPSET = 18

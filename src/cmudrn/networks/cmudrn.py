@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmudrn.config import CrossStitchConfig, NetworkConfig
+from cmudrn.networks.config import CrossStitchConfig, NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.drn import DRN, Outputs, conv, recompute
 from cmudrn.networks.fusion import Fusion

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cmudrn.config import LossConfig, TermConfig
+from cmudrn.networks.config import LossConfig, TermConfig
 from cmudrn.networks.drn import Outputs
 from cmudrn.networks.ssim import ssim
 

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from torch import nn
 
-from cmudrn.config import NetworkConfig
 from cmudrn.image.resampling import SIDE
 from cmudrn.networks.cmudrn import CMUDRN, SharedTrunk
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.drn import DRN
-from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, context_macs
+from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, veil_estimator_macs
 
 
 def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
@@ -27,7 +27,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cmudrn": CMUDRN,
     "drn": _drn,
     "shared-trunk": SharedTrunk,
-    "context": VeilEstimatorNetwork,
+    "veil-estimator": VeilEstimatorNetwork,
 }
 
 
@@ -46,15 +46,15 @@ def macs_per_pixel(
 ) -> int:
     """Return multiply-adds for one pixel; biases, additions and stitches are not counted.
 
-    A context branch's are those of a thumbnail, for each pixel of it.
+    A veil estimator's are those of a thumbnail, for each pixel of it.
 
     DRN with 16 features: T (1296 + 9216 S). CMUDRN: twice that plus 3600 for a 3x3 fusion head.
     """
     c, branches = config.features, len(config.tasks)
     t, s = stages or config.stages, recursions or config.recursions
     enter, blocks, leave = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
-    if config.kind == "context":
-        return context_macs(c) // SIDE**2
+    if config.kind == "veil-estimator":
+        return veil_estimator_macs(c) // SIDE**2
     if config.kind == "drn":
         return t * (enter + s * blocks + leave)
     k2 = config.fusion.kernel**2

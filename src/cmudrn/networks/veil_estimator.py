@@ -1,4 +1,4 @@
-"""The context branch: a thumbnail of the whole picture to the veil over it."""
+"""The veil estimator: from a thumbnail of the whole image to the veil over it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cmudrn.config import NetworkConfig
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_BLOCK, VEIL_MAX_THICKNESS
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.drn import Outputs, conv
 
 
@@ -64,7 +64,7 @@ class VeilEstimatorNetwork(nn.Module):
         return Outputs(((lifted,),), lifted)
 
 
-def context_macs(features: int) -> int:
+def veil_estimator_macs(features: int) -> int:
     """Return the multiply-adds of the convolutions for one thumbnail."""
     c, cells = 2 * features, (SIDE // VEIL_BLOCK // 4) ** 2
     return 9 * 9 * features * 4 * cells + (9 * features * c + 2 * 9 * c * c + c) * cells

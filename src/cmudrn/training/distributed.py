@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """How many processes share a run, and which one this is.
 
     Attributes:
@@ -42,26 +42,26 @@ class Processes:
             distributed.all_reduce(value)
         return float(value)
 
-    def leave(self) -> None:
-        """Part from the other processes."""
+    def close(self) -> None:
+        """End the communication with the other processes."""
         if self.count > 1:
             distributed.destroy_process_group()
 
 
-def join_processes() -> Processes:
+def join_process_group() -> ProcessGroup:
     """Return this process's place; `torchrun` tells it through the environment.
 
-    Processes talk through gloo on CPUs and nccl on GPUs.
+    ProcessGroup talk through gloo on CPUs and nccl on GPUs.
 
     Raises:
-        CmudrnError: this machine has GPUs, but fewer than processes.
+        InvalidSettingError: this machine has GPUs, but fewer than processes.
     """
     rank = int(os.environ.get("RANK", "0"))
     count = int(os.environ.get("WORLD_SIZE", "1"))
     local = int(os.environ.get("LOCAL_RANK", "0"))
     gpu = torch.cuda.is_available()
     if gpu and local >= torch.cuda.device_count():
-        raise CmudrnError(
+        raise InvalidSettingError(
             f"Process {local} of this machine has no GPU; there are {torch.cuda.device_count()}."
         )
     device = torch.device("cuda", local) if gpu else torch.device("cpu")
@@ -69,4 +69,4 @@ def join_processes() -> Processes:
         torch.cuda.set_device(device)
     if count > 1:
         distributed.init_process_group("nccl" if gpu else "gloo")
-    return Processes(rank, count, device)
+    return ProcessGroup(rank, count, device)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import cmudrn
-from cmudrn.config import DataConfig
 from cmudrn.datasets import FileDataset, PairFiles, RenderedDataset, open_dataset
 from cmudrn.datasets.doctor import fingerprint
+from cmudrn.datasets.folders import data_path
+from cmudrn.training.config import DataConfig
 from cmudrn.training.data.clean_patches import list_pictures
 
 TRAINING = ("training.loop", "training.data.sources")
@@ -21,8 +22,8 @@ TRAINING = ("training.loop", "training.data.sources")
 SCORING = ("evaluation.metrics", "datasets.dataset", "weather.presets")
 """Modules that decide what those weights are scored on and how, likewise."""
 ROOMS = ("networks", "training", "weather", "evaluation")
-"""Not `config`, whose whole result is compared; nor reading files, exporting and running models,
-which tests hold to oracles."""
+"""Without their modules `config`, whose whole result is compared, and without reading files, exporting and running models,
+which tests compare with references."""
 EQUIVALENT = Path(__file__).parent / "equivalent_code.toml"
 """Fingerprints of earlier code that was shown to give the same results as today's."""
 
@@ -35,15 +36,15 @@ def fingerprint_data(config: DataConfig) -> str:
     """
     texts = sorted({s.dataset for s in config.sources.values() if s.dataset is not None})
     clean = config.clean if any(s.weather for s in config.sources.values()) else None
-    return _fingerprint_data(clean, tuple(texts), config.context)
+    return _fingerprint_data(clean, tuple(texts), config.veil_estimator)
 
 
 @lru_cache(maxsize=8)
-def _fingerprint_data(clean: str | None, texts: tuple[str, ...], context: str | None) -> str:
-    files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(Path(clean))]
+def _fingerprint_data(clean: str | None, texts: tuple[str, ...], estimator: str | None) -> str:
+    files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(data_path(clean))]
     for text in texts:
         files += dataset_files(text)
-    files += [] if context is None else [pair_with_itself(Path(context))]
+    files += [] if estimator is None else [pair_with_itself(Path(estimator))]
     return fingerprint(files)
 
 
@@ -133,7 +134,9 @@ def reached_modules(roots: tuple[str, ...]) -> set[Path]:
 
 
 def _file(module: str) -> Path | None:
-    """Return a module's file; there is none for a room, whose `__init__` only passes names on."""
+    """Return a module's file; none for a room, whose `__init__` only passes names on, and `config`."""
+    if module.endswith(".config"):
+        return None
     path = Path(cmudrn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")
     return path if path.is_file() else None
 

@@ -16,17 +16,19 @@ from torch import Tensor, nn
 
 from cmudrn.checkpoints.checkpoint import (
     Checkpoint,
-    load_checkpoint,
     optimiser_state,
+    read_checkpoint,
     restore_optimiser,
     save_checkpoint,
 )
-from cmudrn.config import Config, TrainingConfig, config_json
-from cmudrn.errors import CmudrnError
+from cmudrn.config import config_json
+from cmudrn.errors import FileError, TargetError
 from cmudrn.networks.losses import Supervision
 from cmudrn.networks.registry import make_network
+from cmudrn.training.config import Config, TrainingConfig, recorded_config
 from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
-from cmudrn.training.distributed import Processes
+from cmudrn.training.distributed import ProcessGroup
+from cmudrn.training.ema import averaged_weights, update_ema
 from cmudrn.training.soap import SOAP
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -35,17 +37,17 @@ OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 }
 
 Validate = Callable[[nn.Module], dict[str, float]]
-"""Live network -> {"set": mean PSNR in dB}."""
+"""Network -> {"set": mean PSNR in dB}."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells once in a while.
+    """What the loop reports about every ten seconds.
 
     Attributes:
         step: steps done.
         steps: steps in all.
-        loss: mean loss since the last report.
+        loss: mean over the last 100 steps at most, in the unit of the preset's loss function.
         steps_per_second: since the last report.
         seconds_left: at that pace.
     """
@@ -90,7 +92,7 @@ class Run:
         record: provenance to keep in checkpoints.
 
     Raises:
-        CmudrnError: the folder holds a run with another configuration.
+        TargetError: the folder holds a run with another configuration.
     """
 
     def __init__(
@@ -98,7 +100,7 @@ class Run:
         config: Config,
         folder: Path,
         sources: dict[str, PatchSource],
-        processes: Processes,
+        processes: ProcessGroup,
         record: dict[str, Any] | None = None,
     ) -> None:
         self.config, self.folder, self.sources, self.processes = config, folder, sources, processes
@@ -116,7 +118,7 @@ class Run:
         )
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         if self.last.exists():
-            self._resume(load_checkpoint(self.last))
+            self._resume(read_checkpoint(self.last))
         elif processes.first:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "config.json").write_text(config_json(config) + "\n")
@@ -132,12 +134,12 @@ class Run:
         """Take the remaining steps.
 
         Args:
-            validate: scores the running mean of the weights.
+            validate: scores the exponential moving average of the weights.
             report: called about every ten seconds.
             until: stop (with a checkpoint) after this step instead of the last.
 
         Raises:
-            CmudrnError: the loss is not a number; the batch is kept beside the checkpoint.
+            FileError: the loss is not a number; the batch is kept beside the checkpoint.
         """
         steps = min(self.config.training.steps, until or self.config.training.steps)
         batches = StepBatches(self.config, self.sources, self.processes.rank, self.processes.count)
@@ -158,7 +160,7 @@ class Run:
                 mark, marked = now, self.step
             if self.step % self.config.training.validate_every == 0 or self.step == steps:
                 self.record["seconds"] += time.monotonic() - began
-                self._note(sum(losses) / len(losses), validate)
+                self._validate_and_checkpoint(sum(losses) / len(losses), validate)
                 losses, began = [], time.monotonic()
 
     def _take_step(self, batch: StepBatch) -> float:
@@ -183,24 +185,18 @@ class Run:
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._give_up(batch)
         self.optimiser.step()
-        self._update_ema()
+        weights, decay = self.network.state_dict(), self.config.training.ema
+        update_ema(self.average, weights, decay, self.step)
         return value
 
-    @torch.no_grad()
-    def _update_ema(self) -> None:
-        """Move the running mean of the weights; its early steps are averaged evenly."""
-        decay = min(self.config.training.ema, (1 + self.step) / (10 + self.step))
-        for name, value in self.network.state_dict().items():
-            self.average[name].lerp_(value, 1 - decay if self.config.training.ema else 1.0)
-
-    def _note(self, loss: float, validate: Validate | None) -> None:
+    def _validate_and_checkpoint(self, loss: float, validate: Validate | None) -> None:
         """Validate, write a line of metrics, and keep checkpoints."""
         if not self.processes.first:
             return
         scores: dict[str, float] = {}
         if validate is not None:
-            with self._averaged():
-                scores = validate(self.network)
+            with averaged_weights(self.network, self.average) as network:
+                scores = validate(network)
         line = {
             "step": self.step,
             "loss": round(loss, 6),
@@ -221,7 +217,7 @@ class Run:
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
-            self.config,
+            self.config.model_dump(mode="json", by_alias=True),
             self.step,
             self.network.state_dict(),
             self.average,
@@ -237,10 +233,13 @@ class Run:
         self.record["began_with_steps"] = trained
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.config != self.config:
-            raise CmudrnError(
+        # Folders may have moved; the fingerprint of the data tells whether the files are the same.
+        recorded = recorded_config(checkpoint.config).without_folders()
+        if recorded != self.config.without_folders():
+            raise TargetError(
                 f"{self.folder} holds a run with another configuration; "
-                "choose another folder, or the same settings."
+                "choose another folder, or the same settings.",
+                path=self.folder,
             )
         self.network.load_state_dict(checkpoint.network)
         self.average = {k: v.to(self.processes.device) for k, v in checkpoint.ema.items()}
@@ -255,9 +254,6 @@ class Run:
             kept = [ln for ln in lines if ln.endswith("\n") and json.loads(ln)["step"] <= step]
             path.write_text("".join(kept), encoding="utf-8")
 
-    def _averaged(self) -> Averaged:
-        return Averaged(self.network, self.average)
-
     def _give_up(self, batch: StepBatch) -> None:
         path = self.folder / f"not-a-number-{self.step}-{self.processes.rank}.safetensors"
         save_file(
@@ -265,26 +261,11 @@ class Run:
             path,
             {"stages": str(batch.stages), "recursions": str(batch.recursions)},
         )
-        raise CmudrnError(
+        raise FileError(
             f"The loss of step {self.step} is not a number; its batch is kept in {path}, "
-            f"and the last checkpoint is unharmed."
+            f"and the last checkpoint is unharmed.",
+            path=path,
         )
-
-
-class Averaged:
-    """Context in which a network runs on the running mean of its weights."""
-
-    def __init__(self, network: nn.Module, average: dict[str, Tensor]) -> None:
-        self.network, self.average = network, average
-
-    def __enter__(self) -> None:
-        self.own = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
-        self.network.eval()
-
-    def __exit__(self, *error: object) -> None:
-        self.network.load_state_dict(self.own)
-        self.network.train()
 
 
 def _in_float32(outputs: Any) -> Any:

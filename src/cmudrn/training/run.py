@@ -17,18 +17,19 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from cmudrn import __version__
-from cmudrn.checkpoints.averaged_weights import open_context
-from cmudrn.config import Config, DataConfig
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import FileDataset
 from cmudrn.datasets.files import picture_size
+from cmudrn.datasets.folders import data_path
 from cmudrn.errors import CmudrnError
 from cmudrn.export.live_engine import read_averaged
+from cmudrn.training.config import Config, DataConfig
 from cmudrn.training.data.batches import PatchSource, draw_sources
 from cmudrn.training.data.clean_patches import list_pictures
 from cmudrn.training.data.scenes import view_thumbnails, view_without_veil
 from cmudrn.training.data.sources import PairPatches, make_sources
 from cmudrn.training.data.views import VIEW_SIZE, View, view_middle
-from cmudrn.training.distributed import join_processes
+from cmudrn.training.distributed import join_process_group
 from cmudrn.training.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.training.loop import Progress, Run
 from cmudrn.training.validation import STRUCTURES, Validation
@@ -67,7 +68,7 @@ def start_run(
     """
     if threads:
         torch.set_num_threads(threads)
-    processes = join_processes()
+    processes = join_process_group()
     # All that may be wrong is found before the run's folder is touched.
     check_folders(config.data)
     sources = sources or make_sources(config.data, SCREENS_SEED)
@@ -95,7 +96,7 @@ def start_run(
         raise CmudrnError(
             f"The run cannot be kept in {folder} ({error}); what it kept before is unharmed."
         ) from error
-    processes.leave()
+    processes.close()
     return run
 
 
@@ -112,7 +113,7 @@ def check_folders(config: DataConfig) -> None:
         if not folder:
             continue
         try:
-            list_pictures(Path(folder))
+            list_pictures(data_path(folder))
         except CmudrnError as error:
             reason = str(error).removesuffix(".")
             raise CmudrnError(f"{reason}; --set data.{setting}=FOLDER names yours.") from error
@@ -145,7 +146,7 @@ def _open_validation(config: DataConfig) -> Validation | None:
     """
     if not config.validation:
         return None
-    folder = Path(config.validation)
+    folder = data_path(config.validation)
     if config.view == "patches":  # of their middles; thumbnails are made of pictures of any size
         for path in list_pictures(folder):
             _refuse_smaller(path, VIEW_SIZE, "validation, which looks at")
@@ -206,21 +207,25 @@ def choose_view(config: DataConfig) -> View:
     """Return what a network is validated on: the same view that it is trained on.
 
     Raises:
-        CmudrnError: the context branch is missing or wrong.
+        CmudrnError: the veil estimator is missing or wrong.
     """
     seed = SCREENS_SEED + 1
     if config.view == "thumbnails":
         return view_thumbnails(seed)
-    if config.context is not None:
-        return view_without_veil(open_context(Path(config.context)), seed)
+    if config.veil_estimator is not None:
+        return view_without_veil(open_veil_estimator(Path(config.veil_estimator)), seed)
     return view_middle(PatchWeather(seed))
 
 
 def provenance(config: Config) -> dict[str, Any]:
     """Return what a run folder says about the data, program and machine that made it."""
-    context = config.data.context
+    estimator = config.data.veil_estimator
     return {
-        **({"context": sha256(Path(context).read_bytes()).hexdigest()} if context else {}),
+        **(
+            {"veil_estimator": sha256(Path(estimator).read_bytes()).hexdigest()}
+            if estimator
+            else {}
+        ),
         "data": fingerprint_data(config.data),
         "code": fingerprint_code(),
         "version": __version__,

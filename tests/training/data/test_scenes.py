@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cmudrn.checkpoints.averaged_weights import open_context
-from cmudrn.config import make_config, merge, read_preset
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
+from cmudrn.config import merge, read_preset
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image, write_image
 from cmudrn.image.resampling import SIDE, make_thumbnail
 from cmudrn.models.info import VEIL_BLOCK
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.training import fingerprints
+from cmudrn.training.config import make_config
 from cmudrn.training.data.clean_patches import CleanPictures
 from cmudrn.training.data.scenes import (
     ScenePatches,
@@ -143,7 +144,7 @@ def test_a_branch_learns_and_a_network_learns_behind_it(folder: Path, tmp_path: 
     branch = tmp_path / "context"
     start_run(make_config(merge(read_preset("context"), small)), branch)
     behind = merge(read_preset("cmudrn-context"), small)
-    behind = merge(behind, {"data": {"context": str(branch / "last.safetensors")}})
+    behind = merge(behind, {"data": {"veil_estimator": str(branch / "last.safetensors")}})
     run = start_run(make_config(behind), tmp_path / "run")
     assert run.step == 2
 
@@ -154,15 +155,17 @@ def test_a_branch_learns_and_a_network_learns_behind_it(folder: Path, tmp_path: 
     model = tmp_path / "model.onnx"
     export_checkpoint(run.last, model)
     exported, live = open_engine(model, "onnx").info, open_checkpoint(run.last).info
-    ours = open_context(branch / "last.safetensors")
+    ours = open_veil_estimator(branch / "last.safetensors")
     assert exported.parameters == run_parameters(run) + ours.parameters
     for info in (exported, live):
-        assert info.context is not None
-        assert all(np.array_equal(info.context.weights[k], v) for k, v in ours.weights.items())
-    with pytest.raises(CmudrnError, match="restores no pictures"):
+        assert info.veil_weights
+        assert all(np.array_equal(info.veil_weights[k], v) for k, v in ours.weights.items())
+    with pytest.raises(CmudrnError, match="restores no images"):
         open_checkpoint(branch / "last.safetensors")
-    with pytest.raises(CmudrnError, match="no context branch"):
-        make_sources(make_config(merge(behind, {"data": {"context": str(run.last)}})).data, 0)
+    with pytest.raises(CmudrnError, match="no veil estimator"):
+        make_sources(
+            make_config(merge(behind, {"data": {"veil_estimator": str(run.last)}})).data, 0
+        )
 
 
 def test_a_run_does_not_go_on_with_other_pictures(folder: Path, tmp_path: Path) -> None:
@@ -191,7 +194,7 @@ def run_parameters(run: object) -> int:
 
 
 def test_another_branch_than_in_training_is_refused(folder: Path, tmp_path: Path) -> None:
-    from cmudrn.export.live_engine import context_behind
+    from cmudrn.export.live_engine import veil_estimator_of
 
     small = {
         "data": {"clean": str(folder), "validation": "", "workers": 0, "batch": 2, "patch": 32},
@@ -200,6 +203,8 @@ def test_another_branch_than_in_training_is_refused(folder: Path, tmp_path: Path
     branch = tmp_path / "context"
     start_run(make_config(merge(read_preset("context"), small)), branch)
     path = branch / "last.safetensors"
-    record = {"training": {"config": {"data": {"context": str(path)}}, "context": "another"}}
-    with pytest.raises(CmudrnError, match="not the one this run was trained behind"):
-        context_behind(record, tmp_path / "run" / "last.safetensors")
+    record = {
+        "training": {"config": {"data": {"veil_estimator": str(path)}}, "veil_estimator": "another"}
+    }
+    with pytest.raises(CmudrnError, match="is not the one that the run"):
+        veil_estimator_of(record, tmp_path / "run" / "last.safetensors")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cmudrn.config import Config, ElasticConfig, NetworkConfig
 from cmudrn.errors import CmudrnError
+from cmudrn.networks.config import NetworkConfig
+from cmudrn.training.config import Config, ElasticConfig
 
 SOURCES, DEPTHS, PATCHES = 1, 2, 3
 """Streams of random numbers of a step. Not 0: NumPy seeds [a, b] and [a, b, 0] alike."""

@@ -1,8 +1,8 @@
-"""Whole scenes in weather, as a context branch sees them, and patches of them without the veil.
+"""Whole scenes in weather, as a veil estimator sees them, and patches of them without the veil.
 
 Rendering a whole scene for every patch would cost a hundred times the patch. A scene is therefore
 drawn small, at the size of a thumbnail, and the patch's own streaks and flakes are drawn anew at
-full size; the two share the scene and its veil, which is all that the branch judges.
+full size; the two share the scene and its veil, which is all that the estimator depends on.
 """
 
 from __future__ import annotations
@@ -144,43 +144,43 @@ class Scenes:
 
 
 class ScenePatches:
-    """Degraded and clean patches of scenes, the veil taken off as a context branch judges it.
+    """Degraded and clean patches of scenes, corrected with the estimated veil.
 
     Args:
         scenes: the source's scenes.
-        context: the branch; it has finished learning.
+        estimator: estimates the veil; it is not trained further.
     """
 
-    def __init__(self, scenes: Scenes, context: VeilEstimator) -> None:
-        self.scenes, self.context = scenes, context
-        self.judged: dict[int, tuple[NDArray[np.uint8], Haze | None, VeilCorrection]] = {}
+    def __init__(self, scenes: Scenes, estimator: VeilEstimator) -> None:
+        self.scenes, self.estimator = scenes, estimator
+        self.estimated: dict[int, tuple[NDArray[np.uint8], Haze | None, VeilCorrection]] = {}
 
     def __call__(self, size: int, rng: np.random.Generator) -> tuple[Image, Image]:
         """Return (degraded, clean)."""
-        picture, haze, lift = self._judge(int(rng.integers(VARIETY)), size)
+        picture, haze, correction = self._estimate(int(rng.integers(VARIETY)), size)
         shape = (picture.shape[0], picture.shape[1])
         area = crop_window(shape, size, rng)
         # Only the picture is turned: to a patch it is all one where the veil gets thicker.
         patch = turn(to_float(picture[area]), int(rng.integers(8)))
         clean = np.ascontiguousarray(self.scenes.clean.vary(patch, rng))
         degraded = composite_haze(self.scenes.weather.fall(clean, rng), haze, area, shape)
-        return lift(degraded, area, shape), clean
+        return correction(degraded, area, shape), clean
 
-    def _judge(
+    def _estimate(
         self, number: int, size: int
     ) -> tuple[NDArray[np.uint8], Haze | None, VeilCorrection]:
-        if number not in self.judged:
+        if number not in self.estimated:
             scene, haze = self.scenes.make(number, size)
             picture = self.scenes.clean.pictures[scene.picture][scene.window]
-            lift = self.context.estimate_veil(
+            correction = self.estimator.estimate_veil(
                 composite_on_thumbnail(to_float(scene.thumbnail), haze)
             )
-            self.judged[number] = picture, haze, lift
-        return self.judged[number]
+            self.estimated[number] = picture, haze, correction
+        return self.estimated[number]
 
 
 class Thumbnails:
-    """Thumbnails of scenes with and without their veil: what a context branch learns from.
+    """Thumbnails of scenes with and without their veil: what a veil estimator is trained on.
 
     Args:
         scenes: the source's scenes; they are kept, 48 kB each.
@@ -203,8 +203,8 @@ class Thumbnails:
         return composite_on_thumbnail(plain, self.scenes.weather.draw_haze(scene.shape, rng)), plain
 
 
-def view_without_veil(context: VeilEstimator, seed: int) -> View:
-    """Return the view of a picture's middle whose veil a context branch took off."""
+def view_without_veil(estimator: VeilEstimator, seed: int) -> View:
+    """Return the view of a picture's middle after the correction of the estimated veil."""
     weathers = {family: SceneWeather(family, seed) for family in ("clear", *WEATHERS)}
 
     def view(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:
@@ -214,14 +214,14 @@ def view_without_veil(context: VeilEstimator, seed: int) -> View:
         thumbnail = to_float(weather.fall_small(small, shape, rng))
         clean = np.ascontiguousarray(picture[area])
         degraded = composite_haze(weather.fall(clean, rng), haze, area, shape)
-        lift = context.estimate_veil(composite_on_thumbnail(thumbnail, haze))
-        return lift(degraded, area, shape), clean
+        correction = estimator.estimate_veil(composite_on_thumbnail(thumbnail, haze))
+        return correction(degraded, area, shape), clean
 
     return view
 
 
 def view_thumbnails(seed: int) -> View:
-    """Return the view of a context branch: a picture's thumbnail, and that without its veil."""
+    """Return the view of a veil estimator: a picture's thumbnail, and that without its veil."""
     weathers = {family: SceneWeather(family, seed) for family in ("clear", *WEATHERS)}
 
     def view(picture: Image, family: str, rng: np.random.Generator) -> tuple[Image, Image]:

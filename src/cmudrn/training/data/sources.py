@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.checkpoints.averaged_weights import open_context
-from cmudrn.config import DataConfig
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import Dataset, open_dataset
+from cmudrn.datasets.folders import data_path
 from cmudrn.errors import CmudrnError
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.training.config import DataConfig
 from cmudrn.training.data.batches import PatchSource
 from cmudrn.training.data.clean_patches import CleanPictures, Patch, crop_window, turn
 from cmudrn.training.data.scenes import ScenePatches, Scenes, Thumbnails
@@ -37,13 +38,13 @@ class PairPatches:
 
     Args:
         dataset: the pairs.
-        context: takes the veil off the degraded pictures; None leaves them.
+        estimator: takes the veil off the degraded pictures; None leaves them.
     """
 
-    def __init__(self, dataset: Dataset, context: VeilEstimator | None = None) -> None:
-        self.dataset, self.context = dataset, context
+    def __init__(self, dataset: Dataset, estimator: VeilEstimator | None = None) -> None:
+        self.dataset, self.estimator = dataset, estimator
         self.decoded: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
-        self.lifts: dict[int, VeilCorrection] = {}
+        self.corrections: dict[int, VeilCorrection] = {}
 
     def _pair(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if index not in self.decoded:
@@ -61,10 +62,10 @@ class PairPatches:
         window = crop_window(pair[1].shape, size, rng)
         symmetry = int(rng.integers(8))
         degraded, clean = (p[window].astype(np.float32) / np.float32(255) for p in pair)
-        if self.context is not None:
-            if index not in self.lifts:
-                self.lifts[index] = self.context(pair[0])
-            degraded = self.lifts[index](degraded, window, pair[1].shape[:2])
+        if self.estimator is not None:
+            if index not in self.corrections:
+                self.corrections[index] = self.estimator(pair[0])
+            degraded = self.corrections[index](degraded, window, pair[1].shape[:2])
         first, second = (np.ascontiguousarray(turn(p, symmetry)) for p in (degraded, clean))
         return first, second
 
@@ -73,37 +74,41 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
     """Return the sources of a run's mixture, by their names in the preset.
 
     Raises:
-        CmudrnError: a folder, dataset or context branch is missing or wrong.
+        CmudrnError: a folder, dataset or veil estimator is missing or wrong.
     """
     if not config.sources:
         raise CmudrnError("The preset names no training data: data.sources is empty.")
-    context = open_context(Path(config.context)) if config.context else None
+    estimator = open_veil_estimator(Path(config.veil_estimator)) if config.veil_estimator else None
     sources: dict[str, PatchSource] = {}
     clean: CleanPictures | None = None
     for name, source in config.sources.items():
         if source.dataset is not None:
-            sources[name] = PairPatches(open_dataset(source.dataset), context)
+            sources[name] = PairPatches(open_dataset(source.dataset), estimator)
             continue
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
         clean = clean or CleanPictures(
-            Path(config.clean),
+            data_path(config.clean),
             config.reductions,
             config.patch,
             sharpen=config.sharpen,
             grain=config.grain,
             structures=config.structures,
         )
-        sources[name] = _lay(clean, str(source.weather), config, context, seed)
+        sources[name] = _make_source(clean, str(source.weather), config, estimator, seed)
     return sources
 
 
-def _lay(
-    clean: CleanPictures, family: str, config: DataConfig, context: VeilEstimator | None, seed: int
+def _make_source(
+    clean: CleanPictures,
+    family: str,
+    config: DataConfig,
+    estimator: VeilEstimator | None,
+    seed: int,
 ) -> PatchSource:
     """Return the source of a weather over clean pictures."""
     if config.view == "thumbnails":
         return Thumbnails(Scenes(clean, family, seed))
-    if context is not None:
-        return ScenePatches(Scenes(clean, family, seed), context)
+    if estimator is not None:
+        return ScenePatches(Scenes(clean, family, seed), estimator)
     return WeatherPatches(clean, PatchWeather(seed), family)

@@ -1,0 +1,109 @@
+"""Configuration of networks and losses."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from cmudrn.config import Table
+
+Position = Literal["in", "rb1", "rb2", "rec", "img"]
+
+
+class CrossStitchConfig(Table):
+    """How branches share features (paper, Eq. 1).
+
+    Attributes:
+        kind: "fixed" (the paper), "learned" (Misra et al.: one matrix a channel), "off".
+        a: weight of a branch's own features, 0 to 1; the start value of a learned stitch.
+        positions: after conv_in, after each residual block, after the recursions, on the images.
+    """
+
+    kind: Literal["fixed", "learned", "off"] = "fixed"
+    a: float = Field(default=0.5, ge=0, le=1)
+    positions: tuple[Position, ...] = ("in", "rb1", "rb2")
+
+
+class FusionConfig(Table):
+    """The head that merges the branches' estimates (paper, Eq. 10 and Sec. VI).
+
+    Attributes:
+        kernel: side of its three convolutions; the paper does not say, 3 is the default.
+        skip: add the mean of the estimates to the head's output; not in the paper.
+    """
+
+    kernel: Literal[1, 3] = 3
+    skip: bool = False
+
+
+class NetworkConfig(Table):
+    """One network.
+
+    Attributes:
+        kind: "cmudrn", "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
+            one output convolution a task, the same fusion head), or "veil-estimator" (estimates
+            the veil from thumbnails; its correction precedes another network).
+        tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
+            trained on all of them.
+        features: channels of every hidden map.
+        stages: T, outer recursions (the paper's inter loop).
+        recursions: S, inner recursions (the paper's intra loop).
+        relu_output: put the ReLU after the last convolution, as the paper's text says; it
+            turns the network into near identity and exists to show that.
+    """
+
+    kind: Literal["cmudrn", "drn", "shared-trunk", "veil-estimator"] = "cmudrn"
+    tasks: tuple[str, ...] = ("rain", "snow")
+    features: int = Field(default=16, ge=1)
+    stages: int = Field(default=3, ge=1)
+    recursions: int = Field(default=3, ge=1)
+    cross_stitch: CrossStitchConfig = CrossStitchConfig()
+    fusion: FusionConfig = FusionConfig()
+    relu_output: bool = False
+
+
+class TermConfig(Table):
+    """One supervision: weight * (ssim * (1 - SSIM) + pixel * distance).
+
+    Attributes:
+        weight: 0 switches the supervision off.
+        ssim: weight of 1 - SSIM.
+        pixel: weight of the pixel distance.
+        distance: "frobenius"; "charbonnier" (a smooth L1, always a mean); or "psnr", the
+            decibels lost against a perfect picture, over 100: a decibel counts as much on a
+            picture that was almost clean as on one that was buried in snow.
+        floor_db: PSNR of the "psnr" distance above which a decibel more counts little.
+        squared: squared Frobenius norm (paper, Eqs. 4 and 8) or not (Eq. 6).
+        reduction: norm of the whole picture ("sum", as printed) or per value ("mean").
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    ssim: float = Field(default=1.0, ge=0)
+    pixel: float = Field(default=1.0, ge=0)
+    distance: Literal["frobenius", "charbonnier", "psnr"] = "frobenius"
+    floor_db: float = Field(default=35, gt=0)
+    squared: bool = True
+    reduction: Literal["sum", "mean"] = "sum"
+
+
+class LossConfig(Table):
+    """Local, recurrence and global supervision (paper, Eqs. 4 to 8).
+
+    The defaults are the faithful reading of the paper.
+
+    Attributes:
+        local: on each branch's last estimate, for pictures of its own task.
+        recurrence: on every stage of each branch, likewise.
+        global_: on the fused output, for every picture (`global` in TOML).
+        stage_weights: of the recurrence term: "uniform" (paper) or "linear" (DRN: 0.1 t).
+        ssim_padding: "valid" (scikit-image's crop) or "zero" (the DRN authors').
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    local: TermConfig = TermConfig()
+    recurrence: TermConfig = TermConfig()
+    global_: TermConfig = Field(default=TermConfig(squared=False), alias="global")
+    stage_weights: Literal["uniform", "linear"] = "uniform"
+    ssim_padding: Literal["valid", "zero"] = "valid"
