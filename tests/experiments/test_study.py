@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from support.reference_training import DATA
 from typer.testing import CliRunner
 
 import cmudrn
 from cmudrn.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from cmudrn.cli import app
 from cmudrn.errors import CmudrnError
-from cmudrn.experiments.study import STUDIES, expected, list_trials, read_cells, read_study
+from cmudrn.experiments.study import STUDIES, Study, expected, list_trials, read_cells, read_study
 from cmudrn.experiments.table import describe, insert, make_table
 from cmudrn.training import fingerprints
 from cmudrn.training.config import load_config
@@ -146,12 +148,51 @@ def test_scores_are_stale_when_configuration_or_test_pictures_change(
     read = read_study(str(study))
     settings = {"data": {"clean": str(folder)}}
     trial = list_trials("tiny", read, study.parent / "runs", settings, ["cmudrn"])[0]
-    assert read_cells(trial, read.test) == "older than its configuration"
+    assert read_cells(trial, read.test) == "older than its configuration"  # not of TINY
     output = run(study, folder, "--table-only", "--row", "cmudrn")
     assert "older" not in output
     Pillow.new("RGB", (64, 48)).save(folder / "a.png")
     fingerprints._fingerprint_data.cache_clear()
     assert "older than its data" in run(study, folder, "--table-only", "--row", "cmudrn")
+
+
+def test_where_the_data_lie_does_not_make_a_run_stale(study: Path, folder: Path) -> None:
+    run(study, folder, "--row", "cmudrn")
+    moved = folder.rename(folder.with_name("moved"))
+    study.write_text(study.read_text().replace(str(folder), str(moved)))
+    assert "older" not in run(study, moved, "--table-only", "--row", "cmudrn")
+
+
+def test_a_stored_table_is_printed_without_data_and_says_that_it_was_not_checked(
+    study: Path, folder: Path
+) -> None:
+    page = study.parent / "page.md"
+    page.write_text("<!-- study tiny -->\nold\n<!-- end of study tiny -->\n")
+    run(study, folder, "--row", "cmudrn")
+    table = run(study, folder, "--table-only", "--row", "cmudrn")
+    fingerprints._fingerprint_data.cache_clear()
+    for path in folder.iterdir():
+        path.unlink()
+    output = run(study, folder, "--table-only", "--row", "cmudrn")
+    assert output.startswith(table)
+    assert "was not checked" in output and "which data.clean names" in output
+    with pytest.raises(CmudrnError, match="checked cells only"):
+        run(study, folder, "--table-only", "--into", str(page))
+    assert "old" in page.read_text()
+
+
+def test_a_folder_of_data_is_named_by_a_variable_or_an_option(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CMUDRN_DATA", raising=False)
+    command = ["study", "baselines", "--run", str(study.parent / "none"), "--row", "drn-rain"]
+    with pytest.raises(CmudrnError, match="CMUDRN_DATA names; it is not set; --data FOLDER"):
+        CliRunner().invoke(app, command, catch_exceptions=False)
+    done = CliRunner().invoke(app, [*command, "--table-only"], catch_exceptions=False)
+    assert "missing" in done.output and "it is not set" in done.output
+    monkeypatch.setenv("CMUDRN_DATA", "nowhere")  # what the option sets is taken back
+    done = CliRunner().invoke(app, [*command, "--table-only", "--data", str(study.parent)])
+    assert f"no images in {study.parent}" in done.output
 
 
 def test_what_only_the_scores_depend_on_leaves_the_run_where_it_is(
@@ -208,9 +249,17 @@ def test_settings_that_came_later_do_not_make_a_run_stale(study: Path, folder: P
     assert "older than its configuration" in run(study, folder, "--table-only", "--row", "cmudrn")
 
 
+def of_photographs(name: str) -> tuple[Study, dict[str, Any]]:
+    """Return a shipped study on the photographs of the tests, and the settings for its runs."""
+    read, clean = read_study(name), DATA / "clean"
+    test = read.test.model_copy(update={"data": f"folder:{clean / 'test'}"})
+    settings = {"data": {"clean": str(clean / "train"), "validation": ""}}
+    return read.model_copy(update={"test": test}), settings
+
+
 def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_path: Path) -> None:
-    study = read_study("baselines")
-    trials = list_trials("baselines", study, tmp_path, {}, ["cmudrn", "drn-rain"])
+    study, settings = of_photographs("baselines")
+    trials = list_trials("baselines", study, tmp_path, settings, ["cmudrn", "drn-rain"])
     for trial in trials:
         cells = [
             {"weather": weather, "method": method, "psnr_rgb": 20.0 + trial.seed, "ssim_rgb": 0.5}
@@ -228,8 +277,8 @@ def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_
 
 
 def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -> None:
-    study = read_study("loops")
-    trials = list_trials("loops", study, tmp_path, {})
+    study, settings = of_photographs("loops")
+    trials = list_trials("loops", study, tmp_path, settings)
     trial = trials[0]
     cells = [
         {"weather": w, "method": "model", "stages": t, "recursions": s, "seconds": 0.5,

@@ -50,9 +50,13 @@ def test_a_run_s_last_weights_are_exported_with_their_restraint(
         ("nowhere/model.onnx", (), "^Cannot write .*nowhere/model.onnx: No such file or directory"),
         ("folder.onnx", (), "^.*/folder.onnx is a folder"),
         ("model.txt", (), "A model is an .onnx file, not model.txt"),
-        ("model.onnx", ("--share", "7"), "--toward and --share go together"),
-        ("model.onnx", ("--toward", str(RUN)), "--toward and --share go together"),
-        ("model.onnx", ("--toward", str(RUN), "--share", "7"), "A share is between 0 and 1"),
+        ("model.onnx", ("--weight", "7"), "--interpolate-with and --weight are given together"),
+        ("model.onnx", ("--interpolate-with", str(RUN)), "--interpolate-with and --weight are"),
+        (
+            "model.onnx",
+            ("--interpolate-with", str(RUN), "--weight", "7"),
+            "A weight is between 0 and 1",
+        ),
         ("model.onnx", ("--change-gating-db", "nan"), "decibels above 0; it is nan"),
         ("model.onnx", ("--change-gating-db", "inf"), "decibels above 0; it is inf"),
         ("model.onnx", ("--change-gating-db", "0"), "decibels above 0; it is 0"),
@@ -71,19 +75,19 @@ def test_what_cannot_be_exported_is_one_sentence_and_leaves_no_file(
 
 def test_a_model_between_two_runs_names_both(tmp_path: Path) -> None:
     other, model = RUNS / "longer" / "cmudrn-paper" / "last.safetensors", tmp_path / "model.onnx"
-    export_checkpoint(RUN / "last.safetensors", model, None, other, 0.25)
+    export_checkpoint(RUN / "last.safetensors", model, interpolate_with=other, weight=0.25)
     said = open_engine(model, threads=1).info.metadata
     assert said["training"]["step"] == 700
-    assert said["toward"]["share"] == 0.25
-    assert said["toward"]["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
-    assert said["toward"]["training"]["step"] == 3500
+    assert said["interpolated_with"]["weight"] == 0.25
+    assert said["interpolated_with"]["sha256"] == hashlib.sha256(other.read_bytes()).hexdigest()
+    assert said["interpolated_with"]["training"]["step"] == 3500
 
 
 def test_runs_behind_different_context_branches_are_not_blended(tmp_path: Path) -> None:
     plain, behind = (RUNS / name / "last.safetensors" for name in ("cmudrn", "cmudrn-context"))
     for one, other in ((plain, behind), (behind, plain)):
-        with pytest.raises(CmudrnError, match="not trained behind the same context branch"):
-            export_checkpoint(one, tmp_path / "model.onnx", None, other, 0.5)
+        with pytest.raises(CmudrnError, match="not trained with the same veil estimator"):
+            export_checkpoint(one, tmp_path / "model.onnx", interpolate_with=other, weight=0.5)
     assert not list(tmp_path.iterdir())
 
 
@@ -122,9 +126,9 @@ def test_an_export_replaces_a_model_only_when_asked_and_never_a_checkpoint(tmp_p
     with pytest.raises(CmudrnError, match="model.onnx exists already"):
         export_checkpoint(checkpoint, model)
     assert model.read_text() == "something else"
-    for sources in ((checkpoint,), (RUN / "last.safetensors", checkpoint)):
+    for source, other in ((checkpoint, None), (RUN / "last.safetensors", checkpoint)):
         with pytest.raises(CmudrnError, match="would overwrite itself"):
-            export_checkpoint(sources[0], checkpoint, None, *sources[1:], overwrite=True)
+            export_checkpoint(source, checkpoint, interpolate_with=other, overwrite=True)
     assert checkpoint.read_bytes() == before
     export_checkpoint(checkpoint, model, overwrite=True)
     assert open_engine(model, threads=1).info.name == "cmudrn"

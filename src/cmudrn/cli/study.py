@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.evaluate import Format, need_metrics
-from cmudrn.cli.train import need_torch
+from cmudrn.cli.train import DataFolder, need_torch, options_for_settings, set_data_folder
 from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.experiments.study import Study, TestConfig, Trial
 
 
 @app.command()
@@ -22,6 +26,7 @@ def study(
         ),
     ],
     run: Annotated[Path, typer.Option(help="Folder of the runs; studies may share one.")],
+    data: DataFolder = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Lay KEY=VALUE over every row; repeatable.")
     ] = [],  # noqa: B006
@@ -36,7 +41,9 @@ def study(
     again: Annotated[
         bool, typer.Option(help="Remove runs older than their configuration, data or code.")
     ] = False,
-    format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
+    table_format: Annotated[
+        Format, typer.Option("--format", help="Of the printed table.")
+    ] = Format.markdown,
     into: Annotated[
         Path | None, typer.Option(help="Put the table between the study's markers in this page.")
     ] = None,
@@ -47,34 +54,60 @@ def study(
     from cmudrn.config import parse_settings
     from cmudrn.evaluation import table
     from cmudrn.experiments import study as studies
-    from cmudrn.experiments.runs import estimate_seconds, finish, forget_stale
     from cmudrn.experiments.table import describe, insert, make_table
 
-    read = studies.read_study(name)
+    set_data_folder(data)
+    read = _read(name, budget, test)
+    trials = studies.list_trials(name, read, run, parse_settings(settings), row)
+    missing = studies.find_missing_data(trials, read.test) if table_only else None
+    if missing is None:
+        with options_for_settings():
+            _bring_up_to_date(trials, read.test, workers, again=again, train=not table_only)
+    text = table.FORMATS[table_format.value](make_table(read, trials, check=missing is None))
+    if table_format == Format.markdown:
+        text = f"{describe(read, trials)}\n\n{text}"
+    if into is not None and missing is not None:
+        raise CmudrnError(f"A page shows checked cells only: {missing}")
+    if into is not None:
+        insert(text, into, Path(name).stem)
+    typer.echo(text, nl=False)
+    if missing is not None:
+        note = f"The table is as stored; whether it is up to date was not checked: {missing}"
+        typer.echo(note, err=True)
+
+
+def _read(name: str, budget: str, test: list[str]) -> Study:
+    """Return a study with another budget or other test sets."""
+    from cmudrn.experiments.study import read_study
+
+    read = read_study(name)
     if budget:
         read = read.model_copy(update={"budget": budget})
     if test:
         sets = dict(map(_set, test))
         changed = {"sets": sets, "weathers": (), "data": "", "pictures": None}
         read = read.model_copy(update={"test": read.test.model_copy(update=changed)})
-    trials = studies.list_trials(name, read, run, parse_settings(settings), row)
+    return read
+
+
+def _bring_up_to_date(
+    trials: Sequence[Trial], test: TestConfig, workers: int, *, again: bool, train: bool
+) -> None:
+    """Remove stale runs where that is asked for, and train and score what is missing."""
+    from cmudrn.experiments import study as studies
+    from cmudrn.experiments.runs import estimate_seconds, finish, forget_stale
+
     if again:
-        forget_stale(trials, read.test)
-    states = [studies.read_cells(trial, read.test) for trial in trials]
+        forget_stale(trials, test)
+    states = [studies.read_cells(trial, test) for trial in trials]
     left = [t for t, state in zip(trials, states, strict=True) if state == studies.MISSING]
     stale = sum(str(state).startswith("older") for state in states)
     if stale:
         typer.echo(f"{stale} of {len(trials)} runs are stale; --again makes them anew.", err=True)
-    if left and not table_only:
-        minutes = estimate_seconds(left, read.test, workers) / 60
+    if left and train:
+        minutes = estimate_seconds(left, test, workers) / 60
         typer.echo(f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} min.", err=True)
-        finish(left, read.test, workers, lambda line: typer.echo(line, err=True))
-    text = table.FORMATS[format.value](make_table(read, trials))
-    if format == Format.markdown:
-        text = f"{describe(read, trials)}\n\n{text}"
-    if into is not None:
-        insert(text, into, Path(name).stem)
-    typer.echo(text, nl=False)
+        finish(left, test, workers, lambda line: typer.echo(line, err=True))
 
 
 def _set(text: str) -> tuple[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,36 +12,47 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.plain import Plain, Recursions, Size, Stages, export_plain_file
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
+
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Folder of the data sets that presets name; else the environment variable CMUDRN_DATA.",
+    ),
+]
 
 
 @app.command()
 def train(
     preset: Annotated[str, typer.Argument(help="A shipped preset's name, or a .toml file.")],
     # Not --run: torchrun would take that for one of its own options.
-    into: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run goes on.")],
+    into: Annotated[Path, typer.Option(help="Folder of the run; an unfinished run is resumed.")],
+    data: DataFolder = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Lay KEY=VALUE over the preset; repeatable.")
     ] = [],  # noqa: B006
     threads: Annotated[int, typer.Option(help="Processor threads; 0 is all.")] = 0,
-    until: Annotated[int, typer.Option(help="Stop after this step, to go on later.")] = 0,
+    until: Annotated[int, typer.Option(help="Stop after this step, to resume later.")] = 0,
     init_from: Annotated[
         Path | None,
         typer.Option(help="A checkpoint, or a run's folder: its last weights begin a new run."),
     ] = None,
 ) -> None:
-    """Train a network; stop it at any time and start it again to go on."""
+    """Train a network. Stop it at any time; the same command resumes the run."""
     need_torch()
     from cmudrn.training.config import load_config
     from cmudrn.training.run import start_run
 
-    run = start_run(
-        load_config(preset, settings),
-        into,
-        threads=threads,
-        until=until or None,
-        init_from=init_from and _checkpoint(init_from),
-    )
+    set_data_folder(data)
+    with options_for_settings():
+        run = start_run(
+            load_config(preset, settings),
+            into,
+            threads=threads,
+            until=until or None,
+            init_from=init_from and _checkpoint(init_from),
+        )
     if run.processes.first:
         typer.echo(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
 
@@ -51,10 +65,11 @@ def export(
     ],
     output: Annotated[Path, typer.Argument(help="The .onnx file to write.")],
     name: Annotated[str, typer.Option(help="The model's name; by default the preset's.")] = "",
-    toward: Annotated[
-        Path | None, typer.Option(help="A later run's checkpoint: the model lies between the two.")
+    interpolate_with: Annotated[
+        Path | None,
+        typer.Option(help="A later run's checkpoint: the weights are interpolated between both."),
     ] = None,
-    share: Annotated[float | None, typer.Option(help="How far toward it, 0 to 1.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Weight of that checkpoint, 0 to 1.")] = None,
     change_gating_db: Annotated[
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
@@ -73,17 +88,16 @@ def export(
     need_torch()
     from cmudrn.export.export_checkpoint import export_checkpoint
 
-    if (toward is None) != (share is None):
-        raise CmudrnError("--toward and --share go together: one without the other does nothing.")
-
+    if (interpolate_with is None) != (weight is None):
+        raise CmudrnError("--interpolate-with and --weight are given together or not at all.")
     difference = export_checkpoint(
         _checkpoint(checkpoint),
         output,
         name or None,
-        toward and _checkpoint(toward),
-        share or 0.0,
-        change_gating_db,
-        overwrite,
+        interpolate_with=interpolate_with and _checkpoint(interpolate_with),
+        weight=weight or 0.0,
+        change_gating_db=change_gating_db,
+        overwrite=overwrite,
     )
     typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
 
@@ -93,13 +107,38 @@ def _checkpoint(path: Path) -> Path:
     return path / "last.safetensors" if path.is_dir() else path
 
 
+def set_data_folder(folder: Path | None) -> None:
+    """Name the folder of the data sets, also for the processes that this one starts."""
+    from cmudrn.datasets.folders import DATA_VARIABLE
+
+    if folder is not None:
+        os.environ[DATA_VARIABLE] = str(folder)
+
+
+@contextmanager
+def options_for_settings() -> Iterator[None]:
+    """Add the option that sets a wrong folder to the library's sentence."""
+    try:
+        yield
+    except InvalidSettingError as error:
+        option = {
+            "CMUDRN_DATA": "--data FOLDER names it",
+            "data.clean": "--set data.clean=FOLDER names yours",
+            "data.validation": "--set data.validation=FOLDER names yours",
+        }.get(error.setting)
+        if option is None:
+            raise
+        sentence = f"{str(error).removesuffix('.')}; {option}."
+        raise InvalidSettingError(sentence, setting=error.setting, value=error.value) from error
+
+
 def need_torch() -> None:
     """Refuse the command where torch is missing.
 
     Raises:
-        CmudrnError: it is.
+        MissingExtraError: it is.
     """
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise CmudrnError("Training needs torch: pip install 'cmudrn[train]'.") from error
+        raise MissingExtraError("Training", "train") from error

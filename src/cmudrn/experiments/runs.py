@@ -32,8 +32,9 @@ from cmudrn.restoration import Restorer
 from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches
 from cmudrn.training.data.sources import make_sources
+from cmudrn.training.folders import check_folders
 from cmudrn.training.loop import Progress, computes_bf16
-from cmudrn.training.run import SCREENS_SEED, check_folders, start_run
+from cmudrn.training.run import SCREENS_SEED, start_run
 
 Depth = tuple[int | None, int | None]
 Tell = Callable[[str], None]
@@ -68,7 +69,9 @@ def finish(trials: Sequence[Trial], test: TestConfig, workers: int, tell: Tell) 
                 continue
             tell(f"{number} of {len(tasks)}: {trial.folder.name} in {took:.0f} s")
     if failures:
-        raise CmudrnError(f"{len(failures)} of {len(tasks)} runs failed; first {failures[0]}")
+        raise CmudrnError(
+            f"{len(failures)} of {len(tasks)} runs failed; the first is {failures[0]}"
+        )
 
 
 def forget_stale(trials: Sequence[Trial], test: TestConfig) -> None:

@@ -13,13 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.config import PRESETS, Table, merge, read_preset, read_toml
 from cmudrn.datasets import Dataset, open_dataset
 from cmudrn.datasets.doctor import fingerprint
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, FileError, InvalidSettingError
 from cmudrn.training.config import Config, make_config, recorded_config
 from cmudrn.training.fingerprints import (
     SCORING,
@@ -29,6 +29,7 @@ from cmudrn.training.fingerprints import (
     fingerprint_data,
     is_today,
 )
+from cmudrn.training.folders import check_folders
 
 STUDIES = PRESETS / "studies"
 BUDGETS = PRESETS / "budgets"
@@ -52,7 +53,7 @@ class TestConfig(Table):
 
     data: str = ""
     weathers: tuple[str, ...] = ()
-    sets: dict[str, str] = {}
+    sets: dict[str, str] = Field(default={})
     pictures: int | None = None
     stages: tuple[int, ...] = ()
     recursions: tuple[int, ...] = ()
@@ -91,9 +92,9 @@ class RowConfig(Table):
 
     title: str
     preset: str | None = None
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default={})
     seeds: tuple[int, ...] | None = None
-    paper: dict[str, tuple[float, float]] = {}
+    paper: dict[str, tuple[float, float]] = Field(default={})
 
 
 class Study(Table):
@@ -151,7 +152,9 @@ def read_study(name: str) -> Study:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CmudrnError(f"In the study {name}, {where} is wrong: {first['msg']}.") from error
+        raise InvalidSettingError(
+            f"In the study {name}, {where} is wrong: {first['msg']}.", setting=where
+        ) from error
 
 
 def list_trials(
@@ -171,7 +174,11 @@ def list_trials(
     """
     unknown = [row for row in rows if row not in study.rows]
     if unknown:
-        raise CmudrnError(f"There is no row {unknown[0]!r}; there are {', '.join(study.rows)}.")
+        raise InvalidSettingError(
+            f"There is no row {unknown[0]!r}; there are {', '.join(study.rows)}.",
+            setting="rows",
+            value=unknown[0],
+        )
     budget = read_toml(study.budget, BUDGETS, "budget")
     trials = []
     for row_name in rows or study.rows:
@@ -203,13 +210,34 @@ def expected(trial: Trial, test: TestConfig) -> dict[str, Any]:
     }
 
 
-def read_cells(trial: Trial, test: TestConfig) -> list[dict[str, Any]] | str:
+def find_missing_data(trials: Sequence[Trial], test: TestConfig) -> str | None:
+    """Return the sentence on data that are missing, without which nothing can be trained or checked.
+
+    None where all data are there.
+    """
+    try:
+        for trial in trials:
+            check_folders(trial.config.data)
+            fingerprint_data(trial.config.data)
+        _fingerprint_test(test.model_dump_json())
+    except CmudrnError as error:
+        return str(error)
+    return None
+
+
+def read_cells(trial: Trial, test: TestConfig, *, check: bool = True) -> list[dict[str, Any]] | str:
     """Return a trial's cells, or in a word why they cannot be shown.
+
+    Args:
+        trial: of a study.
+        test: what it is scored on.
+        check: whether cells that are older than configuration, data or code are left out; this
+            needs the data.
 
     Raises:
         CmudrnError: data are missing, or a file of the run is damaged.
     """
-    stale = stale_part(trial, test)
+    stale = stale_part(trial, test) if check else None
     if stale:
         return f"older than its {stale}"
     if not trial.scores.is_file():
@@ -269,7 +297,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
         kept = json.loads(path.read_text(encoding="utf-8"))
         return {"made from": dict(kept["made from"]), "cells": list(kept["cells"])}
     except (ValueError, KeyError, TypeError) as error:
-        raise CmudrnError(f"{path} is damaged; remove it.") from error
+        raise FileError(f"{path} is damaged; remove it.", path=path) from error
 
 
 @lru_cache(maxsize=8)

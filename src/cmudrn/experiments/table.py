@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError
 from cmudrn.evaluation.methods import INPUT
 from cmudrn.experiments.study import RowConfig, Study, Trial, read_cells
 
@@ -39,16 +39,21 @@ def describe(study: Study, trials: Sequence[Trial]) -> str:
     )
 
 
-def make_table(study: Study, trials: Sequence[Trial]) -> list[Cells]:
+def make_table(study: Study, trials: Sequence[Trial], *, check: bool = True) -> list[Cells]:
     """Return a heading and rows: each row's scores, or in words why it has none.
 
     Several seeds are shown as their mean with the lowest and highest PSNR. Scores on weather that
     the row's runs never saw in training are marked.
 
+    Args:
+        study: its file.
+        trials: its runs.
+        check: as for `read_cells`.
+
     Raises:
         CmudrnError: data are missing, or a file of scores is damaged.
     """
-    read = {trial.folder.name: read_cells(trial, study.test) for trial in trials}
+    read = {trial.folder.name: read_cells(trial, study.test, check=check) for trial in trials}
     if study.test.stages:
         return _depth_table(study, trials, read)
     paper = any(row.paper for row in study.rows.values())
@@ -71,12 +76,14 @@ def insert(table: str, path: Path, name: str) -> None:
     """Put a table between a page's markers `<!-- study NAME -->` and `<!-- end of study NAME -->`.
 
     Raises:
-        CmudrnError: the page has no such markers.
+        FileError: the page has no such markers.
     """
     first, last = f"<!-- study {name} -->", f"<!-- end of study {name} -->"
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if first not in text or last not in text:
-        raise CmudrnError(f"{path} has no lines {first} and {last} to put the table between.")
+        raise FileError(
+            f"{path} has no lines {first} and {last} to put the table between.", path=path
+        )
     before, rest = text.split(first, 1)
     after = rest.split(last, 1)[1]
     path.write_text(f"{before}{first}\n\n{table}\n{last}{after}", encoding="utf-8")
@@ -88,7 +95,7 @@ def _input_row(study: Study, read: dict[str, Any], paper: bool) -> list[Cells]:
         return []
     cells = ["input", ""]
     for weather in study.test.names:
-        found = [c for c in shown if c["weather"] == weather and c["method"] == INPUT][0]
+        found = next(c for c in shown if c["weather"] == weather and c["method"] == INPUT)
         cells += [f"{found['psnr_rgb']:.2f}", f"{found['ssim_rgb']:.3f}", *([""] if paper else [])]
     return [cells]
 

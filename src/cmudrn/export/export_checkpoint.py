@@ -6,6 +6,7 @@ import math
 import tempfile
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from cmudrn.engines import Engine, open_engine
 from cmudrn.engines.onnx import OnnxEngine
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, FileError, InvalidSettingError
 from cmudrn.export.live_engine import (
     open_checkpoint,
     read_averaged,
@@ -32,8 +33,9 @@ def export_checkpoint(
     checkpoint: Path,
     output: Path,
     name: str | None = None,
-    toward: Path | None = None,
-    share: float = 0.0,
+    *,
+    interpolate_with: Path | None = None,
+    weight: float = 0.0,
     change_gating_db: float | None = None,
     overwrite: bool = False,
 ) -> float:
@@ -46,62 +48,100 @@ def export_checkpoint(
         checkpoint: of a run, or one of the DRN authors' `.pth` files.
         output: the model file, which ends in .onnx.
         name: of the model; None is the preset's.
-        toward: checkpoint of a run that began with this one's weights: the model lies between.
-        share: how far along, 0 this checkpoint, 1 the other.
+        interpolate_with: checkpoint of a run that began with this one's weights; the model's
+            weights are interpolated between the two.
+        weight: of that checkpoint, 0 to 1.
         change_gating_db: what the file asks of `cmudrn.restoration.Restorer`; None is nothing.
         overwrite: whether a model file that exists is replaced.
 
     Raises:
-        CmudrnError: the output is no .onnx file, exists already or is a checkpoint itself; a
-            checkpoint is wrong or a context branch alone; the two do not fit or stand behind
-            different context branches; the change_gating is not above 0; model file and torch
-            differ; or the file cannot be written.
+        TargetError: the output exists already, is a checkpoint itself, or cannot be written.
+        InvalidSettingError: the output is no .onnx file, the weight is not in [0, 1], or the
+            change gate is not above 0.
+        FileError: a checkpoint is wrong or holds a veil estimator alone; the two do not fit or
+            were trained with different veil estimators.
+        CmudrnError: model file and torch differ.
 
     References:
-        Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (weights between).
+        Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022 (interpolation).
     """
-    if output.suffix.lower() != ".onnx":
-        raise CmudrnError(f"A model is an .onnx file, not {output.name}.")
-    for source in (checkpoint, toward):
-        check_target(source if source and source.exists() else None, output, overwrite)
-    if change_gating_db is not None and not 0 < change_gating_db < math.inf:
-        raise CmudrnError(
-            f"A change gate is a number of decibels above 0; it is {change_gating_db:g}."
-        )
+    _check_request(checkpoint, output, interpolate_with, change_gating_db, overwrite)
     config, weights, record = read_averaged(checkpoint)
     refuse_veil_estimator(checkpoint, config)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
-    if toward is not None:
-        _, others, theirs = read_averaged(toward)
-        weights = blend(weights, others, share)
-        # A network is at home behind the branch it learned behind; the file has room for one.
-        if record["training"].get("context") != theirs["training"].get("context"):
-            raise CmudrnError(
-                f"{checkpoint} and {toward} were not trained behind the same context branch."
-            )
-        about["toward"] = {
-            "share": share,
-            "sha256": sha256(toward.read_bytes()).hexdigest(),
-            "training": theirs["training"],
-        }
+    if interpolate_with is not None:
+        weights = interpolate(weights, checkpoint, record, interpolate_with, weight, about)
     if change_gating_db is not None:
         about["change_gating_db"] = change_gating_db
-    tensors, context = weights, veil_estimator_of(record, checkpoint)
-    if context is not None:
-        about["context"] = {"parameters": context.parameters, "thumbnail": SIDE}
-        about["parameters"] = record["parameters"] + context.parameters
+    tensors, estimator = weights, veil_estimator_of(record, checkpoint)
+    if estimator is not None:
+        about["context"] = {"parameters": estimator.parameters, "thumbnail": SIDE}
+        about["parameters"] = record["parameters"] + estimator.parameters
         tensors = weights | {
-            f"{VEIL_PREFIX}{k}": torch.from_numpy(v) for k, v in context.weights.items()
+            f"{VEIL_PREFIX}{k}": torch.from_numpy(v) for k, v in estimator.weights.items()
         }
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
         export_onnx(config, tensors, unchecked, name or record["name"], **about)
         difference = compare(checkpoint, weights, unchecked)
         if not difference <= TOLERANCE:
-            raise CmudrnError(f"The exported model differs from torch by {difference:.1e}.")
+            raise CmudrnError(
+                f"The model exported from {checkpoint} differs from torch by {difference:.1e}."
+            )
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
     return difference
+
+
+def _check_request(
+    checkpoint: Path,
+    output: Path,
+    interpolate_with: Path | None,
+    change_gating_db: float | None,
+    overwrite: bool,
+) -> None:
+    """Refuse what cannot be exported, before any file is read."""
+    if output.suffix.lower() != ".onnx":
+        raise InvalidSettingError(
+            f"A model is an .onnx file, not {output.name}.", setting="output", value=output
+        )
+    for source in (checkpoint, interpolate_with):
+        check_target(source if source and source.exists() else None, output, overwrite)
+    if change_gating_db is not None and not 0 < change_gating_db < math.inf:
+        raise InvalidSettingError(
+            f"A change gate is a number of decibels above 0; it is {change_gating_db:g}.",
+            setting="change_gating_db",
+            value=change_gating_db,
+        )
+
+
+def interpolate(
+    weights: dict[str, Tensor],
+    checkpoint: Path,
+    record: dict[str, Any],
+    other: Path,
+    weight: float,
+    about: dict[str, Any],
+) -> dict[str, Tensor]:
+    """Return weights between two checkpoints, and note the other one in the record `about`.
+
+    Raises:
+        FileError: they are of different networks, or were trained with different estimators.
+        InvalidSettingError: the weight is not between 0 and 1.
+    """
+    _, others, theirs = read_averaged(other)
+    blended = blend(weights, others, weight)
+    # A network fits the veil estimator that it was trained with; the file has room for one.
+    if record["training"].get("veil_estimator") != theirs["training"].get("veil_estimator"):
+        raise FileError(
+            f"{checkpoint} and {other} were not trained with the same veil estimator.", path=other
+        )
+    about["interpolated_with"] = {
+        "weight": weight,
+        "sha256": sha256(other.read_bytes()).hexdigest(),
+        "training": theirs["training"],
+    }
+    return blended
 
 
 def open_exported(
@@ -124,18 +164,23 @@ def open_exported(
         return open_engine(model, engine, threads, precision)
 
 
-def blend(weights: dict[str, Tensor], others: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Return (1 - share) weights + share others.
+def blend(
+    weights: dict[str, Tensor], others: dict[str, Tensor], weight: float
+) -> dict[str, Tensor]:
+    """Return (1 - weight) weights + weight others.
 
     Raises:
-        CmudrnError: they are of different networks, or share is not between 0 and 1.
+        CmudrnError: they are of different networks.
+        InvalidSettingError: weight is not between 0 and 1.
     """
-    if not 0 <= share <= 1:
-        raise CmudrnError(f"A share is between 0 and 1; it is {share:g}.")
+    if not 0 <= weight <= 1:
+        raise InvalidSettingError(
+            f"A weight is between 0 and 1; it is {weight:g}.", setting="weight", value=weight
+        )
     shapes, theirs = ({k: v.shape for k, v in w.items()} for w in (weights, others))
     if shapes != theirs:
         raise CmudrnError("The two checkpoints are of different networks.")
-    return {name: value.lerp(others[name], share) for name, value in weights.items()}
+    return {name: value.lerp(others[name], weight) for name, value in weights.items()}
 
 
 def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:

@@ -225,7 +225,7 @@ class Run:
             self.record,
         )
 
-    def begin_with(self, weights: dict[str, Tensor], trained: str) -> None:
+    def init_from(self, weights: dict[str, Tensor], trained: str) -> None:
         """Start from another run's weights, which were trained for so many steps."""
         self.network.load_state_dict(weights)
         device = self.processes.device

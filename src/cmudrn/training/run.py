@@ -21,7 +21,12 @@ from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import FileDataset
 from cmudrn.datasets.files import picture_size
 from cmudrn.datasets.folders import data_path
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import (
+    CmudrnError,
+    FileError,
+    ImageFileError,
+    TargetError,
+)
 from cmudrn.export.live_engine import read_averaged
 from cmudrn.training.config import Config, DataConfig
 from cmudrn.training.data.batches import PatchSource, draw_sources
@@ -31,13 +36,15 @@ from cmudrn.training.data.sources import PairPatches, make_sources
 from cmudrn.training.data.views import VIEW_SIZE, View, view_middle
 from cmudrn.training.distributed import join_process_group
 from cmudrn.training.fingerprints import fingerprint_code, fingerprint_data
+from cmudrn.training.folders import check_folders
 from cmudrn.training.loop import Progress, Run
 from cmudrn.training.validation import STRUCTURES, Validation
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0
-BEGAN_WITH = "began_with_sha256"
+INIT_FROM = "began_with_sha256"
 """Key of a run's record: the file whose weights it began with."""
+WORKER_TRACEBACK = "Traceback (most recent call last)"
 FAMILIES = ["clear", "csd-rain", "light-rain", "rain-mixture", "snow", "csd-snow", "snow-mixture"]
 
 
@@ -74,49 +81,45 @@ def start_run(
     sources = sources or make_sources(config.data, SCREENS_SEED)
     _try_sources(config, sources)
     origin = provenance(config)
-    start = None if init_from is None else _open_start(init_from, config)
+    initial = None if init_from is None else _open_initial_weights(init_from, config)
     validate = _open_validation(config.data) if processes.first else None
     try:
         run = Run(config, folder, sources, processes, origin)
     except OSError as error:
-        raise CmudrnError(f"No run can be kept in {folder}: {error.strerror}.") from error
-    if run.record.get("data", origin["data"]) != origin["data"]:
-        raise CmudrnError(
-            f"{folder} holds a run on other files than its data are now; "
-            "choose another folder, or bring the files back."
-        )
-    if start is not None:
-        start.begin(run)
-    try:
-        run.train(validate, (report or _print_progress) if processes.first else _be_silent, until)
-    except CmudrnError as error:
-        # torch puts the traceback of a process that prepares patches before what it said.
-        raise CmudrnError(str(error).rpartition("CmudrnError: ")[2].strip()) from error
-    except (OSError, SafetensorError) as error:
-        raise CmudrnError(
-            f"The run cannot be kept in {folder} ({error}); what it kept before is unharmed."
+        raise TargetError(
+            f"No run can be kept in {folder}: {error.strerror}.", path=folder
         ) from error
+    if run.record.get("data", origin["data"]) != origin["data"]:
+        raise TargetError(
+            f"{folder} holds a run on other files than its data are now; "
+            "choose another folder, or bring the files back.",
+            path=folder,
+        )
+    if initial is not None:
+        initial.load_into(run)
+    _train(run, validate, (report or _print_progress) if processes.first else _be_silent, until)
     processes.close()
     return run
 
 
-def check_folders(config: DataConfig) -> None:
-    """Refuse folders without pictures, naming the setting: presets name folders few people have.
-
-    Raises:
-        CmudrnError: there are no pictures in one that is used.
-    """
-    used = {"validation": config.validation}
-    if any(source.weather for source in config.sources.values()):
-        used["clean"] = config.clean
-    for setting, folder in sorted(used.items()):
-        if not folder:
-            continue
-        try:
-            list_pictures(data_path(folder))
-        except CmudrnError as error:
-            reason = str(error).removesuffix(".")
-            raise CmudrnError(f"{reason}; --set data.{setting}=FOLDER names yours.") from error
+def _train(
+    run: Run, validate: Validation | None, report: Callable[[Progress], None], until: int | None
+) -> None:
+    """Take the remaining steps of a run; what goes wrong is one sentence."""
+    try:
+        run.train(validate, report, until)
+    except CmudrnError as error:
+        # torch puts the traceback of a process that prepares patches before its message, and
+        # raises the same class with that text alone.
+        text = str(error)
+        if WORKER_TRACEBACK not in text:
+            raise
+        raise CmudrnError(text.rstrip().rpartition("\n")[2].partition(": ")[2]) from error
+    except (OSError, SafetensorError) as error:
+        raise TargetError(
+            f"The run cannot be kept in {run.folder} ({error}); what it kept before is unharmed.",
+            path=run.folder,
+        ) from error
 
 
 def _try_sources(config: Config, sources: Mapping[str, PatchSource]) -> None:
@@ -162,45 +165,46 @@ def _refuse_smaller(path: Path, side: int, use: str) -> None:
     """
     width, height = picture_size(path)
     if min(width, height) < side:
-        raise CmudrnError(
-            f"{path} has {width} x {height} pixels, too few for {use} {side} x {side}."
+        raise ImageFileError(
+            f"{path} has {width} x {height} pixels, too few for {use} {side} x {side}.", path=path
         )
 
 
 @dataclass(frozen=True)
-class _Start:
-    """Another run's averaged weights, for a new run to begin with."""
+class _InitialWeights:
+    """Another run's averaged weights, the warm start of a new run."""
 
     path: Path
     weights: dict[str, Tensor]
     steps: str
     sha256: str
 
-    def begin(self, run: Run) -> None:
-        """Begin a new run with the weights, or check that a run that goes on began with them.
+    def load_into(self, run: Run) -> None:
+        """Begin a new run with the weights, or check that a resumed run began with them.
 
         Raises:
             CmudrnError: it did not.
         """
         if run.step == 0:
-            run.begin_with(self.weights, self.steps)
-            run.record[BEGAN_WITH] = self.sha256
+            run.init_from(self.weights, self.steps)
+            run.record[INIT_FROM] = self.sha256
             return
         # Runs of older versions tell that they began with weights, but not with which.
-        unknown = "began_with_steps" in run.record and BEGAN_WITH not in run.record
-        if not unknown and run.record.get(BEGAN_WITH) != self.sha256:
-            raise CmudrnError(
+        unknown = "began_with_steps" in run.record and INIT_FROM not in run.record
+        if not unknown and run.record.get(INIT_FROM) != self.sha256:
+            raise TargetError(
                 f"{run.folder} holds a run that did not begin with the weights of {self.path}; "
-                "choose another folder."
+                "choose another folder.",
+                path=run.folder,
             )
 
 
-def _open_start(path: Path, config: Config) -> _Start:
+def _open_initial_weights(path: Path, config: Config) -> _InitialWeights:
     network, weights, record = read_averaged(path)
     if network != config.network:
-        raise CmudrnError(f"{path} holds another network than this preset's.")
+        raise FileError(f"{path} holds another network than this preset's.", path=path)
     steps = str(record["training"].get("step", "unknown"))  # the DRN authors' files do not say
-    return _Start(path, weights, steps, sha256(path.read_bytes()).hexdigest())
+    return _InitialWeights(path, weights, steps, sha256(path.read_bytes()).hexdigest())
 
 
 def choose_view(config: DataConfig) -> View:
@@ -246,14 +250,27 @@ def _commit() -> str | None:
 
 
 def _be_silent(progress: Progress) -> None:
-    """Tell nothing."""
+    """Print nothing."""
 
 
 def _print_progress(progress: Progress) -> None:
-    hours, rest = divmod(int(progress.seconds_left), 3600)
     print(
-        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}  "
-        f"{progress.steps_per_second:.2f} steps/s  {hours}:{rest // 60:02d} h left",
+        f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f} (last 100 steps)  "
+        f"{progress.steps_per_second:.2f} steps/s  {duration(progress.seconds_left)} left",
         file=sys.stderr,
         flush=True,
     )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words.
+
+    Example:
+        >>> [duration(s) for s in (11, 660, 3900)]
+        ['11 s', '11 min', '1 h 05 min']
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError
 from cmudrn.files import list_folder
 from cmudrn.image import read_image
 from cmudrn.training.data.synthetic_structures import composite_structure
@@ -23,11 +23,11 @@ def list_pictures(folder: Path) -> list[Path]:
     """Return the picture files below a folder, sorted by path.
 
     Raises:
-        CmudrnError: there are none.
+        FileError: there are none.
     """
     paths = list(list_folder(folder, follow_links=True).images)
     if not paths:
-        raise CmudrnError(f"There are no pictures in {folder}.")
+        raise FileError(f"There are no images in {folder}.", path=folder)
     return paths
 
 
@@ -78,7 +78,7 @@ class CleanPictures:
         structures: share of the patches with a structure drawn over them.
 
     Raises:
-        CmudrnError: no picture is big enough, or one cannot be read.
+        FileError: no image is big enough, or one cannot be read.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class CleanPictures:
                 if min(reduced.shape[:2]) >= size:
                     self.pictures.append(reduced)
         if not self.pictures:
-            raise CmudrnError(f"No picture in {folder} has {size} x {size} pixels.")
+            raise FileError(f"No image in {folder} has {size} x {size} pixels.", path=folder)
 
     def draw(self, size: int, rng: np.random.Generator) -> Patch:
         """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""
