@@ -14,9 +14,13 @@ import numpy as np
 import pytest
 from support.streaks import make_database
 
-from cmudrn.datasets.rendering import Rendering, render_folder
-from cmudrn.errors import CmudrnError
+from cmudrn.datasets import open_dataset
+from cmudrn.datasets.doctor import examine
+from cmudrn.datasets.rendering import Rendering, kinds, render_folder
+from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.image import Picture, read_image, read_picture, write_picture
+from cmudrn.weather.presets import WEATHERS
+from cmudrn.weather.snow import Flakes, Snow
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def clean(tmp_path: Path) -> Path:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "run.json")
+    files = (p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("run."))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
@@ -56,11 +60,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(clean: Path, tmp_path: Path) -> 
     command = [sys.executable, "-m", "cmudrn", "weather", "snow", str(clean), str(target)]
     command += ["--preset", "snow", "--frames", "40"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (target / "records" / "2.json").exists():
+    while process.poll() is None and not (target / "records.snow" / "2.json").exists():
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert not (target / "weather.jsonl").exists()
+    assert not (target / "weather.snow.jsonl").exists()
     made = render_folder(Rendering(clean, target, "snow", "snow", frames=40))
     assert made < 6
     assert digest(target) == digest(whole.target)
@@ -72,7 +76,7 @@ def test_the_tree_is_csds(clean: Path, tmp_path: Path) -> None:
     names = sorted(f"{n}.tif" for n in range(1, 7))
     for folder in ("Gt", "Snow", "Mask", "Transmission"):
         assert sorted(p.name for p in (made.target / folder).iterdir()) == names
-    records = [json.loads(x) for x in (made.target / "weather.jsonl").read_text().splitlines()]
+    records = [json.loads(x) for x in (made.target / "weather.snow.jsonl").read_text().splitlines()]
     assert [r["source"] for r in records] == sorted(
         ["a.png", "b.jpg", "d.tif", "deep/c.png", "e.png", "f.png"]
     )
@@ -110,7 +114,7 @@ def test_other_settings_or_a_full_folder_are_refused(clean: Path, tmp_path: Path
 def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, change: str) -> None:
     made = Rendering(clean, tmp_path / "out", "rain", "light-rain")
     render_folder(made)
-    (made.target / "records" / "5.json").unlink()  # one is still to be made
+    (made.target / "records.rain" / "5.json").unlink()  # one is still to be made
     before = digest(made.target)
     match change:
         case "added":
@@ -123,7 +127,7 @@ def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, c
             pixels = bytearray((clean / "d.tif").read_bytes())
             pixels[len(pixels) // 2] ^= 1
             (clean / "d.tif").write_bytes(pixels)
-    with pytest.raises(CmudrnError, match="not begun with the pictures that .*clean holds now"):
+    with pytest.raises(CmudrnError, match="not begun with the images that .*clean holds now"):
         render_folder(made)
     assert digest(made.target) == before
 
@@ -157,9 +161,64 @@ def test_bad_pictures_are_all_named_before_anything_is_written(clean: Path, tmp_
 
 def test_a_target_inside_the_source_is_refused(clean: Path) -> None:
     for target in (clean, clean / "out", clean / "deep" / ".." / "out"):
-        with pytest.raises(CmudrnError, match="lies in .*clean, whose pictures"):
+        with pytest.raises(CmudrnError, match="lies in .*clean, whose images"):
             render_folder(Rendering(clean, target, "rain", "light-rain"))
     assert not (clean / "out").exists()
+
+
+def test_rain_and_snow_of_the_same_images_share_a_folder(clean: Path, tmp_path: Path) -> None:
+    alone = [Rendering(clean, tmp_path / kind, kind, f"light-{kind}") for kind in ("rain", "snow")]
+    both = [Rendering(clean, tmp_path / "both", kind, f"light-{kind}") for kind in ("rain", "snow")]
+    for rendering in (*alone, *both):
+        assert render_folder(rendering) == 6
+    apart = digest(alone[0].target) | digest(alone[1].target)
+    assert digest(both[0].target) == apart
+    (clean / "a.png").unlink()
+    with pytest.raises(CmudrnError, match="not begun with the images that"):
+        render_folder(both[1])
+
+
+def test_the_doctor_knows_a_rendering_and_one_that_is_not_finished(
+    clean: Path, tmp_path: Path
+) -> None:
+    for kind in ("rain", "snow"):
+        render_folder(Rendering(clean, tmp_path / "tree" / "Train", kind, f"csd-{kind}", seed=3))
+    report = examine([f"{name}:{tmp_path / 'tree'}@train" for name in ("csd", "rain-csd")])
+    snow, rain = report.datasets
+    assert snow.rendered == f"csd-snow, severity 3, seed 3, over 6 images of {clean}"
+    assert rain.rendered is not None and rain.rendered.startswith("csd-rain, severity 3")
+    assert snow.licence == "that of the clean images" and not snow.problems
+    for folder in ("Gt", "Snow"):
+        (tmp_path / "tree" / "Train" / folder / "6.tif").unlink()
+    (tmp_path / "tree" / "Train" / "Rain" / "6.tif").unlink()
+    (health,) = examine([f"csd:{tmp_path / 'tree'}@train"]).datasets
+    assert "rendering that is not finished (1 to do)" in " ".join(health.problems)
+
+
+def test_a_weather_of_any_name_is_rendered_and_read(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Hail(Snow):
+        kind = "hail"
+
+    monkeypatch.setitem(WEATHERS, "big", Hail(layers=(Flakes((300, 1500), (2, 6), (0.3, 0.9)),)))
+    assert kinds()["hail"] == "big"
+    made = Rendering(clean, tmp_path / "out", "hail", "big")
+    assert render_folder(made) == 6
+    pairs = open_dataset(f"folder:{made.target / 'Hail'},{made.target / 'Gt'}")
+    assert len(pairs) == 6 and not np.array_equal(pairs[0].degraded, pairs[0].clean)
+
+
+def test_published_rain_without_scipy_names_the_extra(
+    clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cmudrn.weather.published", "cmudrn.weather.streak_database"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    assert render_folder(Rendering(clean, tmp_path / "out", "rain", "light-rain")) == 6
+    published = Rendering(clean, tmp_path / "other", "rain", "csd-rain", screens=clean)
+    with pytest.raises(MissingExtraError, match="Published rain needs the extra evaluate"):
+        render_folder(published)
 
 
 def test_published_screens(clean: Path, tmp_path: Path) -> None:
@@ -170,7 +229,7 @@ def test_published_screens(clean: Path, tmp_path: Path) -> None:
     write_picture(Picture(screen), screens / "1-6.png")
     made = Rendering(clean, tmp_path / "out", "rain", "published", screens=screens)
     assert render_folder(made) == 6
-    assert '"1-6.png"' in (made.target / "weather.jsonl").read_text()
+    assert '"1-6.png"' in (made.target / "weather.rain.jsonl").read_text()
     with pytest.raises(CmudrnError, match="neither rain screens named like"):
         render_folder(Rendering(clean, tmp_path / "y", "rain", "published", screens=clean))
     assert not (tmp_path / "y").exists()

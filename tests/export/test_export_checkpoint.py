@@ -103,7 +103,7 @@ def test_a_context_branch_is_found_beside_the_run_from_any_folder(
     export_checkpoint(run, tmp_path / "model.onnx")
     assert open_engine(tmp_path / "model.onnx", threads=1).info.veil_weights is not None
     alone = Path(shutil.copy(run, tmp_path / "alone.safetensors"))
-    with pytest.raises(CmudrnError, match="is is not the one that the run"):
+    with pytest.raises(CmudrnError, match="is not the one that the run"):
         open_checkpoint(alone)
     decoy.unlink()
     with pytest.raises(

@@ -6,7 +6,7 @@ import torch
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import NETWORKS, count_parameters, macs_per_pixel, make_network
 
-RESTORING = [kind for kind in NETWORKS if kind != "context"]  # which sees thumbnails only
+RESTORING = [kind for kind in NETWORKS if kind != "veil-estimator"]  # which sees thumbnails only
 
 
 def config(**settings: object) -> NetworkConfig:

@@ -69,7 +69,7 @@ def test_a_folder_without_pictures_is_named_with_its_setting(
     clean: Path, tmp_path: Path, setting: str
 ) -> None:
     settings = config(clean, data={setting: "nowhere"})
-    sentence = rf"^There are no pictures in nowhere; --set data\.{setting}=FOLDER names yours\.$"
+    sentence = rf"^There are no images in nowhere, which data\.{setting} names\.$"
     with pytest.raises(CmudrnError, match=sentence):
         train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -56,6 +56,8 @@ def _describe(health: Health) -> str:
         f"  fingerprint  {health.fingerprint}",
         f"  licence      {health.licence}",
     ]
+    if health.rendered is not None:
+        lines.append(f"  rendered     {health.rendered}")
     if health.input_psnr_db is not None:
         lines.insert(3, f"  input PSNR   {health.input_psnr_db:.2f} dB")
     if health.repeated:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset
@@ -126,7 +126,7 @@ def need_metrics() -> None:
         import matplotlib  # noqa: F401
         import skimage  # noqa: F401
     except ImportError as error:
-        raise CmudrnError("Scores need more packages: pip install 'cmudrn[evaluate]'.") from error
+        raise MissingExtraError("Scoring", "evaluate") from error
 
 
 def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
@@ -183,7 +183,7 @@ def open_model(
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise CmudrnError("Checkpoints need torch: pip install 'cmudrn[train]'.") from error
+        raise MissingExtraError("A checkpoint", "train") from error
     from cmudrn.export.export_checkpoint import open_exported
 
     opened: Engine = open_exported(path, threads, engine, precision)

@@ -11,12 +11,10 @@ import typer
 from cmudrn.cli.app import app
 from cmudrn.errors import CmudrnError
 
-PRESETS = {"rain": "csd-rain", "snow": "csd-snow"}
-
 
 @app.command(no_args_is_help=True)
 def weather(
-    kind: Annotated[str, typer.Argument(metavar="rain|snow", help="What falls.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="What falls: rain or snow.")],
     clean: Annotated[Path, typer.Argument(help="Folder of clean pictures.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the dataset.")],
     preset: Annotated[
@@ -31,19 +29,20 @@ def weather(
     frames: Annotated[int, typer.Option(min=1, help="Moving frames of each picture.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
-    """Render a folder in rain or snow, as the dataset CSD lays out its files.
+    """Render a folder in rain or snow, in the layout of the data set CSD.
 
-    Run it again and it goes on where it stopped; the result does not depend on that, nor on the
-    number of workers.
+    The same command resumes a stopped rendering. The result depends neither on that nor on the
+    number of workers. Rain and snow of the same images can share a folder.
     """
-    from cmudrn.datasets.rendering import Rendering, render_folder
+    from cmudrn.datasets.rendering import Rendering, kinds, render_folder
 
-    if kind not in PRESETS:
-        raise typer.BadParameter(f"{kind!r} is neither rain nor snow.")
+    presets = kinds()
+    if kind not in presets:
+        raise typer.BadParameter(f"{kind!r} is none of {', '.join(presets)}.")
     if streaks is not None and (kind != "rain" or preset is not None):
         raise CmudrnError("--streaks is for rain, and takes the place of --preset.")
     rendering = Rendering(
-        clean, output, kind, preset or PRESETS[kind], seed, severity, streaks, frames
+        clean, output, kind, preset or presets[kind], seed, severity, streaks, frames
     )
 
     def report(done: int, total: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from cmudrn.datasets.dataset import PairFiles
 from cmudrn.datasets.files import picture_size
+from cmudrn.datasets.folders import data_path
 from cmudrn.datasets.layouts import LAYOUTS
 from cmudrn.datasets.near_duplicates import find_matches, hash_pictures
 from cmudrn.datasets.problems import Problems
+from cmudrn.datasets.rendering import read_runs
 from cmudrn.datasets.specification import find_files, parse_description
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, FileError
 from cmudrn.image import read_image
 
 OnFile = Callable[[int, int], None]
@@ -55,6 +57,7 @@ class Health:
         input_psnr_db: mean PSNR of the degraded pictures, RGB; None where there are none.
         fingerprint: hexadecimal hash of every pair's name and of every file's bytes.
         licence: as far as known.
+        rendered: how this program rendered it; None where others made it.
         problems: what is wrong, one phrase each.
         repeated: clean pictures that are there more than once.
     """
@@ -67,6 +70,7 @@ class Health:
     input_psnr_db: float | None
     fingerprint: str
     licence: str
+    rendered: str | None
     problems: list[str]
     repeated: list[Same]
 
@@ -180,10 +184,34 @@ class _Patient:
         else:
             self.psnrs.append(-10 * float(np.log10(error)))
 
+    def _rendering(self) -> Mapping[str, Any] | None:
+        """Return what the folder above the degraded images says, where this program made them."""
+        if not self.files or self.files[0].degraded == self.files[0].clean:
+            return None
+        path = self.files[0].degraded
+        try:
+            for depth, folder in enumerate(path.parents[1:4], 1):  # frames lie one deeper
+                run = read_runs(folder).get(path.parents[depth - 1].name.lower())
+                if run is not None:
+                    self._count(run, folder)
+                    return run
+        except (OSError, ValueError) as error:
+            self.problems.note(f"of a rendering that cannot be read ({error})", path)
+        return None
+
+    def _count(self, run: Mapping[str, Any], folder: Path) -> None:
+        """Note a rendering that was stopped before its last image."""
+        mine = sum(pair.degraded.is_relative_to(folder) for pair in self.files)
+        missing = len(run["pictures"]) * run["frames"] - mine
+        if missing > 0:
+            self.problems.note(f"of a rendering that is not finished ({missing} to do)", folder)
+
     def health(self) -> Health:
         """Return the record."""
+        description = parse_description(self.text)
+        run = self._rendering()
         if not self.files:
-            self.problems.note("to be found", Path(parse_description(self.text).path))
+            self.problems.note("to be found", data_path(description.path))
         paths = {path for pair in self.files for path in (pair.degraded, pair.clean)}
         repeated = find_matches(self.clean, None, (self.hashes, self.hashes))
         return Health(
@@ -194,13 +222,21 @@ class _Patient:
             formats=dict(Counter(path.suffix.lower() for path in paths).most_common()),
             input_psnr_db=round(float(np.mean(self.psnrs)), 3) if self.psnrs else None,
             fingerprint=fingerprint([p for p in self.files if p.degraded.is_file()]),
-            licence=LAYOUTS[parse_description(self.text).kind].licence,
+            licence="that of the clean images" if run else LAYOUTS[description.kind].licence,
+            rendered=None if run is None else _describe_run(run),
             problems=self.problems.sentences(),
             repeated=[
                 Same(str(self.clean[m.first]), str(self.clean[m.second]), m.how, round(m.error, 5))
                 for m in repeated
             ],
         )
+
+
+def _describe_run(run: Mapping[str, Any]) -> str:
+    return (
+        f"{run['preset']}, severity {run['severity']:g}, seed {run['seed']}, "
+        f"over {len(run['pictures'])} images of {run['source']}"
+    )
 
 
 def _shared(first: _Patient, second: _Patient) -> list[Same]:
@@ -216,4 +252,4 @@ def _file_hash(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+        raise FileError(f"Cannot read {path}: {error.strerror}.", path=path) from error

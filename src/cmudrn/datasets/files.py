@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import DamagedImageError, ImageFileError
 from cmudrn.files import list_folder, natural_order
 from cmudrn.image import read_image
 from cmudrn.image.vips import pyvips, reason
@@ -29,7 +29,7 @@ def picture_size(path: Path) -> tuple[int, int]:
     """Return (width, height) in pixels, upright, from the head of a picture file.
 
     Raises:
-        CmudrnError: it is no picture that can be read.
+        ImageFileError: it is no image that can be read.
     """
     if _is_bmp(path):
         height, width = read_image(path).shape[:2]
@@ -43,7 +43,7 @@ def thumbnail(path: Path, side: int) -> NDArray[np.uint8]:
     """Return a picture file squeezed to (side, side, 3) uint8 RGB, upright.
 
     Raises:
-        CmudrnError: it is no picture that can be read.
+        ImageFileError: it is no image that can be read.
     """
     try:
         with open(path, "rb", buffering=0) as file:
@@ -59,9 +59,11 @@ def thumbnail(path: Path, side: int) -> NDArray[np.uint8]:
                 image = image.extract_band(0, n=image.bands - 1)
             array = np.frombuffer(image.cast("uchar").write_to_memory(), np.uint8)
     except OSError as error:
-        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ImageFileError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except pyvips.Error as error:
-        raise CmudrnError(f"{path} is damaged or cut short ({reason(error)}).") from error
+        raise DamagedImageError(
+            f"{path} is damaged or cut short ({reason(error)}).", path=path
+        ) from error
     return array.reshape(side, side, -1)[..., :3]
 
 
@@ -76,6 +78,6 @@ def _open(path: Path) -> Any:
             source = pyvips.Source.new_from_descriptor(file.fileno())
             return pyvips.Image.new_from_source(source, "", access="sequential")
     except OSError as error:
-        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+        raise ImageFileError(f"Cannot read {path}: {error.strerror}.", path=path) from error
     except pyvips.Error as error:
-        raise CmudrnError(f"{path} is not a picture that can be read.") from error
+        raise DamagedImageError(f"{path} is not an image that can be read.", path=path) from error

@@ -10,12 +10,18 @@ from pathlib import Path
 from cmudrn.datasets.dataset import PairFiles
 from cmudrn.datasets.files import list_pictures
 from cmudrn.datasets.problems import Problems
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import FileError, InvalidSettingError
+from cmudrn.weather.presets import WEATHERS
 
 CLEAN = ("gt", "target", "clean", "norain", "groundtruth", "ground_truth")
 SNOW = ("snow", "syn", "synthetic")
 RAIN = ("rain", "rainy")
-ANY = ("input", "degraded", *SNOW, *RAIN)
+ANY = tuple(
+    dict.fromkeys(
+        ("input", "degraded", *SNOW, *RAIN, *(weather.kind for weather in WEATHERS.values()))
+    )
+)
+"""Names that the folder of degraded images may have, with those that this program renders."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def find_pairs(kind: str, root: Path, part: str | None, problems: Problems) -> l
         CmudrnError: the folder or the part is not there, or is not of this layout.
     """
     if not root.is_dir():
-        raise CmudrnError(f"There is no folder {root}.")
+        raise FileError(f"There is no folder {root}.", path=root)
     layout = LAYOUTS[kind]
     if part is not None:
         return list(_pairs_below(_part_folder(layout, root, part), layout, problems))
@@ -123,11 +129,15 @@ def _by_key(files: Iterable[tuple[str, Path]], problems: Problems) -> dict[str, 
 def _part_folder(layout: Layout, root: Path, part: str) -> Path:
     if part not in layout.parts:
         known = f"it has {', '.join(layout.parts)}" if layout.parts else "it has none"
-        raise CmudrnError(f"{root} has no part {part!r}; {known}.")
+        raise InvalidSettingError(
+            f"{root} has no part {part!r}; {known}.", setting="part", value=part
+        )
     folder = _find_folder(root, layout.parts[part])
     if folder is None:
         names = " or ".join(layout.parts[part])
-        raise CmudrnError(f"{root} has no part {part!r}: there is no folder {names} in it.")
+        raise FileError(
+            f"{root} has no part {part!r}: there is no folder {names} in it.", path=root
+        )
     return folder
 
 
@@ -155,7 +165,9 @@ def _pairs_below(
     targets = [folders[name] for name in CLEAN if name in folders]
     if len(inputs) > 1 or len(targets) > 1:
         names = ", ".join(sub.name for sub in (*inputs, *targets))
-        raise CmudrnError(f"{folder} can be paired in more than one way: it holds {names}.")
+        raise FileError(
+            f"{folder} can be paired in more than one way: it holds {names}.", path=folder
+        )
     if inputs and targets:
         degraded, clean = (
             keyed(sub, layout, list_pictures(sub)) for sub in (inputs[0], targets[0])
@@ -167,9 +179,10 @@ def _pairs_below(
         for key, path in _by_key(keyed(folder, layout, list_pictures(folder)), problems).items():
             yield PairFiles(key, path, path)
     else:
-        raise CmudrnError(
+        raise FileError(
             f"{folder} holds no pairs: it needs a folder {_choice(layout.degraded)} and a folder "
-            f"{_choice(CLEAN)}."
+            f"{_choice(CLEAN)}.",
+            path=folder,
         )
 
 

@@ -15,21 +15,30 @@ from typing import Any
 import numpy as np
 
 from cmudrn.datasets.files import list_pictures, picture_size
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import (
+    CmudrnError,
+    FileError,
+    ImageFileError,
+    InvalidSettingError,
+    MissingExtraError,
+    TargetError,
+)
 from cmudrn.files import atomic_file
 from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
-from cmudrn.weather.published import PublishedRain, list_screens
-from cmudrn.weather.streak_database import DatabaseRain, is_database, open_database
 from cmudrn.weather.weather import GREATEST, Degraded, Weather
 
-FOLDERS = {"rain": "Rain", "snow": "Snow"}
-"""Where degraded pictures lie; clean ones are in Gt, streaks or snow masks in Mask."""
-RECORDS = "weather.jsonl"
-RUN = "run.json"
-PARTS = "records"
-"""Records of pictures that are done while others are not."""
+MASKS = {"rain": "Streaks"}
+"""Kind of weather -> folder of its opacity or light, where that is not CSD's Mask."""
+
+
+def kinds() -> dict[str, str]:
+    """Return each kind of weather that can be rendered, with its default preset: its first."""
+    first: dict[str, str] = {}
+    for name, weather in WEATHERS.items():
+        first.setdefault(weather.kind, name)
+    return first
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Rendering:
     Attributes:
         source: folder of clean pictures.
         target: folder of the dataset.
-        kind: "rain" or "snow".
+        kind: of weather, one of `kinds()`; it names the folder of the degraded images.
         preset: name of the weather; "published" for published screens or streaks.
         seed: of everything drawn.
         severity: 0 to 5; 3 is the preset as it is.
@@ -63,18 +72,44 @@ class Rendering:
             CmudrnError: there is no such preset, severity or folder of screens.
         """
         if not 0 <= self.severity <= GREATEST:
-            raise CmudrnError(f"A severity is between 0 and 5; it is {self.severity:g}.")
+            raise InvalidSettingError(
+                f"A severity is between 0 and 5; it is {self.severity:g}.",
+                setting="severity",
+                value=self.severity,
+            )
         if self.screens is not None:
             return _published(self.screens, self.seed, self.severity)
-        known = [name for name in WEATHERS if self.kind in name]
+        known = [name for name, weather in WEATHERS.items() if weather.kind == self.kind]
         if self.preset not in known:
-            raise CmudrnError(
-                f"There is no {self.kind} preset {self.preset!r}; there are {', '.join(known)}."
+            raise InvalidSettingError(
+                f"There is no {self.kind} preset {self.preset!r}; there are {', '.join(known)}.",
+                setting="preset",
+                value=self.preset,
             )
         weather = WEATHERS[self.preset]
         if isinstance(weather, LayeredRain):
             weather = replace(weather, seed=self.seed)
         return replace(weather, severity=self.severity)
+
+    @property
+    def degraded_folder(self) -> str:
+        """Name of the folder of degraded images, such as "Rain"."""
+        return self.kind.capitalize()
+
+    @property
+    def mask_folder(self) -> str:
+        """Name of the folder of what was drawn over the clean images."""
+        return MASKS.get(self.kind, "Mask")
+
+    @property
+    def marker(self) -> Path:
+        """The file that says how the folder was rendered; each kind of weather has its own."""
+        return self.target / f"run.{self.kind}.json"
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the records of finished images."""
+        return self.target / f"records.{self.kind}"
 
     def record(self, pictures: Sequence[Path]) -> dict[str, Any]:
         """Return what must be the same for a run to go on, ready for JSON.
@@ -108,18 +143,28 @@ def _hash(path: Path) -> str:
     try:
         return sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise CmudrnError(f"Cannot read {path}: {error.strerror}.") from error
+        raise FileError(f"Cannot read {path}: {error.strerror}.", path=path) from error
 
 
 def _published(folder: Path, seed: int, severity: float) -> Weather:
+    try:  # scipy is not in a base install
+        from cmudrn.weather.published import PublishedRain, list_screens  # noqa: PLC0415
+        from cmudrn.weather.streak_database import (  # noqa: PLC0415
+            DatabaseRain,
+            is_database,
+            open_database,
+        )
+    except ImportError as error:
+        raise MissingExtraError("Published rain", "evaluate") from error
     if is_database(folder):
         open_database(folder)  # what is wrong with it is said before anything is written
         return DatabaseRain(folder=folder, seed=seed, severity=severity)
     paths = list_screens(folder) if folder.is_dir() else ()
     if not paths:
-        raise CmudrnError(
+        raise FileError(
             f"{folder} holds neither rain screens named like 12-6.png nor the streak database's "
-            "env_light_database or point_light_database."
+            "env_light_database or point_light_database.",
+            path=folder,
         )
     return PublishedRain(paths=paths, severity=severity)
 
@@ -131,8 +176,9 @@ def render_folder(
 ) -> int:
     """Render every picture and return how many were made now; the rest was there already.
 
-    `OUT/Gt/1.tif`, `OUT/Rain/1.tif` (or `Snow`) and `OUT/Mask/1.tif` belong together, as in CSD;
-    veiled snow has `OUT/Transmission/1.tif` too, and `OUT/weather.jsonl` a line for each picture
+    `OUT/Gt/1.tif`, `OUT/Snow/1.tif` and `OUT/Mask/1.tif` belong together, as in CSD; rain has
+    `OUT/Rain` and `OUT/Streaks`, so that one folder can hold both kinds. Veiled snow has
+    `OUT/Transmission/1.tif` too, and `OUT/weather.snow.jsonl` a line for each picture
     with its source, its airlight and all that was drawn. With several frames, each picture
     becomes a folder, `OUT/Rain/1/0001.tif`. Pictures are numbered in the order of their paths;
     hidden ones are left out, and one that is none is found before the target is touched.
@@ -151,16 +197,15 @@ def render_folder(
     rendering.weather()
     sources = _list_pictures(rendering.source)
     _claim(rendering, sources)
-    parts = rendering.target / PARTS
-    parts.mkdir(exist_ok=True)
+    rendering.parts.mkdir(exist_ok=True)
     waiting = [n for n in range(1, len(sources) + 1) if not _is_done(rendering, n)]
     before = len(sources) - len(waiting)
     tasks = [(rendering, number, sources[number - 1]) for number in waiting]
     for done, _ in enumerate(_map(tasks, workers), start=1):
         report(before + done, len(sources))
-    with atomic_file(rendering.target / RECORDS) as stream:
+    with atomic_file(rendering.target / f"weather.{rendering.kind}.jsonl") as stream:
         for number in range(1, len(sources) + 1):
-            stream.write((parts / f"{number}.json").read_bytes() + b"\n")
+            stream.write((rendering.parts / f"{number}.json").read_bytes() + b"\n")
     return len(waiting)
 
 
@@ -170,14 +215,14 @@ def _is_done(rendering: Rendering, number: int) -> bool:
     Raises:
         CmudrnError: its record cannot be read.
     """
-    path = rendering.target / PARTS / f"{number}.json"
+    path = rendering.parts / f"{number}.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:
-        raise CmudrnError(f"The record {path} cannot be read: {error}.") from error
-    folders = ["Gt", FOLDERS[rendering.kind], "Mask"]
+        raise FileError(f"The record {path} cannot be read: {error}.", path=path) from error
+    folders = ["Gt", rendering.degraded_folder, rendering.mask_folder]
     if "airlight" in record:  # only snow with a veil has one
         folders.append("Transmission")
     names = [_name(rendering, number, frame) for frame in range(rendering.frames)]
@@ -205,11 +250,11 @@ def _list_pictures(folder: Path) -> list[Path]:
         CmudrnError: there are none, or some have no head of a picture; all of these are named.
     """
     if not folder.is_dir():
-        raise CmudrnError(f"There is no folder {folder}.")
+        raise FileError(f"There is no folder {folder}.", path=folder)
     # Not in natural order: pictures have always been numbered by their plain paths.
     found = sorted(list_pictures(folder))
     if not found:
-        raise CmudrnError(f"There are no pictures in {folder}.")
+        raise FileError(f"There are no images in {folder}.", path=folder)
     bad = []
     for path in found:
         try:
@@ -217,40 +262,75 @@ def _list_pictures(folder: Path) -> list[Path]:
         except CmudrnError as error:
             bad.append(str(error).removesuffix("."))
     if bad:
-        raise CmudrnError(f"Nothing was rendered: {'; '.join(bad)}.")
+        raise ImageFileError(f"Nothing was rendered: {'; '.join(bad)}.", path=folder)
     return found
 
 
 def _claim(rendering: Rendering, sources: Sequence[Path]) -> None:
-    """Make the target folder, or check that it holds the same run."""
+    """Make the target folder, or check that it holds the same run, or other weather only."""
     target, source = rendering.target, rendering.source
     if target.resolve().is_relative_to(source.resolve()):
-        raise CmudrnError(
-            f"{target} lies in {source}, whose pictures it is made of; choose another folder."
+        raise _refused(
+            target, f"{target} lies in {source}, whose images it is made of; choose another folder."
         )
-    record, marker = rendering.record(sources), target / RUN
+    record = rendering.record(sources)
     try:
-        if marker.exists():
-            known = json.loads(marker.read_text(encoding="utf-8"))
-            pictures = {"pictures": record["pictures"]}
-            if not isinstance(known, dict) or known | pictures != record:
-                raise CmudrnError(
-                    f"{target} holds weather made with other settings; choose another folder."
-                )
-            # Pictures go by their numbers: one more or less would shift all that are not done yet.
-            if known != record:
-                raise CmudrnError(
-                    f"{target} was not begun with the pictures that {source} holds now; "
-                    "choose another folder."
-                )
+        known = read_runs(target)
+        for kind, other in known.items():
+            _compare(rendering, record, kind, other)
+        if rendering.kind in known:
             return
-        if target.exists() and any(target.iterdir()):
-            raise CmudrnError(f"{target} is not empty; choose another folder.")
+        if target.exists() and any(target.iterdir()) and not known:
+            raise _refused(target, f"{target} is not empty; choose another folder.")
         target.mkdir(parents=True, exist_ok=True)
-        with atomic_file(marker) as stream:
+        with atomic_file(rendering.marker) as stream:
             stream.write((json.dumps(record, indent=2) + "\n").encode())
     except (OSError, ValueError) as error:
-        raise CmudrnError(f"The folder {target} cannot be used: {error}.") from error
+        raise _refused(target, f"The folder {target} cannot be used: {error}.") from error
+
+
+def read_runs(target: Path) -> dict[str, dict[str, Any]]:
+    """Return what a folder says about the weathers that this program rendered into it, by kind.
+
+    Raises:
+        ValueError: a file of a run is damaged.
+        OSError: it cannot be read.
+    """
+    runs: dict[str, dict[str, Any]] = {}
+    for marker in sorted(target.glob("run.*.json")):
+        known = json.loads(marker.read_text(encoding="utf-8"))
+        if not isinstance(known, dict) or "pictures" not in known:
+            raise ValueError(f"{marker} is damaged")
+        runs[marker.name.split(".")[1]] = known
+    return runs
+
+
+def _compare(
+    rendering: Rendering, record: dict[str, Any], kind: str, other: dict[str, Any]
+) -> None:
+    """Refuse a run of the same kind with other settings, and any run of other images.
+
+    Raises:
+        TargetError: it is such a run.
+    """
+    target = rendering.target
+    if kind == rendering.kind and other | {"pictures": record["pictures"]} != record:
+        raise _refused(
+            target, f"{target} holds {kind} made with other settings; choose another folder."
+        )
+    # Images go by their numbers: one more or less would shift all that are not done yet. Weather
+    # of another kind shares the clean images.
+    shared = ("pictures", "source", "frames")
+    if any(other.get(key) != record[key] for key in shared):
+        raise _refused(
+            target,
+            f"{target} was not begun with the images that {rendering.source} holds now; "
+            "choose another folder.",
+        )
+
+
+def _refused(target: Path, sentence: str) -> TargetError:
+    return TargetError(sentence, path=target)
 
 
 def _render(task: tuple[Rendering, int, Path]) -> None:
@@ -268,7 +348,7 @@ def _render(task: tuple[Rendering, int, Path]) -> None:
         "size": [clean.shape[1], clean.shape[0]],
         **made.parameters,
     }
-    with atomic_file(rendering.target / PARTS / f"{number}.json") as stream:
+    with atomic_file(rendering.parts / f"{number}.json") as stream:
         stream.write(json.dumps(record).encode())
 
 
@@ -276,8 +356,10 @@ def _write(rendering: Rendering, name: str, clean: Image, made: Degraded) -> Non
     layers = made.layers
     pictures: dict[str, Pixels] = {
         "Gt": from_float(clean, np.uint8),
-        FOLDERS[rendering.kind]: from_float(made.degraded, np.uint8),
-        "Mask": from_float(layers["streaks" if rendering.kind == "rain" else "mask"], np.uint8),
+        rendering.degraded_folder: from_float(made.degraded, np.uint8),
+        rendering.mask_folder: from_float(
+            layers["mask" if "mask" in layers else "streaks"], np.uint8
+        ),
     }
     if "transmission" in layers:
         pictures["Transmission"] = from_float(layers["transmission"], np.uint16)

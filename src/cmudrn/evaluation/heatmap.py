@@ -15,7 +15,7 @@ import numpy as np
 from cmudrn.engines import Engine
 from cmudrn.engines.native import CannotRunNatively, peak_gflops
 from cmudrn.engines.profile import time_call
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
 from cmudrn.files import atomic_file
 
@@ -134,14 +134,12 @@ def draw_cells(path: Path, title: str, cells: Sequence[Cell]) -> None:
     """Draw seconds a picture and, where it is known, work beside the peak, as a PNG file.
 
     Raises:
-        CmudrnError: matplotlib is not installed.
+        MissingExtraError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise CmudrnError(
-            "Drawing a heat map needs matplotlib: pip install 'cmudrn[evaluate]'."
-        ) from error
+        raise MissingExtraError("A heat map", "evaluate") from error
     sides = sorted({cell.side for cell in cells})
     loops = sorted({cell.loops for cell in cells})
     panels = {"seconds a picture, median": [cell.median_s for cell in cells]}

@@ -64,6 +64,8 @@ class LayeredRain(Weather):
         variety: screens rendered for each layer.
     """
 
+    kind = "rain"
+
     seed: int = 0
     variety: int = 24
 

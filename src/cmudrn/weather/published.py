@@ -65,6 +65,8 @@ class PublishedRain(Weather):
         paths: the screens.
     """
 
+    kind = "rain"
+
     paths: tuple[Path, ...]
 
     def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LayeredScene:

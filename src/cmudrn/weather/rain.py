@@ -33,6 +33,8 @@ class Rain(Weather):
         travel: streak lengths that a drop falls from frame to frame.
     """
 
+    kind = "rain"
+
     coverage: Range
     length_px: Range
     width_px: Range

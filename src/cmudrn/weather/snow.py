@@ -95,6 +95,8 @@ class Snow(Weather):
         veiled: probability of the veil.
     """
 
+    kind = "snow"
+
     layers: tuple[Flakes, ...]
     scale: Range = (0.9, 1.1)
     fall_deg: Range = (-70.0, 70.0)

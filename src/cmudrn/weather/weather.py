@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,9 @@ class Weather(ABC):
         severity: 0 leaves pictures clean, 3 is the preset as it was made, 5 the worst. With the
             same random numbers, more severe weather is the same weather and more of it.
     """
+
+    kind: ClassVar[str]
+    """What falls, such as "rain": names the folder of rendered images; every subclass sets it."""
 
     severity: float = NORMAL
 
