@@ -15,6 +15,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from cmudrn.errors import CmudrnError
+from cmudrn.version import __version__
 
 if TYPE_CHECKING:
     import os
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from cmudrn.photos import PhotoResult, PhotoSettings
     from cmudrn.restoration import RestoredImage, Restorer, RestoreSettings, restore_image
     from cmudrn.video import ClipResult
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "PhotoResult": "cmudrn.photos",

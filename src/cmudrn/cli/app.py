@@ -67,9 +67,9 @@ app = App(
 
 def _print_version(value: bool) -> None:
     if value:
-        import cmudrn
+        from cmudrn.version import __version__
 
-        typer.echo(f"cmudrn {cmudrn.__version__}")
+        typer.echo(f"cmudrn {__version__}")
         raise typer.Exit
 
 

@@ -67,9 +67,9 @@ def _fingerprint() -> str:
     """Return the processor, how much of it may be used, and what measured."""
     import platform
 
-    import cmudrn
     from cmudrn.engines.base import available_cores
     from cmudrn.engines.native import instruction_sets
+    from cmudrn.version import __version__
 
     name = platform.processor() or platform.machine()
     try:
@@ -80,4 +80,4 @@ def _fingerprint() -> str:
     except OSError:
         pass
     sets = " ".join((*instruction_sets("bf16"), *instruction_sets())) or "no native engine"
-    return f"{name}, {available_cores()} cores, {sets}, cmudrn {cmudrn.__version__}"
+    return f"{name}, {available_cores()} cores, {sets}, cmudrn {__version__}"

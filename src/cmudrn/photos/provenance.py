@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-import cmudrn
 from cmudrn.errors import UnsupportedImageError
 from cmudrn.image import Picture
 from cmudrn.models import ModelInfo, shipped_models
@@ -24,6 +23,7 @@ from cmudrn.photos.record import (
     Record,
     SettingsRecord,
 )
+from cmudrn.version import __version__
 
 ENHANCED = b"http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a picture whose content a program improved without making it up."""
@@ -126,7 +126,7 @@ def make_record(
     return Record(
         format=FORMAT,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
-        program=ProgramRecord(name="cmudrn", version=cmudrn.__version__, libraries=_libraries()),
+        program=ProgramRecord(name="cmudrn", version=__version__, libraries=_libraries()),
         input=_file_record(_relative(source[0], folder), source[1]),
         output=_file_record(target[0].name, target[1]),
         model=ModelRecord(

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-import cmudrn
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError, FileError
 from cmudrn.image import MAX_BYTES, MAX_PIXELS, read_bytes, read_picture
@@ -24,6 +23,7 @@ from cmudrn.photos.record import Record, RecordError, SettingsRecord, read_recor
 from cmudrn.photos.restore_photo import restore_bytes
 from cmudrn.photos.settings import PhotoSettings
 from cmudrn.restoration import Restorer, RestoreSettings
+from cmudrn.version import __version__
 
 MAX_DEPTH = 64
 """Most stages, and most recursions, that a record is believed."""
@@ -175,7 +175,7 @@ def _run_again(target: Path, source: Path, model: str, record: Record, limits: L
 
 
 def _difference(again: bytes, output: bytes, record: Record) -> str:
-    made_with, runs = record.program.version, cmudrn.__version__
+    made_with, runs = record.program.version, __version__
     versions = "" if made_with == runs else f" (made by version {made_with}, this is {runs})"
     try:
         old, new = (read_picture(data).pixels for data in (output, again))

@@ -18,7 +18,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-import cmudrn
 from cmudrn.engines import open_engine
 from cmudrn.restoration import RestoreSettings
 from cmudrn.server import description
@@ -33,6 +32,7 @@ from cmudrn.server.processing import RestoreRequest, check_request
 from cmudrn.server.records import Health, LimitsRecord, ModelList, ModelRecord
 from cmudrn.server.security import LOCAL_HOSTS, Guard
 from cmudrn.server.worker_pool import Delivery, WorkerPool
+from cmudrn.version import __version__
 
 PAGE = Path(__file__).parent / "page"
 
@@ -86,7 +86,7 @@ def create_app(
 
     app = FastAPI(
         title="CMUDRN",
-        version=cmudrn.__version__,
+        version=__version__,
         description="Removes rain and snow from pictures. Nothing is stored or sent elsewhere.",
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
@@ -226,7 +226,7 @@ class Service:
         """Say that the server is up, and how busy it is."""
         return Health(
             status="ok",
-            version=cmudrn.__version__,
+            version=__version__,
             running=self.pool.running,
             waiting=self._waiting(),
             receiving=self.intake.receiving,

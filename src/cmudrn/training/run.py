@@ -16,7 +16,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from cmudrn import __version__
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import FileDataset
 from cmudrn.datasets.files import picture_size
@@ -39,6 +38,7 @@ from cmudrn.training.fingerprints import fingerprint_code, fingerprint_data
 from cmudrn.training.folders import check_folders
 from cmudrn.training.loop import Progress, Run
 from cmudrn.training.validation import STRUCTURES, Validation
+from cmudrn.version import __version__
 from cmudrn.weather.patches import PatchWeather
 
 SCREENS_SEED = 0

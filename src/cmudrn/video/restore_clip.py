@@ -16,7 +16,6 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-import cmudrn
 from cmudrn.errors import TargetError
 from cmudrn.files import atomic_file, check_target, make_folder
 from cmudrn.image import Image, Pixels
@@ -24,6 +23,7 @@ from cmudrn.models.info import check_depth
 from cmudrn.photos.restore_photo import encode_layer
 from cmudrn.restoration import Restorer, Sequence, restore_image
 from cmudrn.restoration.weather_classifier import check_scorable
+from cmudrn.version import __version__
 from cmudrn.video.carry import Carried, choose_carried
 from cmudrn.video.colour import add_headroom, colours_of, tag, to_frame
 from cmudrn.video.decode import (
@@ -162,7 +162,7 @@ def make_plan(
     info, restore = restorer.info, settings.restore
     return {
         "source": file_signature(clip.path),
-        "program": cmudrn.__version__,
+        "program": __version__,
         "model": info.sha256 or info.name,
         "engine": _engine(restorer),
         "depth": check_depth(info, restore.stages, restore.recursions),
