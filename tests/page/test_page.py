@@ -115,6 +115,25 @@ def test_several_photos_and_a_bad_one(page: Page, photos: dict[str, Path]) -> No
         page.get_by_role("button", name="Download all 2").click()
 
 
+def test_every_bad_photo_keeps_its_tile_and_its_reason(
+    page: Page, photos: dict[str, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "text.png").write_bytes(b"no picture")
+    bad = [tmp_path / "empty.png", tmp_path / "text.png", photos["damaged"]]
+    page.set_input_files("#files", [*bad, photos["png"]])
+    page.locator(DONE).wait_for()
+    reasons = {}
+    for path in bad:
+        tile = page.get_by_role("button", name=f"{path.name}, failed")
+        tile.click()
+        reasons[path.name] = page.locator("#status").inner_text()
+        assert tile.get_attribute("title") == reasons[path.name]
+    assert reasons["empty.png"] == "empty.png: It is empty."
+    assert "is not a JPEG" in reasons["text.png"]
+    assert "damaged" in reasons["damaged.png"]
+
+
 def test_a_tiff_is_shown_and_comes_back_as_a_tiff(page: Page, photos: dict[str, Path]) -> None:
     choose(page, photos["tiff"])
     expect(page.locator("#before")).to_have_js_property("naturalWidth", 120)

@@ -53,25 +53,29 @@ async function add(list) {
   for (const file of photos) {
     const item = { file, name: file.name || "pasted.png", state: "waiting", url: null };
     const refusal = refuse(item);
-    if (refusal) {
-      say(refusal);
-      continue;
-    }
     items.push(item);
     item.shown = await look(item, file);
     addToStrip(item);
+    if (refusal) fail(item, refusal);
     if (!current || current.state === "failed") select(item);
   }
   draw();
   pump();
 }
 
-function refuse({ name, file }) {
+function refuse({ file }) {
   if (server && file.size > server.limits.bytes) {
     const limit = Math.floor(server.limits.bytes / 2 ** 20);
-    return `${name} is larger than ${limit} MB, the most this server takes.`;
+    return `It is larger than ${limit} MB, the most this server takes.`;
   }
-  return file.size ? "" : `${name} is empty.`;
+  return file.size ? "" : "It is empty.";
+}
+
+// Every photo that cannot be restored keeps its own tile and its own sentence.
+function fail(item, sentence) {
+  item.state = "failed";
+  item.message = sentence;
+  say(`${item.name}: ${sentence}`);
 }
 
 // Finds out whether the browser can show a photo (it cannot show TIFF), and how large it is.
@@ -129,9 +133,9 @@ async function pump() {
   } catch (error) {
     const stopped = running.stop.signal.aborted;
     // A photo that was stopped because a dial moved is asked for again.
-    if (item.state === "working") item.state = stopped ? "stopped" : "failed";
-    item.message = stopped ? "Stopped." : explain(error);
-    if (item.state === "failed") say(`${item.name}: ${item.message}`);
+    if (item.state !== "working") item.message = "";
+    else if (stopped) Object.assign(item, { state: "stopped", message: "Stopped." });
+    else fail(item, explain(error));
   }
   running = null;
   draw();
@@ -234,6 +238,7 @@ function draw() {
 function describe() {
   const place = running ? items.indexOf(running.item) + 1 : 0;
   if (running) return `Restoring ${running.item.name} (${place} of ${items.length}) …`;
+  if (current.state === "failed") return `${current.name}: ${current.message}`;
   if (current.state !== "done") return current.message ?? "";
   const parts = [`${current.name} in ${current.seconds.toFixed(1)} s.`];
   if (current.report.weather) parts.push(weather(current.report.weather));
@@ -308,7 +313,9 @@ function drawThumbnail(item) {
   text.textContent = `${MARKS[item.state]} ${item.name}`;
   button.setAttribute("aria-label", `${item.name}, ${STATES[item.state] ?? "waiting"}`);
   button.setAttribute("aria-current", item === current);
-  button.title = item.name;
+  const isBad = item.state === "failed";
+  button.classList.toggle("failed", isBad);
+  button.title = isBad ? `${item.name}: ${item.message}` : item.name;
 }
 
 // --- listening ------------------------------------------------------------------------------------
