@@ -1,11 +1,14 @@
 // What Python calls (through ctypes). Nothing throws across this border.
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstring>
 #include <exception>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
+#include "executor.h"
 #include "stream.h"
 
 #if defined(_WIN32)
@@ -16,9 +19,12 @@
 
 namespace {
 
+using cmudrn::Executor;
 using cmudrn::Kernels;
+using cmudrn::LayerKernels;
 using cmudrn::Network;
 using cmudrn::Planes;
+using cmudrn::Program;
 using cmudrn::Stream;
 
 bool runs_here(const Kernels& kernels) {
@@ -47,6 +53,22 @@ const Kernels* find(const char* isa) {
   for (const Kernels* kernels : every)
     if (std::strcmp(kernels->name, isa) == 0 && runs_here(*kernels)) return kernels;
   return nullptr;
+}
+
+// The layer kernels of an instruction set, and those of float beside them.
+struct Layers {
+  const LayerKernels* kernels;
+  const LayerKernels* exact;
+};
+
+Layers find_layers(const Kernels* kernels) {
+#if defined(__x86_64__)
+  if (kernels == &cmudrn::kAvx2) return {&cmudrn::kAvx2Layers, &cmudrn::kAvx2Layers};
+  if (kernels == &cmudrn::kAvx512) return {&cmudrn::kAvx512Layers, &cmudrn::kAvx512Layers};
+  if (kernels == &cmudrn::kAvx512Bf16)
+    return {&cmudrn::kAvx512Bf16Layers, &cmudrn::kAvx512Layers};
+#endif
+  return {&cmudrn::kPortableLayers, &cmudrn::kPortableLayers};
 }
 
 }  // namespace
@@ -91,6 +113,44 @@ CMUDRN_EXPORT int cmudrn_stream_push(Stream* stream, const float* rows, long pla
 }
 
 CMUDRN_EXPORT void cmudrn_stream_free(Stream* stream) { delete stream; }
+
+// A program of layers, or null (unknown instruction set, numbers that are no program, no memory).
+CMUDRN_EXPORT Program* cmudrn_program_new(const char* isa, const std::int64_t* code,
+                                          long code_count, const float* numbers, long count) try {
+  const Kernels* kernels = find(isa);
+  if (!kernels) return nullptr;
+  const Layers layers = find_layers(kernels);
+  return new Program(*layers.kernels, *layers.exact, code, code_count, numbers, count);
+} catch (const std::exception&) {
+  return nullptr;
+}
+
+CMUDRN_EXPORT void cmudrn_program_free(Program* program) { delete program; }
+
+// What runs a program on pictures of one size, one call at a time; the program must outlive it.
+// Null, and *reason 1: the program does not take this size; 2: no memory.
+CMUDRN_EXPORT Executor* cmudrn_executor_new(const Program* program, int height, int width,
+                                            int threads, int* reason) try {
+  return new Executor(*program, {height, width}, threads);
+} catch (const std::invalid_argument&) {
+  *reason = 1;
+  return nullptr;
+} catch (const std::exception&) {
+  *reason = 2;
+  return nullptr;
+}
+
+// Restores planes (3, height, width) into as many planes as the program has pictures; a null among
+// them is not wanted. Returns 0, or -1 where there is not enough memory.
+CMUDRN_EXPORT int cmudrn_executor_run(Executor* executor, const float* degraded,
+                                      float* const* made) try {
+  executor->run({degraded, made});
+  return 0;
+} catch (const std::exception&) {
+  return -1;
+}
+
+CMUDRN_EXPORT void cmudrn_executor_free(Executor* executor) { delete executor; }
 
 // Multiply-adds in registers alone, on `threads` threads: what nothing can beat, in GFLOP/s.
 CMUDRN_EXPORT double cmudrn_peak_gflops(const char* isa, int threads, long rounds) try {

@@ -1,8 +1,11 @@
 // Vectors of eight floats, AVX2 with FMA. Called only on a CPU that says it has them.
 #if defined(__x86_64__)
+#include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "kernels.h"
+#include "layers.h"
 
 #define CMUDRN_LANES 8
 #define CMUDRN_TILES 3
@@ -22,9 +25,13 @@
 namespace cmudrn {
 namespace {
 #include "kernels.inl"
+#include "layers.inl"
 }  // namespace
 
 const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
+
+const LayerKernels kAvx2Layers = {kLanes,         false,          transform_layer, multiply_layer,
+                                      finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

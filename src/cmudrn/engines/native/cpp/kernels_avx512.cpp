@@ -1,8 +1,11 @@
 // Vectors of sixteen floats, AVX-512. Called only on a CPU that says it has it.
 #if defined(__x86_64__)
+#include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "kernels.h"
+#include "layers.h"
 
 #define CMUDRN_LANES 16
 #define CMUDRN_TILES 6
@@ -22,9 +25,13 @@
 namespace cmudrn {
 namespace {
 #include "kernels.inl"
+#include "layers.inl"
 }  // namespace
 
 const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, stitch, peak};
+
+const LayerKernels kAvx512Layers = {kLanes,         false,          transform_layer, multiply_layer,
+                                      finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

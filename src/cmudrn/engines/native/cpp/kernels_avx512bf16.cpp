@@ -5,10 +5,13 @@
 #include <immintrin.h>
 #endif
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
 #include "kernels.h"
+#include "layers.h"
 
 #define CMUDRN_BF16
 #define CMUDRN_LANES 16
@@ -29,10 +32,14 @@
 namespace cmudrn {
 namespace {
 #include "kernels.inl"
+#include "layers.inl"
 }  // namespace
 
 const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
                              multiply,     finish, stitch,   peak};
+
+const LayerKernels kAvx512Bf16Layers = {kLanes,         true,          transform_layer, multiply_layer,
+                                      finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

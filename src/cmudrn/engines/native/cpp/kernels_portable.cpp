@@ -1,7 +1,10 @@
 // Plain vectors of four floats: SSE2 on any x86-64, NEON on arm64, whatever there is elsewhere.
+#include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "kernels.h"
+#include "layers.h"
 
 #define CMUDRN_LANES 4
 #if defined(__x86_64__)
@@ -18,8 +21,12 @@
 namespace cmudrn {
 namespace {
 #include "kernels.inl"
+#include "layers.inl"
 }  // namespace
 
 const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
+
+const LayerKernels kPortableLayers = {kLanes,         false,          transform_layer, multiply_layer,
+                                      finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn

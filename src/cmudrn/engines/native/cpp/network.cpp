@@ -1,29 +1,11 @@
 #include "network.h"
 
-#include <cmath>
-#include <cstring>
 #include <stdexcept>
+
+#include "winograd.h"
 
 namespace cmudrn {
 namespace {
-
-// Filter transforms of F(2,3) and F(4,3), in the order and with the signs of transform(),
-// multiply() and finish().
-constexpr double kDownFilter[kDown][3] = {{.5, .5, .5}, {.5, -.5, .5}, {1, 0, 0}, {0, 0, 1}};
-constexpr double kAcrossFilter[kAcross][3] = {{1. / 4, 0, 0},
-                                              {0, 0, 1},
-                                              {-1. / 6, -1. / 6, -1. / 6},
-                                              {-1. / 6, 1. / 6, -1. / 6},
-                                              {1. / 24, 1. / 12, 1. / 6},
-                                              {1. / 24, -1. / 12, 1. / 6}};
-
-double frequency_weight(const float taps[9], int down, int across) {
-  double sum = 0;
-  for (int y = 0; y < 3; ++y)
-    for (int x = 0; x < 3; ++x)
-      sum += kDownFilter[down][y] * kAcrossFilter[across][x] * taps[3 * y + x];
-  return sum;
-}
 
 // Writes weights (out, in, 3, 3) at the convolution's outputs from first_output on.
 void place(Convolution& to, const float* weights, const float* bias, int inputs, int outputs,
@@ -36,7 +18,7 @@ void place(Convolution& to, const float* weights, const float* bias, int inputs,
       const float* taps = weights + 9 * (out * inputs + in);
       for (int f = 0; f < kFrequencies; ++f)
         to.weights[(f * kChannels + in) * kChannels + first_output + out] =
-            static_cast<float>(frequency_weight(taps, f % kDown, f / kDown));
+            static_cast<float>(frequency_weight(taps, f));
     }
   }
 }
@@ -110,19 +92,6 @@ void fold(Convolution& convolution, const Stitch& stitch, int j) {
   for (int c = 0; c < kChannels; ++c) convolution.bias[c] *= weight[c];
 }
 
-std::uint16_t rounded(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-float widened(std::uint16_t value) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
-  float wide;
-  std::memcpy(&wide, &bits, sizeof wide);
-  return wide;
-}
-
 void round_weights_of(Convolution& convolution) {
   for (int in = 0; in < kChannels; ++in)
     for (int out = 0; out < kChannels; ++out) {
@@ -131,10 +100,10 @@ void round_weights_of(Convolution& convolution) {
         return convolution.weights[(frequency * kChannels + in) * kChannels + out];
       };
       for (int f = 0; f < kFrequencies; ++f)
-        convolution.bf16[f * kChannels * kChannels + to] = rounded(weight(f));
+        convolution.bf16[f * kChannels * kChannels + to] = to_bf16(weight(f));
       const std::uint16_t mean = convolution.bf16[kMean * kChannels * kChannels + to];
       convolution.bf16[kFrequencies * kChannels * kChannels + to] =
-          rounded(weight(kMean) - widened(mean));
+          to_bf16(weight(kMean) - from_bf16(mean));
     }
 }
 

@@ -1,0 +1,93 @@
+// The inner loops of the executor of layer lists, compiled once for each instruction set.
+//
+// Maps are NHWC: a pixel is its channels one after another, `pixel` floats from one pixel to the
+// next, so that concatenation and splitting are offsets, and the channels of a group need not fill
+// whole vectors. Loads may read up to one vector beyond a pixel's last channel; stores never write
+// beyond it. 3x3 convolutions of stride 1 use the tiles and transforms of kernels.h, all others
+// multiply directly.
+#pragma once
+
+#include "kernels.h"
+
+namespace cmudrn {
+
+enum class Activation : int { none, relu, slope, gelu, sigmoid };
+
+constexpr int kMaxKernel = 32;      // side of a kernel
+constexpr int kMaxSources = 4;      // maps that one combination reads
+constexpr int kWinogradTiles = 12;  // tiles of a block of the executor
+
+// What follows the sums of a convolution.
+struct Epilogue {
+  Activation activation;   // none, relu or slope
+  const float* slopes;     // factor of negative numbers, one a channel; for Activation::slope
+  bool add_first;          // the residual is added before the activation
+  const float* residual[2];  // the output rows' residuals at their first pixel, or nullptr
+  long residual_pixel;
+};
+
+// Some rows of a map at one group's first channel.
+struct WinogradInput {
+  const float* rows[4];
+  long pixel;
+  int tiles;
+  int channels;
+  int pitch;  // channels in a transformed block: `channels` rounded up to 16
+};
+
+struct WinogradProduct {
+  const void* weights;  // see pack_winograd in program.cpp
+  const float* bias;
+  int tiles;
+  int inputs;   // rounded up to even in bfloat16
+  int pitch;    // of the block
+  int outputs;
+};
+
+struct DirectInput {
+  const float* rows[kMaxKernel];  // of every kernel row, at the first output's first tap
+  long pixel;
+  int kernel;
+  int stride;
+  int inputs;
+};
+
+// One map that a combination reads.
+struct CombineSource {
+  const float* row;      // at pixel 0 and the first channel
+  const float* weights;  // one a channel; nullptr: 1
+  long pixel;
+  int up;      // every source pixel serves `up` output pixels
+  long phase;  // floats between what neighbouring ones of them read
+  int down;    // every down-th source pixel is read
+};
+
+struct LayerKernels {
+  int lanes;
+  bool bf16;  // Winograd blocks and weights are bfloat16
+
+  void (*transform)(const WinogradInput& input, void* block);
+  void (*multiply)(const void* block, const WinogradProduct& product, float* sums);
+  void (*finish)(const float* sums, int tiles, int outputs, const Epilogue& epilogue,
+                 float* const out[2], long pixel);
+
+  // One row of `count` outputs of a convolution of any kernel and stride.
+  void (*convolve)(const DirectInput& input, const float* weights, const float* bias, int outputs,
+                   const Epilogue& epilogue, int count, float* out, long pixel);
+
+  // out[x][c] = activation(bias[c] + sum of weights[c] * source[x][c]), x from `first` on; or the
+  // product of two sources.
+  void (*combine)(const CombineSource* sources, int count, bool product, const float* bias,
+                  Activation activation, const float* slopes, int first, int pixels, int channels,
+                  float* out, long pixel);
+};
+
+// Channels of sums, biases and slopes are padded to whole vectors.
+constexpr int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }
+
+extern const LayerKernels kPortableLayers;
+extern const LayerKernels kAvx2Layers;
+extern const LayerKernels kAvx512Layers;
+extern const LayerKernels kAvx512Bf16Layers;
+
+}  // namespace cmudrn

@@ -1,0 +1,162 @@
+#include "packing.h"
+
+#include <cstring>
+#include <stdexcept>
+
+#include "winograd.h"
+
+namespace cmudrn {
+namespace {
+
+constexpr std::size_t kMaxPacked = std::size_t{1} << 28;  // floats: 1 GiB
+constexpr int kLine = 16;                                 // floats
+
+class Packer {
+ public:
+  Packer(Program& program, const float* numbers) : program_(program), numbers_(numbers) {}
+
+  void pack(Operation& operation) {
+    if (operation.kind == Kind::convolution) {
+      pack_convolution(operation);
+      operation.bias = pack_groups(operation.bias, operation);
+      if (operation.slopes >= 0) operation.slopes = pack_groups(operation.slopes, operation);
+    } else {
+      operation.bias = pack_vector(operation.bias, operation.outputs);
+      operation.slopes = pack_vector(operation.slopes, operation.outputs);
+    }
+    if (operation.kind == Kind::combination)
+      for (Source& source : operation.sources)
+        source.weights = pack_vector(source.weights, operation.outputs);
+  }
+
+ private:
+  // Returns where `count` zeros were appended, at a cache line.
+  std::size_t reserve(std::size_t count) {
+    const std::size_t first = program_.packed.size();
+    const std::size_t padded = (count + kLine - 1) / kLine * kLine;
+    if (padded > kMaxPacked - first) throw std::invalid_argument("too many weights");
+    program_.packed.resize(first + padded, 0.f);
+    return first;
+  }
+
+  long pack_vector(long first, int count) {
+    if (first < 0) return -1;
+    const std::size_t to = reserve(static_cast<std::size_t>(count) + kLine);
+    std::memcpy(&program_.packed[to], numbers_ + first, sizeof(float) * static_cast<std::size_t>(count));
+    return static_cast<long>(to);
+  }
+
+  // Numbers of every output, each group's padded to whole vectors; zeros where there are none.
+  long pack_groups(long first, const Operation& operation) {
+    const auto padded = static_cast<std::size_t>(operation.padded_outputs);
+    const auto groups = static_cast<std::size_t>(operation.groups);
+    const std::size_t to = reserve(padded * groups);
+    const auto count = static_cast<std::size_t>(operation.group_outputs());
+    for (std::size_t group = 0; first >= 0 && group < groups; ++group)
+      std::memcpy(&program_.packed[to + group * padded],
+                  numbers_ + first + group * count, sizeof(float) * count);
+    return static_cast<long>(to);
+  }
+
+  void pack_convolution(Operation& operation) {
+    const int lanes = program_.kernels.lanes;
+    operation.padded_outputs = round_up(operation.group_outputs(), lanes);
+    operation.winograd = operation.kernel == 3 && operation.stride == 1 && operation.pad == 1 &&
+                         operation.group_inputs() >= kLeastWinogradChannels &&
+                         operation.group_outputs() >= kLeastWinogradChannels;
+    operation.exact = !program_.kernels.bf16 || operation.group_inputs() % 2 != 0;
+    const auto outputs = static_cast<std::size_t>(operation.padded_outputs);
+    const auto inputs = static_cast<std::size_t>(operation.group_inputs());
+    const auto taps = static_cast<std::size_t>(operation.kernel * operation.kernel);
+    const std::size_t float_count = (operation.winograd ? kFrequencies : taps) * inputs * outputs;
+    const std::size_t bf16_count = (kFrequencies + 1) * inputs * outputs / 2;
+    operation.group_floats = operation.winograd && !operation.exact ? bf16_count : float_count;
+    operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
+    const float* weights = numbers_ + operation.weights;
+    const auto groups = static_cast<std::size_t>(operation.groups);
+    if (operation.group_floats > kMaxPacked / groups) throw std::invalid_argument("too many weights");
+    const std::size_t first = reserve(operation.group_floats * groups);
+    operation.weights = static_cast<long>(first);
+    for (std::size_t group = 0; group < groups; ++group) {
+      float* to = &program_.packed[first + group * operation.group_floats];
+      const float* from = weights + group * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
+      if (!operation.winograd)
+        pack_direct(operation, from, to);
+      else if (operation.exact)
+        pack_winograd(operation, from, to);
+      else
+        pack_winograd_bf16(operation, from, to);
+    }
+  }
+
+  // Calls call(output, first, vectors) for each pair of vectors of outputs: its first output, the
+  // first number of its weights in units of `each` a vector of one input, and its vectors.
+  template <class Call>
+  void each_pair(const Operation& operation, long each, const Call& call) const {
+    const int lanes = program_.kernels.lanes, outputs = operation.group_outputs();
+    long first = 0;
+    for (int output = 0; output < outputs; output += 2 * lanes) {
+      const int width = (outputs - output > lanes ? 2 : 1) * lanes;
+      call(output, first, width);
+      first += each * operation.group_inputs() * width;
+    }
+  }
+
+  // [pair of vectors][tap][input][output]
+  void pack_direct(const Operation& operation, const float* from, float* to) const {
+    const int taps = operation.kernel * operation.kernel, inputs = operation.group_inputs();
+    each_pair(operation, taps, [&](int output, long first, int width) {
+      for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
+        for (int in = 0; in < inputs; ++in)
+          for (int tap = 0; tap < taps; ++tap)
+            to[first + (static_cast<long>(tap) * inputs + in) * width + lane] =
+                from[(static_cast<long>(output + lane) * inputs + in) * taps + tap];
+    });
+  }
+
+  // [pair of vectors][frequency][input][output]
+  void pack_winograd(const Operation& operation, const float* from, float* to) const {
+    const int inputs = operation.group_inputs();
+    each_pair(operation, kFrequencies, [&](int output, long first, int width) {
+      for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
+        for (int in = 0; in < inputs; ++in)
+          for (int f = 0; f < kFrequencies; ++f)
+            to[first + (static_cast<long>(f) * inputs + in) * width + lane] =
+                static_cast<float>(frequency_weight(
+                    from + 9 * (static_cast<long>(output + lane) * inputs + in), f));
+    });
+  }
+
+  // [pair of vectors][frequency, at last what rounding took from kMean][pair of inputs][output][2]
+  void pack_winograd_bf16(const Operation& operation, const float* from, float* to) const {
+    const int inputs = operation.group_inputs();
+    each_pair(operation, kFrequencies + 1, [&](int output, long first, int width) {
+      for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
+        for (int in = 0; in < inputs; ++in) {
+          const float* taps = from + 9 * (static_cast<long>(output + lane) * inputs + in);
+          for (int f = 0; f <= kFrequencies; ++f) {
+            const double weight = frequency_weight(taps, f == kFrequencies ? kMean : f);
+            std::uint16_t bits = to_bf16(static_cast<float>(weight));
+            if (f == kFrequencies) bits = to_bf16(static_cast<float>(weight) - from_bf16(bits));
+            const long at = first + (static_cast<long>(f) * inputs + in / 2 * 2) * width +
+                            2 * lane + in % 2;
+            std::memcpy(reinterpret_cast<char*>(to) + 2 * at, &bits, sizeof bits);
+          }
+        }
+    });
+  }
+
+  static constexpr int kLeastWinogradChannels = 8;  // fewer do not pay for the transforms
+
+  Program& program_;
+  const float* numbers_;
+};
+
+}  // namespace
+
+void pack(Program& program, const float* numbers) {
+  Packer packer(program, numbers);
+  for (Operation& operation : program.operations) packer.pack(operation);
+}
+
+}  // namespace cmudrn

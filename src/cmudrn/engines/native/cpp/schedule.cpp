@@ -1,0 +1,377 @@
+#include "schedule.h"
+
+#include <algorithm>
+#include <new>
+#include <stdexcept>
+
+namespace cmudrn {
+namespace {
+
+constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
+constexpr int kLeastColumns = 32;                // narrower strips overlap too much
+constexpr int kLeastRows = 32;                   // of a task
+constexpr int kTasksPerThread = 3;               // so that threads end together
+constexpr int kUnit = 4;                         // strips and tasks begin at multiples of it
+constexpr int kMaxSide = 1 << 20;
+constexpr std::size_t kMaxArena = std::size_t{1} << 35;  // floats
+constexpr std::size_t kSlack = 64;                       // floats that vectors read beyond a map
+
+Size output_size(const Operation& operation, std::size_t source, Size from) {
+  if (operation.kind == Kind::convolution && source == 0) {
+    const auto side = [&](int length) {
+      return (length + 2 * operation.pad - operation.kernel) / operation.stride + 1;
+    };
+    if (from.height + 2 * operation.pad < operation.kernel ||
+        from.width + 2 * operation.pad < operation.kernel)
+      throw std::invalid_argument("a map is smaller than a kernel");
+    return {side(from.height), side(from.width)};
+  }
+  const Source& view = operation.sources[source];
+  if (from.height % view.down != 0 || from.width % view.down != 0)
+    throw std::invalid_argument("a map cannot be divided");
+  if (from.height > kMaxSide / view.up || from.width > kMaxSide / view.up)
+    throw std::invalid_argument("a map is too large");
+  return {from.height / view.down * view.up, from.width / view.down * view.up};
+}
+
+bool same(Size a, Size b) { return a.height == b.height && a.width == b.width; }
+
+bool changes_scale(const Operation& operation, const Source& source) {
+  return (operation.kind == Kind::convolution && operation.stride > 1) || source.up > 1 ||
+         source.down > 1;
+}
+
+Range joined(Range a, Range b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
+Range aligned(const Operation& operation, Range range, int length, int unit) {
+  if (!operation.winograd || range.empty()) return range;
+  return {range.begin / unit * unit, std::min(round_up(range.end, unit), length)};
+}
+
+}  // namespace
+
+Range scaled(Range base, int base_length, int length) {
+  const int ratio = std::max(1, (length + base_length / 2) / base_length);
+  const auto end = base.end == base_length ? length
+                                           : std::min<long>(length, static_cast<long>(base.end) * ratio);
+  return {static_cast<int>(std::min<long>(length, static_cast<long>(base.begin) * ratio)),
+          static_cast<int>(end)};
+}
+
+Range needed(const Operation& operation, std::size_t source, Range outputs, int input_length) {
+  Range range = outputs;
+  if (operation.kind == Kind::convolution && source == 0) {
+    range.begin = outputs.begin * operation.stride - operation.pad;
+    range.end = (outputs.end - 1) * operation.stride - operation.pad + operation.kernel;
+  } else if (operation.kind == Kind::combination || operation.kind == Kind::product) {
+    const Source& view = operation.sources[source];
+    range.begin = outputs.begin / view.up * view.down;
+    range.end = ((outputs.end - 1) / view.up + 1) * view.down;
+  }
+  return {std::clamp(range.begin, 0, input_length), std::clamp(range.end, 0, input_length)};
+}
+
+void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
+               std::vector<Range>& operations, std::vector<Range>& maps) {
+  const auto length = [&](int value) {
+    const Size size = schedule.sizes[static_cast<std::size_t>(value)];
+    return rows ? size.height : size.width;
+  };
+  const int base_length = rows ? segment.base.height : segment.base.width;
+  operations.assign(segment.operations.size(), {});
+  maps.assign(segment.maps.size(), {});
+  for (std::size_t m = 0; m < maps.size(); ++m)
+    if (segment.maps[m].whole && segment.maps[m].made)
+      maps[m] = scaled(base, base_length, length(segment.maps[m].value));
+  for (std::size_t i = operations.size(); i-- > 0;) {
+    const Operation& operation = *segment.operations[i];
+    const auto map_of = [&](int value) {
+      return static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)]);
+    };
+    Range& range = operations[i];
+    if (operation.kind == Kind::output)
+      range = scaled(base, base_length, length(operation.sources[0].value));
+    else
+      range = aligned(operation, maps[map_of(operation.value)], length(operation.value),
+                      rows ? kTileRows : kTileColumns);
+    if (range.empty()) continue;
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const std::size_t m = map_of(operation.sources[s].value);
+      maps[m] = joined(maps[m], needed(operation, s, range, length(operation.sources[s].value)));
+    }
+  }
+}
+
+Schedule::Schedule(const Program& chosen, Size picture, int threads)
+    : program(chosen), size(picture) {
+  if (picture.height < 1 || picture.width < 1 || picture.height > kMaxSide ||
+      picture.width > kMaxSide || threads < 1)
+    throw std::invalid_argument("no such size");
+  infer_sizes();
+  infer_layouts();
+  build_segments(assign_segments());
+  for (Segment& segment : segments) {
+    divide(segment, threads);
+    scratch = std::max(scratch, segment.memory);
+  }
+  place_whole_maps();
+}
+
+void Schedule::infer_sizes() {
+  sizes.resize(program.channels.size());
+  for (const Operation& operation : program.operations) {
+    Size made{};
+    if (operation.kind == Kind::input) {
+      if (size.height % operation.factor != 0 || size.width % operation.factor != 0)
+        throw std::invalid_argument("the picture cannot be divided");
+      made = {size.height / operation.factor, size.width / operation.factor};
+    } else if (operation.kind == Kind::output) {
+      const Size from = sizes[static_cast<std::size_t>(operation.sources[0].value)];
+      if (size.height % operation.factor != 0 || size.width % operation.factor != 0 ||
+          !same(from, {size.height / operation.factor, size.width / operation.factor}))
+        throw std::invalid_argument("a picture comes out in another size");
+      continue;
+    }
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const Size from = sizes[static_cast<std::size_t>(operation.sources[s].value)];
+      const Size here = output_size(operation, s, from);
+      if (s > 0 && !same(here, made)) throw std::invalid_argument("maps differ in size");
+      made = here;
+    }
+    Size& known = sizes[static_cast<std::size_t>(operation.value)];
+    if (known.height != 0 && !same(known, made)) throw std::invalid_argument("maps differ in size");
+    if (made.height > kMaxSide || made.width > kMaxSide)
+      throw std::invalid_argument("a map is too large");
+    known = made;
+  }
+}
+
+void Schedule::infer_layouts() {
+  layouts.resize(program.channels.size());
+  for (std::size_t v = 0; v < layouts.size(); ++v) {
+    const int channels = program.channels[v];
+    layouts[v].pixel = round_up(channels, channels <= 4 ? 4 : channels <= 8 ? 8 : 16);
+    layouts[v].left = layouts[v].right = kTileColumns;
+  }
+  for (const Operation& operation : program.operations) {
+    if (operation.kind != Kind::convolution) continue;
+    Layout& layout = layouts[static_cast<std::size_t>(operation.sources[0].value)];
+    layout.left = std::max(layout.left, round_up(operation.pad, kTileColumns));
+    layout.right = std::max(layout.right, round_up(operation.pad, kTileColumns));
+  }
+  for (Layout& layout : layouts) layout.right += kTileColumns;  // what a last tile writes beyond
+}
+
+// A segment for every change of scale on the longest way to an operation. Convolutions that are
+// only enlarged go to the segment that enlarges them: their inputs take less memory. What writes
+// the same map runs in the same segment.
+std::vector<int> Schedule::assign_segments() const {
+  std::vector<int> segment_of(program.operations.size()), of_value(program.channels.size(), 0);
+  for (std::size_t i = 0; i < segment_of.size(); ++i) {
+    const Operation& operation = program.operations[i];
+    for (const Source& source : operation.sources)
+      segment_of[i] = std::max(segment_of[i], of_value[static_cast<std::size_t>(source.value)] +
+                                                  changes_scale(operation, source));
+    if (operation.value < 0) continue;
+    int& made = of_value[static_cast<std::size_t>(operation.value)];
+    made = std::max(made, segment_of[i]);
+  }
+  constexpr int kNever = 1 << 30;
+  std::vector<int> enlarged(program.channels.size(), kNever);  // by which segment; -1: not only
+  for (std::size_t i = 0; i < segment_of.size(); ++i)
+    for (const Source& source : program.operations[i].sources) {
+      int& by = enlarged[static_cast<std::size_t>(source.value)];
+      by = source.up > 1 ? std::min(by, segment_of[i]) : -1;
+    }
+  for (std::size_t i = 0; i < segment_of.size(); ++i) {
+    const Operation& operation = program.operations[i];
+    if (operation.kind != Kind::convolution) continue;
+    const int by = enlarged[static_cast<std::size_t>(operation.value)];
+    if (by >= 0 && by != kNever) segment_of[i] = std::max(segment_of[i], by);
+    if (operation.value < 0) continue;
+    int& made = of_value[static_cast<std::size_t>(operation.value)];
+    made = std::max(made, segment_of[i]);
+  }
+  for (std::size_t i = 0; i < segment_of.size(); ++i)
+    if (const int value = program.operations[i].value; value >= 0)
+      segment_of[i] = of_value[static_cast<std::size_t>(value)];
+  return segment_of;
+}
+
+void Schedule::build_segments(const std::vector<int>& segment_of) {
+  const int count = *std::max_element(segment_of.begin(), segment_of.end()) + 1;
+  for (int s = 0; s < count; ++s) {
+    Segment segment;
+    segment.map_of.assign(program.channels.size(), -1);
+    const auto map = [&](int value) -> SegmentMap& {
+      int& index = segment.map_of[static_cast<std::size_t>(value)];
+      if (index < 0) {
+        index = static_cast<int>(segment.maps.size());
+        segment.maps.push_back({value});
+      }
+      return segment.maps[static_cast<std::size_t>(index)];
+    };
+    for (std::size_t i = 0; i < segment_of.size(); ++i) {
+      if (segment_of[i] != s) continue;
+      const Operation& operation = program.operations[i];
+      segment.operations.push_back(&operation);
+      for (const Source& source : operation.sources) map(source.value).ring = true;
+      if (operation.value >= 0) map(operation.value).made = true;
+    }
+    for (std::size_t i = 0; i < segment_of.size(); ++i)
+      for (const Source& source : program.operations[i].sources)
+        if (const int index = segment.map_of[static_cast<std::size_t>(source.value)];
+            index >= 0 && segment_of[i] > s)
+          segment.maps[static_cast<std::size_t>(index)].whole = true;
+    for (SegmentMap& here : segment.maps) here.ring = here.ring && here.made;
+    if (!segment.operations.empty()) segments.push_back(std::move(segment));
+  }
+}
+
+std::size_t Schedule::row_floats(int value, int columns) const {
+  const Layout& layout = layouts[static_cast<std::size_t>(value)];
+  return (static_cast<std::size_t>(columns) + static_cast<std::size_t>(layout.left) +
+          static_cast<std::size_t>(layout.right)) *
+         static_cast<std::size_t>(layout.pixel);
+}
+
+// Chooses strips whose rings fit the cache, and as many tasks as keep the threads busy.
+void Schedule::divide(Segment& segment, int threads) {
+  segment.base = {kMaxSide + 1, kMaxSide + 1};
+  const auto hands_on = [&](int value) {
+    const Size made = sizes[static_cast<std::size_t>(value)];
+    segment.base.height = std::min(segment.base.height, made.height);
+    segment.base.width = std::min(segment.base.width, made.width);
+  };
+  for (const SegmentMap& map : segment.maps)
+    if (map.whole && map.made) hands_on(map.value);
+  for (const Operation* operation : segment.operations)
+    if (operation->kind == Kind::output) hands_on(operation->sources[0].value);
+  if (segment.base.height > kMaxSide) {  // nothing reads what it makes
+    segment.operations.clear();
+    segment.maps.clear();
+    return;
+  }
+  segment.rows = {{0, segment.base.height}};
+  const int most = std::max(1, segment.base.width / kLeastColumns);
+  for (int strips = 1;; strips = std::min(most, strips + std::max(1, strips / 4))) {
+    cut_columns(segment, strips);
+    measure_rings(segment);
+    if (segment.memory <= kRingFloats || strips == most) break;
+  }
+  const int strips = static_cast<int>(segment.columns.size());
+  int tasks = threads == 1 ? 1 : (kTasksPerThread * threads + strips - 1) / strips;
+  tasks = std::max(1, std::min(tasks, segment.base.height / kLeastRows));
+  segment.rows.clear();
+  for (int i = 0; i < tasks; ++i) {
+    const auto edge = [&](int n) {
+      const auto even = static_cast<long>(segment.base.height) * n / tasks;
+      return n == tasks ? segment.base.height : static_cast<int>(even / kUnit * kUnit);
+    };
+    if (edge(i) < edge(i + 1)) segment.rows.push_back({edge(i), edge(i + 1)});
+  }
+  measure_rings(segment);
+}
+
+void Schedule::cut_columns(Segment& segment, int strips) {
+  segment.columns.clear();
+  const auto edge = [&](int n) {
+    const auto even = static_cast<long>(segment.base.width) * n / strips;
+    return n == strips ? segment.base.width : static_cast<int>(even / kUnit * kUnit);
+  };
+  for (int i = 0; i < strips; ++i) {
+    if (edge(i) >= edge(i + 1)) continue;
+    ColumnStrip strip;
+    strip.base = {edge(i), edge(i + 1)};
+    propagate(*this, segment, strip.base, false, strip.operations, strip.maps);
+    for (std::size_t k = 0; k < segment.operations.size(); ++k)
+      if (const int value = segment.operations[k]->value; value >= 0) {
+        Range& map = strip.maps[static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)])];
+        map = joined(map, strip.operations[k]);
+      }
+    segment.columns.push_back(std::move(strip));
+  }
+}
+
+// Runs through the steps of every task and notes how many rows of each map are alive at once.
+void Schedule::measure_rings(Segment& segment) {
+  for (SegmentMap& map : segment.maps) map.capacity = 0;
+  std::vector<Range> operations, maps;
+  for (const Range rows : segment.rows) {
+    std::vector<int> done(segment.operations.size(), -1);
+    for (int at = rows.begin; at < rows.end; at += kStepRows) {
+      const Range part = {rows.begin, std::min(rows.end, at + kStepRows)};
+      propagate(*this, segment, part, true, operations, maps);
+      std::vector<Range> alive(segment.maps.size(), Range{1 << 30, 0});
+      for (std::size_t i = 0; i < operations.size(); ++i) {
+        const Operation& operation = *segment.operations[i];
+        if (operations[i].empty()) continue;
+        if (done[i] < 0) done[i] = operations[i].begin;
+        for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+          const auto value = static_cast<std::size_t>(operation.sources[s].value);
+          Range& map = alive[static_cast<std::size_t>(segment.map_of[value])];
+          const Range read = needed(operation, s, {done[i], done[i] + 1}, sizes[value].height);
+          map.begin = std::min(map.begin, read.begin);
+        }
+        if (operation.value < 0) continue;
+        Range& map = alive[static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(operation.value)])];
+        map.end = std::max(map.end, operations[i].end);
+        map.begin = std::min(map.begin, done[i]);
+      }
+      for (std::size_t m = 0; m < alive.size(); ++m)
+        segment.maps[m].capacity = std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
+      for (std::size_t i = 0; i < operations.size(); ++i)
+        if (!operations[i].empty()) done[i] = operations[i].end;
+    }
+  }
+  segment.memory = 0;
+  for (std::size_t m = 0; m < segment.maps.size(); ++m) {
+    SegmentMap& map = segment.maps[m];
+    int widest = 0;
+    for (const ColumnStrip& strip : segment.columns)
+      widest = std::max(widest, strip.maps[m].end - strip.maps[m].begin);
+    const std::size_t row = row_floats(map.value, widest);
+    longest_row = std::max(longest_row, row);
+    map.offset = segment.memory;
+    if (map.ring) segment.memory += static_cast<std::size_t>(map.capacity) * row + kSlack;
+  }
+}
+
+// Gives every whole map a place in the arena that no other map needs at the same time.
+void Schedule::place_whole_maps() {
+  struct Placed {
+    std::size_t begin, end, first, last;
+  };
+  std::vector<Placed> placed;
+  for (std::size_t s = 0; s < segments.size(); ++s)
+    for (const SegmentMap& map : segments[s].maps) {
+      if (!map.whole || !map.made) continue;
+      const auto value = static_cast<std::size_t>(map.value);
+      const std::size_t row = row_floats(map.value, sizes[value].width);
+      longest_row = std::max(longest_row, row);
+      const std::size_t floats = row * static_cast<std::size_t>(sizes[value].height) + kSlack;
+      if (floats > kMaxArena) throw std::bad_alloc();
+      std::size_t last = s;
+      for (std::size_t later = s; later < segments.size(); ++later)
+        if (segments[later].map_of[value] >= 0) last = later;
+      std::size_t at = 0;
+      for (bool moved = true; moved;) {
+        moved = false;
+        for (const Placed& other : placed)
+          if (other.first <= last && s <= other.last && other.begin < at + floats && at < other.end) {
+            at = other.end;
+            moved = true;
+          }
+      }
+      layouts[value].offset = at;
+      placed.push_back({at, at + floats, s, last});
+      arena = std::max(arena, at + floats);
+      if (arena > kMaxArena) throw std::bad_alloc();
+    }
+}
+
+}  // namespace cmudrn

@@ -1,0 +1,94 @@
+// How a program runs on pictures of one size: segments, column strips, rows in flight, memory.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "program.h"
+
+namespace cmudrn {
+
+struct Range {
+  int begin = 0, end = 0;
+  bool empty() const { return begin >= end; }
+};
+
+struct Size {
+  int height = 0, width = 0;
+};
+
+// A map within a segment.
+struct SegmentMap {
+  int value;
+  bool made = false;   // written here
+  bool ring = false;   // read here too: only its latest rows are kept, for each thread
+  bool whole = false;  // read by later segments
+  int capacity = 0;    // rows of the ring
+  std::size_t offset = 0;  // of the ring, floats in a thread's memory
+};
+
+// The columns of one strip, in the units of every operation and every map of its segment.
+struct ColumnStrip {
+  Range base;
+  std::vector<Range> operations, maps;
+};
+
+// Operations between two changes of resolution, which run together on strips and rows.
+struct Segment {
+  std::vector<const Operation*> operations;
+  std::vector<SegmentMap> maps;
+  std::vector<int> map_of;  // value -> index in maps; -1: not here
+  Size base;                // the smallest of what it hands on: the units of strips and rows
+  std::vector<ColumnStrip> columns;
+  std::vector<Range> rows;
+  std::size_t memory = 0;  // floats of rings of a thread
+};
+
+// Pixels of a map in memory; a guard of zeros lies on either side of every row.
+struct Layout {
+  int left = 0, right = 0;  // columns of the guards
+  int pixel = 0;            // floats
+  std::size_t offset = 0;   // in the arena; maps that are never whole have none
+};
+
+class Schedule {
+ public:
+  // Throws std::invalid_argument where the program does not take this size, std::bad_alloc where
+  // the maps would be too large.
+  Schedule(const Program& program, Size size, int threads);
+
+  const Program& program;
+  const Size size;
+  std::vector<Size> sizes;      // of every value
+  std::vector<Layout> layouts;  // of every value
+  std::vector<Segment> segments;
+  std::size_t arena = 0;    // floats of whole maps
+  std::size_t scratch = 0;  // floats of rings of a thread, the largest segment's
+  std::size_t longest_row = 0;  // floats
+
+  static constexpr int kStepRows = 4;  // base rows that a strip moves on at a time
+
+ private:
+  void infer_sizes();
+  void infer_layouts();
+  std::vector<int> assign_segments() const;
+  void build_segments(const std::vector<int>& segment_of);
+  void divide(Segment& segment, int threads);
+  void cut_columns(Segment& segment, int strips);
+  void measure_rings(Segment& segment);
+  void place_whole_maps();
+  std::size_t row_floats(int value, int columns) const;
+};
+
+// The rows (or columns, in units of `unit`) of every operation and map of a segment that a part of
+// its base needs.
+void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
+               std::vector<Range>& operations, std::vector<Range>& maps);
+
+// The part of a map of that length that a part of the base stands for.
+Range scaled(Range base, int base_length, int length);
+
+// The inputs that some outputs need of one source, along rows or columns.
+Range needed(const Operation& operation, std::size_t source, Range outputs, int input_length);
+
+}  // namespace cmudrn

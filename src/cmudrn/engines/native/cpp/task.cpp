@@ -1,0 +1,322 @@
+#include "task.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace cmudrn {
+namespace {
+
+constexpr std::size_t kSlack = 64;  // floats that vectors read beyond a row
+
+std::size_t row_room(const Schedule& schedule) { return schedule.longest_row + kSlack; }
+
+// Floats of a transformed block of any convolution, or of its sums.
+std::size_t block_room(const Schedule& schedule) {
+  int most = 16;
+  for (const Operation& operation : schedule.program.operations)
+    if (operation.winograd)
+      most = std::max({most, round_up(operation.group_inputs(), 16), operation.padded_outputs});
+  return static_cast<std::size_t>(kFrequencies) * kWinogradTiles * static_cast<std::size_t>(most) +
+         kSlack;
+}
+
+// Where, in planes of a picture, pixel 0 of row y of a channel lies after pixel shuffle.
+std::size_t offset_of(const Operation& operation, Size size, int y, int channel) {
+  const int f = operation.factor, c = channel;
+  const int colour = operation.depth_last ? c / (f * f) : c % 3;
+  const int dy = operation.depth_last ? c / f % f : c / 3 / f;
+  const int dx = operation.depth_last ? c % f : c / 3 % f;
+  const auto width = static_cast<std::size_t>(size.width);
+  const std::size_t plane = static_cast<std::size_t>(size.height) * width;
+  return static_cast<std::size_t>(colour) * plane + static_cast<std::size_t>(y * f + dy) * width +
+         static_cast<std::size_t>(dx);
+}
+
+}  // namespace
+
+std::size_t Task::scratch_floats(const Schedule& schedule) {
+  const std::size_t all = schedule.scratch + 2 * row_room(schedule) + 2 * block_room(schedule);
+  return all + 4 * 16;
+}
+
+Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& strip, float* arena,
+           float* scratch, const Pictures& pictures)
+    : schedule_(schedule), segment_(segment), strip_(strip), pictures_(pictures) {
+  const auto next = [&scratch](std::size_t floats) {
+    float* here = scratch;
+    scratch += (floats + 15) / 16 * 16;
+    return here;
+  };
+  zeros_ = next(row_room(schedule));
+  unused_ = next(row_room(schedule));
+  block_ = next(block_room(schedule));
+  sums_ = next(block_room(schedule));
+  std::memset(zeros_, 0, row_room(schedule) * sizeof(float));
+  for (std::size_t m = 0; m < segment.maps.size(); ++m) {
+    const SegmentMap& map = segment.maps[m];
+    const Layout& layout = schedule.layouts[static_cast<std::size_t>(map.value)];
+    const long pixel = layout.pixel, guards = layout.left + layout.right;
+    MapView whole;
+    if (map.whole || !map.made)
+      whole = {arena + layout.offset, (size_of(map.value).width + guards) * pixel, pixel, 0,
+               -layout.left};
+    MapView view = whole;
+    if (map.ring) {
+      const Range columns = strip.maps[m];
+      view = {scratch + map.offset, (columns.end - columns.begin + guards) * pixel, pixel,
+              std::max(1, map.capacity), columns.begin - layout.left};
+    }
+    whole_.push_back(whole);
+    read_.push_back(view);
+  }
+}
+
+void Task::run(Range rows) {
+  rows_ = rows;
+  clear_guards(rows);
+  std::vector<int> done(segment_.operations.size(), -1);
+  std::vector<Range> operations, maps;
+  for (int at = rows.begin; at < rows.end; at += Schedule::kStepRows) {
+    const Range part = {rows.begin, std::min(rows.end, at + Schedule::kStepRows)};
+    propagate(schedule_, segment_, part, true, operations, maps);
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      if (operations[i].empty()) continue;
+      if (done[i] < 0) done[i] = operations[i].begin;
+      const Range fresh = {done[i], operations[i].end};
+      if (!fresh.empty() && !strip_.operations[i].empty())
+        run_operation(*segment_.operations[i], fresh, strip_.operations[i]);
+      done[i] = operations[i].end;
+    }
+  }
+}
+
+// Zeros on either side of every row that this task will write: convolutions read them where the
+// picture ends.
+void Task::clear_guards(Range rows) {
+  for (std::size_t m = 0; m < segment_.maps.size(); ++m) {
+    const SegmentMap& map = segment_.maps[m];
+    if (!map.made) continue;
+    const Size size = size_of(map.value);
+    const auto clear = [&](const MapView& view, int y, int from, int to) {
+      std::memset(view.at(y, from), 0, static_cast<std::size_t>((to - from) * view.pixel) * sizeof(float));
+    };
+    const Layout& layout = schedule_.layouts[static_cast<std::size_t>(map.value)];
+    if (map.ring)
+      for (int y = 0; y < read_[m].capacity; ++y) {
+        clear(read_[m], y, strip_.maps[m].begin - layout.left, strip_.maps[m].begin);
+        clear(read_[m], y, strip_.maps[m].end, strip_.maps[m].end + layout.right);
+      }
+    if (!map.whole) continue;
+    const Range part = scaled(rows, segment_.base.height, size.height);
+    for (int y = part.begin; y < part.end; ++y) {
+      if (strip_.base.begin == 0) clear(whole_[m], y, -layout.left, 0);
+      if (strip_.base.end == segment_.base.width)
+        clear(whole_[m], y, size.width, size.width + layout.right);
+    }
+  }
+}
+
+void Task::run_operation(const Operation& operation, Range rows, Range columns) {
+  switch (operation.kind) {
+    case Kind::input:
+      run_input(operation, rows, columns);
+      break;
+    case Kind::output:
+      return run_output(operation, rows, columns);
+    case Kind::combination:
+    case Kind::product:
+      run_combination(operation, rows, columns);
+      break;
+    case Kind::convolution:
+      if (operation.winograd)
+        run_winograd(operation, rows, columns);
+      else
+        run_direct(operation, rows, columns);
+  }
+  const SegmentMap& map = segment_.maps[index(operation.value)];
+  if (map.ring && map.whole) copy_whole(operation, rows);
+}
+
+// Copies what this task alone hands on from the ring to the whole map.
+void Task::copy_whole(const Operation& operation, Range rows) {
+  const Size size = size_of(operation.value);
+  const Range part = scaled(rows_, segment_.base.height, size.height);
+  const Range columns = scaled(strip_.base, segment_.base.width, size.width);
+  const MapView &from = reads(operation.value), &to = whole_[index(operation.value)];
+  const auto floats = static_cast<std::size_t>(operation.outputs);
+  const bool all = operation.outputs == schedule_.program.channels[static_cast<std::size_t>(operation.value)];
+  for (int y = std::max(rows.begin, part.begin); y < std::min(rows.end, part.end); ++y) {
+    if (all) {
+      const auto count = static_cast<std::size_t>((columns.end - columns.begin) * to.pixel);
+      std::memcpy(to.at(y, columns.begin), from.at(y, columns.begin), count * sizeof(float));
+      continue;
+    }
+    for (int x = columns.begin; x < columns.end; ++x)
+      std::memcpy(to.at(y, x) + operation.channel, from.at(y, x) + operation.channel,
+                  floats * sizeof(float));
+  }
+}
+
+// The row of a convolution's input from a column on, or zeros where the map has no such row.
+const float* Task::input_row(const Operation& operation, int y, int x, int channel) const {
+  const Source& source = operation.sources[0];
+  const MapView& view = reads(source.value);
+  if (y < 0 || y >= size_of(source.value).height) {
+    return zeros_ + (static_cast<long>(x) - view.left) * view.pixel;
+  }
+  return view.at(y, x) + source.channel + channel;
+}
+
+Epilogue Task::epilogue(const Operation& operation, int group) const {
+  Epilogue epilogue{};
+  epilogue.activation = operation.activation;
+  epilogue.add_first = operation.add_first;
+  if (operation.slopes >= 0)
+    epilogue.slopes = schedule_.program.packed.data() + operation.slopes +
+                      static_cast<long>(group) * operation.padded_outputs;
+  if (operation.has_residual()) epilogue.residual_pixel = reads(operation.sources[1].value).pixel;
+  return epilogue;
+}
+
+void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
+  const int tiles = (columns.end - columns.begin + kTileColumns - 1) / kTileColumns;
+  const MapView& out = reads(operation.value);
+  const Size size = size_of(operation.value);
+  for (int y = rows.begin; y < rows.end; y += kTileRows) {
+    for (int tile = 0; tile < tiles; tile += kWinogradTiles)
+      winograd_block(operation, y, columns.begin + tile * kTileColumns,
+                     std::min(kWinogradTiles, tiles - tile));
+    const int written = columns.begin + tiles * kTileColumns;  // beyond the picture: zeros again
+    if (written > size.width)
+      for (int row = y; row < std::min(y + kTileRows, size.height); ++row)
+        std::memset(out.at(row, size.width), 0,
+                    static_cast<std::size_t>((written - size.width) * out.pixel) * sizeof(float));
+  }
+}
+
+void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
+  const Program& program = schedule_.program;
+  const LayerKernels& kernels = operation.exact ? program.exact : program.kernels;
+  const MapView& out = reads(operation.value);
+  const int inputs = operation.group_inputs(), outputs = operation.group_outputs();
+  const int height = size_of(operation.value).height;
+  for (int group = 0; group < operation.groups; ++group) {
+    WinogradInput input{};
+    for (int row = 0; row < kDown; ++row)
+      input.rows[row] = input_row(operation, y - 1 + row, x, group * inputs);
+    input.pixel = reads(operation.sources[0].value).pixel;
+    input.tiles = tiles;
+    input.channels = inputs;
+    input.pitch = round_up(inputs, 16);
+    kernels.transform(input, block_);
+    const float* weights = program.packed.data() + operation.weights;
+    const float* bias = program.packed.data() + operation.bias;
+    const WinogradProduct product = {
+        weights + static_cast<std::size_t>(group) * operation.group_floats,
+        bias + static_cast<long>(group) * operation.padded_outputs,
+        tiles,
+        inputs,
+        input.pitch,
+        outputs};
+    kernels.multiply(block_, product, sums_);
+    Epilogue after = epilogue(operation, group);
+    float* rows[kTileRows];
+    for (int row = 0; row < kTileRows; ++row) {
+      const bool here = y + row < height;
+      rows[row] = here ? out.at(y + row, x) + operation.channel + group * outputs : unused_;
+      if (!operation.has_residual() || !here) continue;
+      const Source& residual = operation.sources[1];
+      after.residual[row] = reads(residual.value).at(y + row, x) + residual.channel + group * outputs;
+    }
+    kernels.finish(sums_, tiles, outputs, after, rows, out.pixel);
+  }
+}
+
+void Task::run_direct(const Operation& operation, Range rows, Range columns) {
+  const Program& program = schedule_.program;
+  const MapView& out = reads(operation.value);
+  const int inputs = operation.group_inputs(), outputs = operation.group_outputs();
+  DirectInput input{};
+  input.pixel = reads(operation.sources[0].value).pixel;
+  input.kernel = operation.kernel;
+  input.stride = operation.stride;
+  input.inputs = inputs;
+  for (int y = rows.begin; y < rows.end; ++y)
+    for (int group = 0; group < operation.groups; ++group) {
+      for (int ky = 0; ky < operation.kernel; ++ky)
+        input.rows[ky] =
+            input_row(operation, y * operation.stride - operation.pad + ky,
+                      columns.begin * operation.stride - operation.pad, group * inputs);
+      Epilogue after = epilogue(operation, group);
+      if (operation.has_residual()) {
+        const Source& residual = operation.sources[1];
+        after.residual[0] = reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
+      }
+      const float* weights = program.packed.data() + operation.weights;
+      const float* bias = program.packed.data() + operation.bias;
+      program.exact.convolve(input,
+                             weights + static_cast<std::size_t>(group) * operation.group_floats,
+                             bias + static_cast<long>(group) * operation.padded_outputs, outputs,
+                             after, columns.end - columns.begin,
+                             out.at(y, columns.begin) + operation.channel + group * outputs,
+                             out.pixel);
+    }
+}
+
+void Task::run_combination(const Operation& operation, Range rows, Range columns) {
+  const auto packed = [&](long index) {
+    return index < 0 ? nullptr : schedule_.program.packed.data() + index;
+  };
+  const MapView& out = reads(operation.value);
+  for (int y = rows.begin; y < rows.end; ++y) {
+    CombineSource sources[kMaxSources];
+    for (std::size_t j = 0; j < operation.sources.size(); ++j) {
+      const Source& source = operation.sources[j];
+      const MapView& view = reads(source.value);
+      const int row = y / source.up * source.down + source.top;
+      const long channel = source.channel + static_cast<long>(y % source.up) * source.up * source.phases;
+      sources[j] = {view.at(row, source.left) + channel, packed(source.weights), view.pixel,
+                    source.up, source.phases, source.down};
+    }
+    schedule_.program.exact.combine(
+        sources, static_cast<int>(operation.sources.size()),
+        operation.kind == Kind::product, packed(operation.bias),
+        operation.activation, packed(operation.slopes), columns.begin,
+        columns.end - columns.begin, operation.outputs,
+        out.at(y, columns.begin) + operation.channel, out.pixel);
+  }
+}
+
+// Pixel unshuffle of the degraded picture.
+void Task::run_input(const Operation& operation, Range rows, Range columns) {
+  const int f = operation.factor;
+  const Size size = schedule_.size;
+  const MapView& out = reads(operation.value);
+  for (int y = rows.begin; y < rows.end; ++y)
+    for (int channel = 0; channel < 3 * f * f; ++channel) {
+      const float* from = pictures_.degraded + offset_of(operation, size, y, channel);
+      float* to = out.at(y, columns.begin) + operation.channel + channel;
+      for (long x = columns.begin; x < columns.end; ++x, to += out.pixel) *to = from[x * f];
+    }
+}
+
+// Pixel shuffle, the inverse of run_input.
+void Task::run_output(const Operation& operation, Range rows, Range columns) {
+  float* made = pictures_.made[operation.picture];
+  if (!made) return;
+  const int f = operation.factor;
+  const Size size = schedule_.size;
+  const Source& source = operation.sources[0];
+  const MapView& view = reads(source.value);
+  for (int y = rows.begin; y < rows.end; ++y)
+    for (int channel = 0; channel < 3 * f * f; ++channel) {
+      const std::size_t at = offset_of(operation, size, y, channel);
+      const float* from = view.at(y, columns.begin) + source.channel + channel;
+      const float* degraded = pictures_.degraded + at;
+      float* to = made + at;
+      for (long x = columns.begin; x < columns.end; ++x, from += view.pixel)
+        to[x * f] = operation.add_degraded ? *from + degraded[x * f] : *from;
+    }
+}
+
+}  // namespace cmudrn
