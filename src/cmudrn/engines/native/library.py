@@ -42,6 +42,17 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
         ],
     ),
     "cmudrn_stream_free": (None, [ctypes.c_void_p]),
+    "cmudrn_program_new": (
+        ctypes.c_void_p,
+        [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_long, ctypes.c_void_p, ctypes.c_long],
+    ),
+    "cmudrn_program_free": (None, [ctypes.c_void_p]),
+    "cmudrn_executor_new": (
+        ctypes.c_void_p,
+        [ctypes.c_void_p, *[ctypes.c_int] * 3, ctypes.POINTER(ctypes.c_int)],
+    ),
+    "cmudrn_executor_run": (ctypes.c_int, [ctypes.c_void_p] * 3),
+    "cmudrn_executor_free": (None, [ctypes.c_void_p]),
     "cmudrn_peak_gflops": (ctypes.c_double, [ctypes.c_char_p, ctypes.c_int, ctypes.c_long]),
 }
 

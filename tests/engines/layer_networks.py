@@ -1,0 +1,230 @@
+"""Random networks drawn from the layers that every engine runs, and how ONNX Runtime runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+from cmudrn.models.layers import Layer, LayerList
+
+MAX_AREA = 8
+"""How much smaller than the image, along a side, a random network's maps become."""
+
+
+class NetworkBuilder:
+    """Appends layers with random weights."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.layers: list[Layer] = []
+        self.channels = [3]
+        self.scales = [1]  # pixels of the image along a side of one of the map's
+
+    def add(self, operator: str, *inputs: int, channels: int, scale: float = 1, **about) -> int:
+        """Append a layer and return its value."""
+        output = len(self.layers) + 1
+        self.layers.append(Layer(operator, inputs, output, **about))
+        self.channels.append(channels)
+        self.scales.append(int(self.scales[inputs[0]] * scale))
+        return output
+
+    def numbers(self, *shape: int, size: float = 1) -> np.ndarray:
+        """Return random float32 weights."""
+        return (size * self.rng.standard_normal(shape)).astype(np.float32)
+
+    def conv(
+        self, x: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1,
+        *, bias: bool = True,
+    ) -> int:  # fmt: skip
+        """Append a convolution whose numbers stay near 1."""
+        each = self.channels[x] // groups
+        weight = self.numbers(outputs, each, kernel, kernel, size=(each * kernel**2) ** -0.5)
+        return self.add(
+            "conv", x, channels=outputs, scale=stride, weight=weight,
+            bias=self.numbers(outputs, size=0.1) if bias else None, stride=stride, groups=groups,
+            pad=(kernel - 1) // 2,
+        )  # fmt: skip
+
+    def conv_transpose(self, x: int, outputs: int, kernel: int, groups: int = 1) -> int:
+        """Append a transposed convolution of stride 2."""
+        inputs = self.channels[x]
+        weight = self.numbers(inputs, outputs // groups, kernel, kernel, size=inputs**-0.5)
+        return self.add(
+            "conv_transpose", x, channels=outputs, scale=0.5, weight=weight,
+            bias=self.numbers(outputs, size=0.1), stride=2, groups=groups, pad=kernel // 2 - 1,
+        )  # fmt: skip
+
+    def relu(self, x: int) -> int:
+        """Append a ReLU."""
+        return self.add("relu", x, channels=self.channels[x])
+
+    def sum(self, x: int, y: int) -> int:
+        """Append an addition."""
+        return self.add("add", x, y, channels=self.channels[x])
+
+    def finish(self, **outputs: int) -> LayerList:
+        """Return the network."""
+        return LayerList(tuple(self.layers), outputs)
+
+
+def random_network(seed: int) -> LayerList:
+    """Return a network of 4 to 24 random layers that returns an image."""
+    build = NetworkBuilder(seed)
+    rng = build.rng
+    for _ in range(rng.integers(4, 25)):
+        x = int(rng.integers(max(0, len(build.layers) - 6), len(build.layers) + 1))
+        _append_random(build, x)
+    x = len(build.layers)
+    if rng.random() < 0.3:
+        x = int(rng.integers(1, len(build.layers) + 1))
+    block = build.scales[x]
+    x = build.conv(x, 3 * block**2, int(rng.choice([1, 3])))
+    if block > 1:
+        order = str(rng.choice(["CRD", "DCR"]))
+        x = build.add("pixel_shuffle", x, channels=3, scale=1 / block, block=block, order=order)
+    if rng.random() < 0.7:
+        x = build.sum(*((0, x) if rng.random() < 0.5 else (x, 0)))
+    return build.finish(restored=x)
+
+
+def _append_random(build: NetworkBuilder, x: int) -> None:
+    """Append one random layer, or a few that belong together, to a value."""
+    rng, channels, scale = build.rng, build.channels[x], build.scales[x]
+    alike = [
+        y for y in range(len(build.channels))
+        if (build.channels[y], build.scales[y]) == (channels, scale)
+    ]  # fmt: skip
+    y, groups = int(rng.choice(alike)), int(rng.choice(_divisors(channels)))
+    wide = groups * int(rng.integers(1, max(2, 48 // groups + 1)))
+    match rng.integers(0, 15):
+        case 0 | 1 | 2:
+            build.conv(x, wide, groups=groups, bias=bool(rng.random() < 0.8))
+        case 3:
+            build.conv(x, wide, int(rng.choice([1, 5, 7])), groups=groups)
+        case 4 if scale < MAX_AREA:
+            build.conv(x, wide, int(rng.choice([1, 2, 3, 4])), stride=2, groups=groups)
+        case 5 if scale > 1:
+            build.conv_transpose(x, wide, int(rng.choice([2, 4])), groups)
+        case 6:
+            kind = str(rng.choice(["relu", "gelu", "sigmoid"]))
+            build.add(kind, x, channels=channels)
+        case 7:
+            build.add("leaky_relu", x, channels=channels, slope=float(np.float32(rng.random())))
+        case 8:
+            build.add("prelu", x, channels=channels, weight=build.numbers(channels))
+        case 9:
+            build.sum(x, y)
+        case 10:
+            if rng.random() < 0.5:
+                build.add("mul", x, channels=channels, weight=build.numbers(channels))
+            else:
+                build.add("mul", x, y, channels=channels)
+        case 11 if channels <= 64:
+            build.add("concat", x, y, channels=2 * channels)
+        case 12:
+            start = int(rng.integers(0, channels))
+            count = int(rng.integers(1, channels - start + 1))
+            build.add("slice", x, channels=count, start=start, count=count)
+        case 13 if scale > 1 and channels % 4 == 0:
+            _shuffle(build, "pixel_shuffle", x, channels // 4, 0.5)
+        case 13 if scale > 1:
+            build.add("upsample_nearest", x, channels=channels, scale=0.5, block=2)
+        case 14 if scale < MAX_AREA and channels <= 24:
+            _shuffle(build, "pixel_unshuffle", x, 4 * channels, 2)
+        case _:
+            _cross_stitch(build, x)
+
+
+def _shuffle(build: NetworkBuilder, operator: str, x: int, channels: int, scale: float) -> None:
+    order = str(build.rng.choice(["CRD", "DCR"]))
+    build.add(operator, x, channels=channels, scale=scale, block=2, order=order)
+
+
+def _cross_stitch(build: NetworkBuilder, x: int) -> None:
+    """Append a 1x1 convolution that mixes two halves channel by channel."""
+    channels = build.channels[x]
+    if channels % 2:
+        build.relu(x)
+        return
+    eye = np.eye(channels // 2, dtype=np.float32)
+    weight = np.block([[a * eye for a in row] for row in build.numbers(2, 2)])
+    build.add("conv", x, channels=channels, weight=weight[:, :, None, None].astype(np.float32))
+
+
+def _divisors(number: int) -> list[int]:
+    return [d for d in range(1, number + 1) if number % d == 0]
+
+
+def run_onnxruntime(network: LayerList, batch: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what ONNX Runtime makes of a batch."""
+    nodes: list = []
+    constants: list = []
+    for layer in network.layers:
+        _append_nodes(nodes, constants, layer, network.channels[layer.output])
+    graph = helper.make_graph(
+        nodes, "network",
+        [helper.make_tensor_value_info("v0", TensorProto.FLOAT, ["n", 3, "h", "w"])],
+        [helper.make_tensor_value_info(f"v{value}", TensorProto.FLOAT, None)
+         for value in dict.fromkeys(network.outputs.values())],
+        constants,
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 20)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [f"v{value}" for value in network.outputs.values()]
+    results = session.run(names, {"v0": batch})
+    return dict(zip(network.outputs, results, strict=True))
+
+
+def _append_nodes(nodes: list, constants: list, layer: Layer, channels: int) -> None:
+    out, inputs = f"v{layer.output}", [f"v{value}" for value in layer.inputs]
+
+    def constant(name: str, array: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(array), f"{out}.{name}"))
+        return f"{out}.{name}"
+
+    def add(operator: str, *more: str, result: str = out, **about) -> None:
+        nodes.append(helper.make_node(operator, [*inputs, *more], [result], **about))
+
+    match layer.operator:
+        case "conv" | "conv_transpose":
+            extra = [constant("weight", layer.weight)]
+            if layer.bias is not None:
+                extra.append(constant("bias", layer.bias))
+            add(
+                "Conv" if layer.operator == "conv" else "ConvTranspose", *extra,
+                kernel_shape=layer.weight.shape[2:], strides=[layer.stride] * 2,
+                pads=[layer.pad] * 4, group=layer.groups,
+            )  # fmt: skip
+        case "relu" | "sigmoid" | "gelu":
+            add({"relu": "Relu", "sigmoid": "Sigmoid", "gelu": "Gelu"}[layer.operator])
+        case "leaky_relu":
+            add("LeakyRelu", alpha=layer.slope)
+        case "prelu":
+            add("PRelu", constant("slope", layer.weight[:, None, None]))
+        case "mul" if layer.weight is not None:
+            add("Mul", constant("weight", layer.weight[:, None, None]))
+        case "add" | "mul":
+            add(layer.operator.capitalize())
+        case "concat":
+            add("Concat", axis=1)
+        case "slice":
+            end = layer.start + layer.count
+            bounds = [np.array([n], np.int64) for n in (layer.start, end, 1)]
+            add("Slice", *(constant(str(i), b) for i, b in enumerate(bounds)))
+        case "pixel_shuffle":
+            add("DepthToSpace", blocksize=layer.block, mode=layer.order)
+        case "pixel_unshuffle":
+            order = np.arange(channels)
+            if layer.order == "CRD":  # SpaceToDepth knows the other order only
+                order = order.reshape(layer.block**2, -1).T.ravel()
+            add("SpaceToDepth", blocksize=layer.block, result=f"{out}.unordered")
+            node = helper.make_node(
+                "Gather", [f"{out}.unordered", constant("order", order)], [out], axis=1
+            )
+            nodes.append(node)
+        case "upsample_nearest":
+            scales = np.array([1, 1, layer.block, layer.block], np.float32)
+            add("Resize", "", constant("scales", scales), mode="nearest",
+                coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
