@@ -299,7 +299,7 @@ void Schedule::cut_columns(Segment& segment, int strips) {
 
 // Runs through the steps of every task and notes how many rows of each map are alive at once.
 void Schedule::measure_rings(Segment& segment) {
-  for (SegmentMap& map : segment.maps) map.capacity = 0;
+  for (SegmentMap& map : segment.maps) map.capacity = 1;
   std::vector<Range> operations, maps;
   for (const Range rows : segment.rows) {
     std::vector<int> done(segment.operations.size(), -1);

@@ -64,7 +64,7 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
     if (map.ring) {
       const Range columns = strip.maps[m];
       view = {scratch + map.offset, (columns.end - columns.begin + guards) * pixel, pixel,
-              std::max(1, map.capacity), columns.begin - layout.left};
+              map.capacity, columns.begin - layout.left};
     }
     whole_.push_back(whole);
     read_.push_back(view);
