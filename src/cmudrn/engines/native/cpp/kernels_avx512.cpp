@@ -30,7 +30,7 @@ namespace {
 
 const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx512Layers = {kLanes,         false,          transform_layer, multiply_layer,
+const LayerKernels kAvx512Layers = {kLanes, kTiles, false,          transform_layer, multiply_layer,
                                       finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn

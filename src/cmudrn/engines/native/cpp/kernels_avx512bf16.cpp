@@ -38,7 +38,7 @@ namespace {
 const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
                              multiply,     finish, stitch,   peak};
 
-const LayerKernels kAvx512Bf16Layers = {kLanes,         true,          transform_layer, multiply_layer,
+const LayerKernels kAvx512Bf16Layers = {kLanes, kTiles, true,          transform_layer, multiply_layer,
                                       finish_layer,   convolve_layer, combine_layer};
 
 }  // namespace cmudrn

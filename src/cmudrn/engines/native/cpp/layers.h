@@ -64,6 +64,7 @@ struct CombineSource {
 
 struct LayerKernels {
   int lanes;
+  int tiles;  // that are multiplied together
   bool bf16;  // Winograd blocks and weights are bfloat16
 
   void (*transform)(const WinogradInput& input, void* block);

@@ -10,6 +10,13 @@ inline void store_any(float* to, Vec value) { *reinterpret_cast<LooseVec*>(to) =
 // Stores the first `count` lanes.
 inline void store_first(float* to, Vec value, int count) {
   if (count >= kLanes) return store_any(to, value);
+#if CMUDRN_LANES == 16
+  typedef float Half __attribute__((vector_size(32), aligned(4), may_alias));
+  if (count == 8) {
+    *reinterpret_cast<Half*>(to) = __builtin_shufflevector(value, value, 0, 1, 2, 3, 4, 5, 6, 7);
+    return;
+  }
+#endif
   float lanes[kLanes];
   __builtin_memcpy(lanes, &value, sizeof lanes);
   const float* from = lanes;
@@ -311,31 +318,59 @@ inline Vec activated(Vec value, Activation activation, const float* slopes) {
   }
 }
 
-void combine_layer(const CombineSource* sources, int count, bool product, const float* bias,
-                   Activation activation, const float* slopes, int first, int pixels, int channels,
-                   float* out, long pixel) {
-  for (int x = first; x < first + pixels; ++x) {
-    const float* from[kMaxSources];
-    for (int j = 0; j < count; ++j) {
-      const CombineSource& source = sources[j];
-      from[j] = source.row + static_cast<long>(x / source.up) * source.down * source.pixel +
-                x % source.up * source.phase;
-    }
-    float* to = out + static_cast<long>(x - first) * pixel;
+// Walks along the pixels that a combination reads.
+struct Walk {
+  const float* at;
+  long phase, wrap;  // to the next read of the same pixel; from its last read to the next pixel
+  int reads, up;
+
+  void begin(const CombineSource& source, int x) {
+    at = source.row + static_cast<long>(x / source.up) * source.down * source.pixel +
+         x % source.up * source.phase;
+    phase = source.phase;
+    wrap = source.down * source.pixel - (source.up - 1) * source.phase;
+    reads = x % source.up;
+    up = source.up;
+  }
+
+  void advance() {
+    const bool last = ++reads == up;
+    at += last ? wrap : phase;
+    if (last) reads = 0;
+  }
+};
+
+template <int Count>
+void combine_some(const CombineSource* sources, bool product, const float* bias,
+                  Activation activation, const float* slopes, int first, int pixels, int channels,
+                  float* out, long pixel) {
+  Walk walks[Count];
+  for (int j = 0; j < Count; ++j) walks[j].begin(sources[j], first);
+  for (int x = 0; x < pixels; ++x, out += pixel) {
     for (int channel = 0; channel < channels; channel += kLanes) {
       Vec sum = bias ? load_any(bias + channel) : Vec{};
-      for (int j = 0; j < count; ++j) {
-        const Vec value = load_any(from[j] + channel);
+#pragma GCC unroll 4
+      for (int j = 0; j < Count; ++j) {
+        const Vec value = load_any(walks[j].at + channel);
         const float* weights = sources[j].weights;
-        if (product && j == 0)
-          sum = value;
-        else if (product)
-          sum *= value;
+        if (product)
+          sum = j == 0 ? value : sum * value;
         else
           sum += weights ? load_any(weights + channel) * value : value;
       }
       const float* factors = slopes ? slopes + channel : nullptr;
-      store_first(to + channel, activated(sum, activation, factors), channels - channel);
+      store_first(out + channel, activated(sum, activation, factors), channels - channel);
     }
+#pragma GCC unroll 4
+    for (int j = 0; j < Count; ++j) walks[j].advance();
   }
+}
+
+void combine_layer(const CombineSource* sources, int count, bool product, const float* bias,
+                   Activation activation, const float* slopes, int first, int pixels, int channels,
+                   float* out, long pixel) {
+  static_assert(kMaxSources == 4);
+  constexpr decltype(&combine_some<1>) table[] = {combine_some<1>, combine_some<2>, combine_some<3>,
+                                                  combine_some<4>};
+  table[count - 1](sources, product, bias, activation, slopes, first, pixels, channels, out, pixel);
 }

@@ -8,8 +8,9 @@ namespace cmudrn {
 namespace {
 
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
+constexpr int kMaxReach = 4;                     // pixels that a segment's convolutions see, added up
 constexpr int kLeastColumns = 32;                // narrower strips overlap too much
-constexpr int kLeastRows = 32;                   // of a task
+constexpr int kLeastRows = 16;                   // of a task
 constexpr int kTasksPerThread = 3;               // so that threads end together
 constexpr int kUnit = 4;                         // strips and tasks begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
@@ -45,6 +46,12 @@ Range joined(Range a, Range b) {
   if (a.empty()) return b;
   if (b.empty()) return a;
   return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
+// What it costs that rings do not fit the part of an L2 cache that they should; measured.
+double cache_penalty(std::size_t floats) {
+  const double times = static_cast<double>(floats) / static_cast<double>(kRingFloats);
+  return times <= 1 ? 0 : std::min(0.25, 0.05 * (times - 1));
 }
 
 Range aligned(const Operation& operation, Range range, int length, int unit) {
@@ -166,19 +173,29 @@ void Schedule::infer_layouts() {
   for (Layout& layout : layouts) layout.right += kTileColumns;  // what a last tile writes beyond
 }
 
-// A segment for every change of scale on the longest way to an operation. Convolutions that are
-// only enlarged go to the segment that enlarges them: their inputs take less memory. What writes
-// the same map runs in the same segment.
+// A segment for every change of scale on the longest way to an operation, and a new one where the
+// strips would overlap too far. Convolutions that are only enlarged go to the segment that enlarges
+// them: their inputs take less memory. What writes the same map runs in the same segment.
 std::vector<int> Schedule::assign_segments() const {
   std::vector<int> segment_of(program.operations.size()), of_value(program.channels.size(), 0);
+  std::vector<int> reach_of(program.channels.size(), 0);
   for (std::size_t i = 0; i < segment_of.size(); ++i) {
     const Operation& operation = program.operations[i];
-    for (const Source& source : operation.sources)
-      segment_of[i] = std::max(segment_of[i], of_value[static_cast<std::size_t>(source.value)] +
-                                                  changes_scale(operation, source));
+    int reach = 0;
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const auto value = static_cast<std::size_t>(operation.sources[s].value);
+      const int own = operation.kind == Kind::convolution && s == 0 ? operation.pad : 0;
+      const bool leaves = changes_scale(operation, operation.sources[s]) ||
+                          (own > 0 && reach_of[value] + own > kMaxReach);
+      const int segment = of_value[value] + leaves;
+      if (segment > segment_of[i]) reach = 0;
+      if (segment >= segment_of[i]) reach = std::max(reach, leaves ? own : reach_of[value] + own);
+      segment_of[i] = std::max(segment_of[i], segment);
+    }
     if (operation.value < 0) continue;
-    int& made = of_value[static_cast<std::size_t>(operation.value)];
-    made = std::max(made, segment_of[i]);
+    const auto made = static_cast<std::size_t>(operation.value);
+    reach_of[made] = of_value[made] == segment_of[i] ? std::max(reach_of[made], reach) : reach;
+    of_value[made] = std::max(of_value[made], segment_of[i]);
   }
   constexpr int kNever = 1 << 30;
   std::vector<int> enlarged(program.channels.size(), kNever);  // by which segment; -1: not only
@@ -258,11 +275,19 @@ void Schedule::divide(Segment& segment, int threads) {
   }
   segment.rows = {{0, segment.base.height}};
   const int most = std::max(1, segment.base.width / kLeastColumns);
-  for (int strips = 1;; strips = std::min(most, strips + std::max(1, strips / 4))) {
+  double least = 0;
+  int best = 1;
+  for (int strips = 1; strips <= most; strips += std::max(1, strips / 4)) {
     cut_columns(segment, strips);
     measure_rings(segment);
-    if (segment.memory <= kRingFloats || strips == most) break;
+    const double cost = work(segment) * (1 + cache_penalty(segment.memory));
+    if (strips == 1 || cost < least) {
+      least = cost;
+      best = strips;
+    }
+    if (segment.memory <= kRingFloats) break;
   }
+  cut_columns(segment, best);
   const int strips = static_cast<int>(segment.columns.size());
   int tasks = threads == 1 ? 1 : (kTasksPerThread * threads + strips - 1) / strips;
   tasks = std::max(1, std::min(tasks, segment.base.height / kLeastRows));
@@ -275,6 +300,21 @@ void Schedule::divide(Segment& segment, int threads) {
     if (edge(i) < edge(i + 1)) segment.rows.push_back({edge(i), edge(i + 1)});
   }
   measure_rings(segment);
+}
+
+// Multiply-adds of one row of every convolution, with what strips compute twice.
+double Schedule::work(const Segment& segment) const {
+  double total = 0;
+  for (std::size_t i = 0; i < segment.operations.size(); ++i) {
+    const Operation& operation = *segment.operations[i];
+    const double each = operation.kind != Kind::convolution
+                            ? operation.outputs
+                            : static_cast<double>(operation.group_inputs()) * operation.outputs *
+                                  operation.kernel * operation.kernel;
+    for (const ColumnStrip& strip : segment.columns)
+      total += each * (strip.operations[i].end - strip.operations[i].begin);
+  }
+  return total;
 }
 
 void Schedule::cut_columns(Segment& segment, int strips) {

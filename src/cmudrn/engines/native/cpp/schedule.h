@@ -74,6 +74,7 @@ class Schedule {
   std::vector<int> assign_segments() const;
   void build_segments(const std::vector<int>& segment_of);
   void divide(Segment& segment, int threads);
+  double work(const Segment& segment) const;
   void cut_columns(Segment& segment, int strips);
   void measure_rings(Segment& segment);
   void place_whole_maps();

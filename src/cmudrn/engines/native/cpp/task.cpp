@@ -180,12 +180,14 @@ Epilogue Task::epilogue(const Operation& operation, int group) const {
 
 void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
   const int tiles = (columns.end - columns.begin + kTileColumns - 1) / kTileColumns;
+  const int blocks = (tiles + kWinogradTiles - 1) / kWinogradTiles;
+  const int block = round_up((tiles + blocks - 1) / blocks, schedule_.program.kernels.tiles);
   const MapView& out = reads(operation.value);
   const Size size = size_of(operation.value);
   for (int y = rows.begin; y < rows.end; y += kTileRows) {
-    for (int tile = 0; tile < tiles; tile += kWinogradTiles)
+    for (int tile = 0; tile < tiles; tile += block)
       winograd_block(operation, y, columns.begin + tile * kTileColumns,
-                     std::min(kWinogradTiles, tiles - tile));
+                     std::min(block, tiles - tile));
     const int written = columns.begin + tiles * kTileColumns;  // beyond the picture: zeros again
     if (written > size.width)
       for (int row = y; row < std::min(y + kTileRows, size.height); ++row)
