@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from cmudrn.models.layers import Layer, LayerList
@@ -11,6 +13,7 @@ class UNetBuilder:
     """Writes the layers of the network, branches side by side in groups."""
 
     def __init__(self, widths: tuple[int, ...], branches: int = 2, seed: int = 0) -> None:
+        """Begin a network; `widths` are the channels of a branch at 1/2, 1/4, ... ."""
         self.widths, self.branches = widths, branches
         self.layers: list[Layer] = []
         self._rng = np.random.default_rng(seed)
@@ -56,7 +59,7 @@ class UNetBuilder:
         x = self.add("pixel_unshuffle", 0, block=2)
         x = self.relu(self.conv(x, folded, w[0], shared=True))
         skips = []
-        for here, below in zip(w[:-1], w[1:], strict=True):
+        for here, below in pairwise(w):
             skips.append(self.stitch(self.block(x, here), here))
             x = self.relu(self.conv(skips[-1], here, below, stride=2))
         x = self.stitch(self.block(self.block(x, w[-1]), w[-1]), w[-1])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from cmudrn.models.layers import Layer, LayerList
+from cmudrn.models.layers import Floats, Layer, LayerList
 
 MAX_AREA = 8
 """How much smaller than the image, along a side, a random network's maps become."""
@@ -21,7 +23,9 @@ class NetworkBuilder:
         self.channels = [3]
         self.scales = [1]  # pixels of the image along a side of one of the map's
 
-    def add(self, operator: str, *inputs: int, channels: int, scale: float = 1, **about) -> int:
+    def add(
+        self, operator: str, *inputs: int, channels: int, scale: float = 1, **about: Any
+    ) -> int:
         """Append a layer and return its value."""
         output = len(self.layers) + 1
         self.layers.append(Layer(operator, inputs, output, **about))
@@ -29,9 +33,10 @@ class NetworkBuilder:
         self.scales.append(int(self.scales[inputs[0]] * scale))
         return output
 
-    def numbers(self, *shape: int, size: float = 1) -> np.ndarray:
+    def numbers(self, *shape: int, size: float = 1) -> Floats:
         """Return random float32 weights."""
-        return (size * self.rng.standard_normal(shape)).astype(np.float32)
+        numbers: Floats = (size * self.rng.standard_normal(shape)).astype(np.float32)
+        return numbers
 
     def conv(
         self, x: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1,
@@ -156,10 +161,10 @@ def _divisors(number: int) -> list[int]:
     return [d for d in range(1, number + 1) if number % d == 0]
 
 
-def run_onnxruntime(network: LayerList, batch: np.ndarray) -> dict[str, np.ndarray]:
+def run_onnxruntime(network: LayerList, batch: Floats) -> dict[str, Floats]:
     """Return what ONNX Runtime makes of a batch."""
-    nodes: list = []
-    constants: list = []
+    nodes: list[Any] = []
+    constants: list[Any] = []
     for layer in network.layers:
         _append_nodes(nodes, constants, layer, network.channels[layer.output])
     graph = helper.make_graph(
@@ -177,14 +182,14 @@ def run_onnxruntime(network: LayerList, batch: np.ndarray) -> dict[str, np.ndarr
     return dict(zip(network.outputs, results, strict=True))
 
 
-def _append_nodes(nodes: list, constants: list, layer: Layer, channels: int) -> None:
+def _append_nodes(nodes: list[Any], constants: list[Any], layer: Layer, channels: int) -> None:
     out, inputs = f"v{layer.output}", [f"v{value}" for value in layer.inputs]
 
-    def constant(name: str, array: np.ndarray) -> str:
+    def constant(name: str, array: Any) -> str:
         constants.append(numpy_helper.from_array(np.asarray(array), f"{out}.{name}"))
         return f"{out}.{name}"
 
-    def add(operator: str, *more: str, result: str = out, **about) -> None:
+    def add(operator: str, *more: str, result: str = out, **about: Any) -> None:
         nodes.append(helper.make_node(operator, [*inputs, *more], [result], **about))
 
     match layer.operator:
@@ -194,7 +199,7 @@ def _append_nodes(nodes: list, constants: list, layer: Layer, channels: int) -> 
                 extra.append(constant("bias", layer.bias))
             add(
                 "Conv" if layer.operator == "conv" else "ConvTranspose", *extra,
-                kernel_shape=layer.weight.shape[2:], strides=[layer.stride] * 2,
+                kernel_shape=np.shape(layer.weight)[2:], strides=[layer.stride] * 2,
                 pads=[layer.pad] * 4, group=layer.groups,
             )  # fmt: skip
         case "relu" | "sigmoid" | "gelu":
@@ -202,9 +207,9 @@ def _append_nodes(nodes: list, constants: list, layer: Layer, channels: int) -> 
         case "leaky_relu":
             add("LeakyRelu", alpha=layer.slope)
         case "prelu":
-            add("PRelu", constant("slope", layer.weight[:, None, None]))
+            add("PRelu", constant("slope", np.reshape(layer.weight, (-1, 1, 1))))
         case "mul" if layer.weight is not None:
-            add("Mul", constant("weight", layer.weight[:, None, None]))
+            add("Mul", constant("weight", np.reshape(layer.weight, (-1, 1, 1))))
         case "add" | "mul":
             add(layer.operator.capitalize())
         case "concat":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +12,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmudrn.engines.native import (
-    PROMISED_DB,
-    CannotRunNatively,
+    MIN_PSNR_DB,
     NativeEngine,
+    NativeUnavailableError,
     instruction_sets,
-    keeps_promise,
+    passes_precision_check,
     peak_gflops,
 )
+from cmudrn.engines.native.executor import LayerExecutor
+from cmudrn.engines.native.library import load_library
 from cmudrn.engines.native.precision_check import trial_picture
 from cmudrn.engines.onnx import OnnxEngine
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.image import read_image, to_batch
 from cmudrn.models.registry import find_model
 
@@ -195,25 +198,65 @@ def test_a_wrong_batch_is_refused(paper: Path, shape: tuple[int, ...]) -> None:
         NativeEngine(paper)(np.zeros(shape, np.float32))
 
 
-@pytest.mark.parametrize("depth", [{"stages": 0}, {"recursions": 65}, {"stages": 1000}])
-def test_a_wrong_depth_is_refused(paper: Path, depth: dict[str, int]) -> None:
-    with pytest.raises(CmudrnError, match="[Ss]tages"):
-        NativeEngine(paper)(pictures(4, 4), **depth)
+@pytest.mark.parametrize("stages, recursions", [(0, 1), (-1, 1), (1, 65), (1000, 1), (1, -7)])
+def test_a_wrong_depth_is_refused(paper: Path, stages: int, recursions: int) -> None:
+    with pytest.raises(InvalidSettingError, match=r"[Ss]tages"):
+        NativeEngine(paper)(pictures(4, 4), stages=stages, recursions=recursions)
 
 
-def test_another_width_or_a_foreign_model_is_left_to_onnxruntime(
-    tiny_model: Path, foreign_model: Path
-) -> None:
-    with pytest.raises(CannotRunNatively, match="16 features"):
-        NativeEngine(tiny_model)
-    with pytest.raises(CannotRunNatively, match="not one of this project"):
+def test_another_width_runs_as_layers(tiny_model: Path) -> None:
+    batch = pictures(21, 38)
+    ours, theirs = NativeEngine(tiny_model, 2)(batch), OnnxEngine(tiny_model, 1)(batch)
+    assert np.abs(ours.restored - theirs.restored).max() < 1e-5
+
+
+def test_a_network_of_unknown_layers_is_left_to_onnxruntime(foreign_model: Path) -> None:
+    with pytest.raises(NativeUnavailableError, match="does not run the model"):
         NativeEngine(foreign_model)
+
+
+def test_the_pipeline_and_the_executor_agree(paper: Path) -> None:
+    engine, batch = NativeEngine(paper, 2), pictures(21, 38)
+    layers = engine.info.layers(2, 3)
+    assert layers is not None
+    made = LayerExecutor(layers, engine.instruction_set, 2)(batch)
+    whole = engine(batch, branches=True, stages=2, recursions=3)
+    assert np.abs(made["restored"] - whole.restored).max() < 1e-5
+    assert np.abs(made["snow"] - whole.branches["snow"]).max() < 1e-5
+
+
+def test_an_engine_can_be_pickled(paper: Path) -> None:
+    engine, batch = NativeEngine(paper, 1), pictures(9, 8)
+    copy = pickle.loads(pickle.dumps(engine))
+    assert copy.threads == 1
+    assert np.array_equal(copy(batch).restored, engine(batch).restored)
+
+
+HOSTILE_NUMBERS = (-(2**31), -1, 0, 65, 2**20 + 1, 2**31 - 1)
+
+
+@pytest.mark.parametrize(
+    "place", range(5), ids=["height", "width", "stages", "recursions", "threads"]
+)
+@pytest.mark.parametrize("number", HOSTILE_NUMBERS)
+def test_the_compiled_library_refuses_numbers_out_of_bounds(
+    paper: Path, place: int, number: int
+) -> None:
+    engine, library = NativeEngine(paper), load_library()
+    assert engine._pipeline is not None
+    numbers = [8, 8, 1, 1, 1]
+    numbers[place] = number
+    handle = library.cmudrn_stream_new(engine._pipeline._network, *numbers)
+    taken = number == 65 and place in (0, 1, 4)
+    assert (handle is not None) == taken
+    if handle is not None:
+        library.cmudrn_stream_free(handle)
 
 
 def test_it_can_be_switched_off(paper: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CMUDRN_NO_NATIVE", "1")
     assert instruction_sets() == ()
-    with pytest.raises(CannotRunNatively, match="switched off"):
+    with pytest.raises(NativeUnavailableError, match="switched off"):
         NativeEngine(paper)
 
 
@@ -264,7 +307,7 @@ def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
     exact, rounded = NativeEngine(path), NativeEngine(path, precision="bf16")
     assert rounded.precision == "bf16" and rounded.instruction_set == "avx512bf16"
     batch = trial_picture(200, 300)
-    assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
+    assert decibels(exact(batch).restored, rounded(batch).restored) > MIN_PSNR_DB
 
 
 @needs_bf16
@@ -273,16 +316,16 @@ def test_bfloat16_keeps_the_promise_on_photographs(name: str) -> None:
     picture = next(Path(__file__).parents[2].glob(f"samples/{name}.*"))
     batch = to_batch(read_image(picture)[:300, :400])
     exact, rounded = (NativeEngine(find_model("cmudrn"), precision=p) for p in ("fp32", "bf16"))
-    assert decibels(exact(batch).restored, rounded(batch).restored) > PROMISED_DB
+    assert decibels(exact(batch).restored, rounded(batch).restored) > MIN_PSNR_DB
 
 
 def test_a_broken_promise_is_noticed(paper: Path, tmp_path: Path) -> None:
-    assert not keeps_promise(NativeEngine(paper), NativeEngine(export("off", tmp_path)))
+    assert not passes_precision_check(NativeEngine(paper), NativeEngine(export("off", tmp_path)))
 
 
 def test_a_forced_set_without_bfloat16_refuses_it(
     paper: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CMUDRN_NATIVE_ISA", "portable")
-    with pytest.raises(CannotRunNatively, match="bfloat16"):
+    with pytest.raises(NativeUnavailableError, match="bfloat16"):
         NativeEngine(paper, precision="bf16")

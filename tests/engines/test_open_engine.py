@@ -44,7 +44,7 @@ def test_a_foreign_model_goes_to_onnxruntime(foreign_model: Path) -> None:
 def test_auto_rounds_only_where_the_promise_is_kept(
     monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
-    monkeypatch.setattr("cmudrn.engines.native.keeps_promise", lambda exact, rounded: kept)
+    monkeypatch.setattr("cmudrn.engines.native.passes_precision_check", lambda exact, rounded: kept)
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine)
     assert engine.precision == ("bf16" if kept and instruction_sets("bf16") else "fp32")

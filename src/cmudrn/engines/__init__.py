@@ -53,11 +53,11 @@ def open_engine(
         case "onnx":
             return _open_onnx(file, threads, precision)
         case _:
-            from cmudrn.engines.native import CannotRunNatively
+            from cmudrn.engines.native import NativeUnavailableError
 
             try:
                 return _open_native(file, threads, precision)
-            except CannotRunNatively:
+            except NativeUnavailableError:
                 return _open_onnx(file, threads, precision)
 
 
@@ -83,7 +83,7 @@ def _check(engine: str, threads: int | None, precision: str) -> None:
 
 
 def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engine:
-    from cmudrn.engines.native import NativeEngine, instruction_sets, keeps_promise
+    from cmudrn.engines.native import NativeEngine, instruction_sets, passes_precision_check
 
     if precision == "bf16":
         return NativeEngine(model, threads, "bf16")
@@ -91,7 +91,7 @@ def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engin
     forced = os.environ.get("CMUDRN_NATIVE_ISA", "")
     if precision == "auto" and instruction_sets("bf16") and forced in ("", "avx512bf16"):
         rounded = NativeEngine(model, threads, "bf16")
-        if keeps_promise(exact, rounded):
+        if passes_precision_check(exact, rounded):
             return rounded
     return exact
 

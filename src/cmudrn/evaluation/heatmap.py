@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cmudrn.engines import Engine
-from cmudrn.engines.native import CannotRunNatively, peak_gflops
+from cmudrn.engines.native import NativeUnavailableError, peak_gflops
 from cmudrn.engines.profile import time_call
 from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
@@ -91,7 +91,7 @@ def measure_cell(engine: Engine, side: int, loops: int, pictures: int) -> Cell:
     """Return the times of some pictures of normal noise, side x side, at T = S = loops."""
     try:
         peak = peak_gflops(precision=engine.precision)
-    except CannotRunNatively:
+    except NativeUnavailableError:
         peak = 0.0
     seconds = time_call(engine, side, side, loops, loops, pictures)
     middle = statistics.median(seconds)

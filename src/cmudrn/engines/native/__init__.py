@@ -1,15 +1,16 @@
 """The project's own compiled engine: C++ in `cpp/`, absent where no compiler was at hand."""
 
-from cmudrn.engines.native.engine import NativeEngine, NativeStream
-from cmudrn.engines.native.library import CannotRunNatively, instruction_sets, peak_gflops
-from cmudrn.engines.native.precision_check import PROMISED_DB, keeps_promise
+from cmudrn.engines.native.engine import NativeEngine
+from cmudrn.engines.native.library import NativeUnavailableError, instruction_sets, peak_gflops
+from cmudrn.engines.native.pipeline import RowStream
+from cmudrn.engines.native.precision_check import MIN_PSNR_DB, passes_precision_check
 
 __all__ = [
-    "PROMISED_DB",
-    "CannotRunNatively",
+    "MIN_PSNR_DB",
     "NativeEngine",
-    "NativeStream",
+    "NativeUnavailableError",
+    "RowStream",
     "instruction_sets",
-    "keeps_promise",
+    "passes_precision_check",
     "peak_gflops",
 ]

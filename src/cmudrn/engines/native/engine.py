@@ -1,40 +1,44 @@
-"""The native engine and its streams of rows."""
+"""The native engine: the paper's networks in their pipeline, all others as lists of layers."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cmudrn.engines.base import Batch, EngineOutputs, available_cores
-from cmudrn.engines.native.library import CannotRunNatively, choose_instruction_set, load_library
-from cmudrn.engines.native.weights import native_weights
-from cmudrn.errors import CmudrnError
-from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.engines.native.executor import LayerExecutor
+from cmudrn.engines.native.library import NativeUnavailableError, choose_instruction_set
+from cmudrn.engines.native.pipeline import PaperPipeline, RowStream
+from cmudrn.errors import ImageValueError
+from cmudrn.models.info import ModelInfo
+from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 
-LARGEST_SIDE = 1 << 20
-"""Pixels; keeps every index of the compiled code far from overflow."""
-
 TILE_PIXELS = 2_100_000
-"""A frame of 1920x1088 goes through whole. Rows flow through the stages, so that large windows take
-little memory; small ones would compute what lies around their cores twice."""
+"""A frame of 1920x1088 goes through whole. Small windows would compute what lies around their cores
+twice; larger ones would take more memory."""
+MAX_EXECUTORS = 4
+"""Networks kept, each at one depth and with or without its branches."""
 
 
 class NativeEngine:
-    """Runs the project's own models with the compiled library.
+    """Runs model files with the compiled library.
+
+    It can be pickled: the copy is opened anew from the bytes of the model.
 
     Attributes:
         instruction_set: the one it uses: "avx512", "avx2", "portable" or "avx512bf16".
         precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
-        tile_pixels: the largest window that it is worth giving to a call.
+        tile_pixels: the largest window, in pixels, that it is worth giving to a call.
     """
 
-    tile_pixels = TILE_PIXELS
+    tile_pixels: int = TILE_PIXELS
 
     def __init__(
         self,
@@ -50,40 +54,37 @@ class NativeEngine:
             precision: "fp32" or "bf16".
 
         Raises:
-            CannotRunNatively: no compiled library here, no bfloat16 in this processor, or a
-                model that it does not run.
-            CmudrnError: the file cannot be read or is damaged.
+            NativeUnavailableError: no compiled library here, no bfloat16 in this processor, or a
+                network that is no list of known layers.
+            ModelFileError: the file cannot be read or is damaged.
+
+        Example:
+            >>> from cmudrn.models import find_model
+            >>> NativeEngine(find_model("cmudrn"), threads=1).precision
+            'fp32'
         """
-        self._network: int | None = None
-        self._library = load_library()
-        self.instruction_set = choose_instruction_set(precision)
-        self.precision = precision
-        self.threads = threads or available_cores()
+        self.instruction_set: str = choose_instruction_set(precision)
+        self.precision: str = precision
+        self.threads: int = threads or available_cores()
         self._asked_threads = threads
         self._model = open_model_file(model)
-        path = self._model.path
-        if not self._model.own:
-            raise CannotRunNatively(f"The model {path} is not one of this project.")
         self._info = make_info(self._model)
-        weights = native_weights(self._model, self._info.metadata)
-        self._network = self._library.cmudrn_network_new(
-            self.instruction_set.encode(),
-            weights.branches,
-            weights.fused,
-            weights.fusion_skip,
-            weights.relu_output,
-            weights.numbers.ctypes.data,
-            weights.numbers.size,
-        )
-        if self._network is None:
-            raise CmudrnError(f"The native engine could not take the model {path}.")
-        self.branches = weights.branches
-
-    def __del__(self) -> None:
-        if self._network is not None:
-            self._library.cmudrn_network_free(self._network)
+        self._pipeline: PaperPipeline | None = None
+        self._networks = _Networks(self.instruction_set, self.threads)
+        if self._info.network in ("cmudrn", "drn"):
+            # The pipeline does not have every width and structure.
+            with contextlib.suppress(NativeUnavailableError):
+                self._pipeline = PaperPipeline(
+                    self._model, self._info, self.instruction_set, self.threads
+                )
+        if self._pipeline is None:
+            layers = self._info.layers()
+            if layers is None:
+                raise NativeUnavailableError(f"The native engine does not run the model {self._model.path}.")
+            self._networks.find(layers, self._wanted(layers, branches=False))
 
     def __reduce__(self) -> tuple[Callable[..., NativeEngine], tuple[Any, ...]]:
+        """Return how to open the model again."""
         about = (self._model.data, self._model.path, self._asked_threads, self.precision)
         return _reopen, about
 
@@ -103,21 +104,20 @@ class NativeEngine:
         """Return the restored batch; see `Engine`.
 
         Raises:
-            CmudrnError: the model does not take this depth or this batch.
+            InvalidSettingError: the model does not take this depth.
+            ImageValueError: the batch is none, or there is not enough memory for it.
         """
         if batch.ndim != 4 or batch.shape[1] != 3 or not batch.size:
-            raise CmudrnError(f"A batch has the shape (B, 3, H, W), not {batch.shape}.")
-        done = []
-        for picture in batch:
-            with self.stream(
-                *picture.shape[1:], branches=branches, stages=stages, recursions=recursions
-            ) as stream:
-                done.append(stream.push(picture))
-        tasks = done[0].branches
-        return EngineOutputs(
-            np.concatenate([one.restored for one in done]),
-            {task: np.concatenate([one.branches[task] for one in done]) for task in tasks},
-        )
+            raise ImageValueError(f"A batch has the shape (B, 3, H, W), not {batch.shape}.")
+        if self._pipeline is not None:
+            return self._pipeline(batch, branches=branches, stages=stages, recursions=recursions)
+        layers = self._info.layers(stages, recursions)
+        assert layers is not None  # or the engine would not have been opened
+        network = self._networks.find(layers, self._wanted(layers, branches=branches))
+        made = _run_aligned(network, batch)
+        tasks = self._info.tasks if branches else ()
+        restored = made[next(iter(layers.outputs)) if "restored" not in made else "restored"]
+        return EngineOutputs(restored, {task: made.get(task, restored) for task in tasks})
 
     def stream(
         self,
@@ -127,103 +127,55 @@ class NativeEngine:
         branches: bool = False,
         stages: int | None = None,
         recursions: int | None = None,
-    ) -> NativeStream:
-        """Return a stream that takes a picture of that size a few rows at a time.
-
-        Its memory grows with the width, not with the height.
-
-        Args:
-            height: rows that will be pushed in all.
-            width: columns.
-            branches: also return each branch's estimate.
-            stages: T for this picture; None is the model's own.
-            recursions: S for this picture; None is the model's own.
+    ) -> RowStream:
+        """Return a stream that takes an image a few rows at a time; see `PaperPipeline.stream`.
 
         Raises:
-            CmudrnError: the model does not take this depth, or there is not enough memory.
+            NativeUnavailableError: the network is not one of the paper's.
         """
-        depth = check_depth(self._info, stages, recursions)
-        if not 1 <= min(height, width) or max(height, width) > LARGEST_SIDE:
-            raise CmudrnError(f"The native engine cannot take a picture of {width}x{height}.")
-        stream = self._library.cmudrn_stream_new(self._network, height, width, *depth, self.threads)
-        if stream is None:
-            raise CmudrnError(f"There is not enough memory for a picture of {width}x{height}.")
-        return NativeStream(self, stream, height, width, branches)
+        if self._pipeline is None:
+            raise NativeUnavailableError(f"The model {self._model.path} takes whole images only.")
+        return self._pipeline.stream(
+            height, width, branches=branches, stages=stages, recursions=recursions
+        )
+
+    def _wanted(self, layers: LayerList, *, branches: bool) -> tuple[str, ...]:
+        """Return the outputs that a call needs."""
+        restored = "restored" if "restored" in layers.outputs else next(iter(layers.outputs))
+        tasks = [task for task in self._info.tasks if branches and task in layers.outputs]
+        return (restored, *tasks)
 
 
 def _reopen(data: bytes, path: str, threads: int | None, precision: str) -> NativeEngine:
     return NativeEngine(parse_model(data, path), threads, precision)
 
 
-class NativeStream:
-    """One picture on its way through a `NativeEngine`; a context manager.
+@dataclass
+class _Networks:
+    """Networks that were compiled, the last used last."""
 
-    A few rows after they went in, rows come out: exactly those that the whole picture at once
-    would give. Made by `NativeEngine.stream`.
-    """
+    instruction_set: str
+    threads: int
+    kept: dict[tuple[LayerList, tuple[str, ...]], LayerExecutor] = field(default_factory=dict)
 
-    def __init__(
-        self, engine: NativeEngine, handle: int, height: int, width: int, branches: bool
-    ) -> None:
-        self._engine, self._handle = engine, handle
-        self._height, self._width, self._branches = height, width, branches
-        self._pushed = self._returned = 0
+    def find(self, layers: LayerList, outputs: tuple[str, ...]) -> LayerExecutor:
+        """Return a network that makes some of its outputs, compiled at its first use."""
+        key = (layers, outputs)
+        network = self.kept.pop(key, None)
+        if network is None:
+            wanted = layers.restricted(outputs)
+            network = LayerExecutor(wanted, self.instruction_set, self.threads)
+            while len(self.kept) >= MAX_EXECUTORS:
+                self.kept.pop(next(iter(self.kept)))
+        self.kept[key] = network
+        return network
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the memory back; the stream is then of no more use."""
-        if self._handle:
-            self._engine._library.cmudrn_stream_free(self._handle)
-            self._handle = 0
-
-    def push(self, rows: Batch) -> EngineOutputs:
-        """Return the rows that the next rows finish: (1, 3, k, W), k from 0 to all that is left.
-
-        Args:
-            rows: (3, n, W) float32 RGB in [0, 1], the rows below the last ones pushed.
-
-        Raises:
-            CmudrnError: rows of another width, or more than the picture has.
-        """
-        rows = np.ascontiguousarray(rows, np.float32)
-        if rows.shape[0] != 3 or rows.shape[2] != self._width:
-            raise CmudrnError(f"Rows have the shape (3, n, {self._width}), not {rows.shape}.")
-        self._pushed += rows.shape[1]
-        if self._pushed > self._height:
-            raise CmudrnError(f"The picture has {self._height} rows, not {self._pushed}.")
-        room = self._pushed - self._returned  # no row comes out before it went in
-        restored = np.empty((1, 3, room, self._width), np.float32)
-        count = self._engine.branches if self._branches else 0
-        estimates = np.empty((count, 3, room, self._width), np.float32)
-        done = self._engine._library.cmudrn_stream_push(
-            self._handle,
-            rows.ctypes.data,
-            rows.shape[1] * self._width,
-            rows.shape[1],
-            restored.ctypes.data,
-            estimates.ctypes.data if count else None,
-            room * self._width,
-        )
-        if done < 0:
-            raise CmudrnError("There is not enough memory for this picture.")
-        self._returned += done
-        return EngineOutputs(restored[:, :, :done], self._estimates(estimates[:, :, :done]))
-
-    def _estimates(self, estimates: Batch) -> dict[str, Batch]:
-        """Return the branches by task; a lone branch answers for all of its tasks."""
-        tasks = self._engine.info.tasks if self._branches else ()
-        alone = len(estimates) == 1
-        return {task: estimates[0 if alone else b][None] for b, task in enumerate(tasks)}
+def _run_aligned(network: LayerExecutor, batch: Batch) -> dict[str, Batch]:
+    """Run a batch of any size: last rows and columns are repeated up to the alignment."""
+    height, width = batch.shape[2:]
+    below, right = -height % network.alignment, -width % network.alignment
+    if not (below or right):
+        return network(batch)
+    padded = np.pad(batch, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
+    return {name: image[:, :, :height, :width] for name, image in network(padded).items()}

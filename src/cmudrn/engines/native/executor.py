@@ -8,8 +8,9 @@ import threading
 import numpy as np
 
 from cmudrn.engines.base import Batch
-from cmudrn.engines.native.library import CannotRunNatively, load_library
-from cmudrn.engines.native.lowering import TooLongError, lower
+from cmudrn.engines.native.library import NativeUnavailableError, load_library
+from cmudrn.engines.native.lowering import lower
+from cmudrn.engines.native.program_writer import TooLongError
 from cmudrn.errors import ImageValueError
 from cmudrn.models.layers import LayerList
 
@@ -36,7 +37,7 @@ class LayerExecutor:
             threads: processor threads of a call.
 
         Raises:
-            CannotRunNatively: no compiled library here, or a network too large for it.
+            NativeUnavailableError: no compiled library here, or a network too large for it.
         """
         self._program: int | None = None
         self._executor: int | None = None
@@ -47,7 +48,9 @@ class LayerExecutor:
         try:
             program = lower(layers)
         except TooLongError as error:
-            raise CannotRunNatively(f"The native engine does not run networks of {error}.") from error
+            raise NativeUnavailableError(
+                f"The native engine does not run networks of {error}."
+            ) from error
         self.outputs, self.alignment = program.outputs, layers.alignment
         self._program = self._library.cmudrn_program_new(
             instruction_set.encode(),
@@ -57,9 +60,10 @@ class LayerExecutor:
             program.numbers.size,
         )
         if self._program is None:
-            raise CannotRunNatively("The native engine does not take this network.")
+            raise NativeUnavailableError("The native engine does not take this network.")
 
     def __del__(self) -> None:
+        """Free the compiled network."""
         if self._executor is not None:
             self._library.cmudrn_executor_free(self._executor)
         if self._program is not None:

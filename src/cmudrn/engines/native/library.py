@@ -9,7 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from cmudrn.engines.base import available_cores
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 
 INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 """Best first."""
@@ -57,18 +57,18 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
 }
 
 
-class CannotRunNatively(CmudrnError):
-    """This machine has no compiled engine, or this model is none that it runs."""
+class NativeUnavailableError(CmudrnError):
+    """This machine has no compiled engine, or this network is none that it runs."""
 
 
 def load_library() -> ctypes.CDLL:
     """Return the compiled library with its functions declared.
 
     Raises:
-        CannotRunNatively: it was not built, does not load, or is switched off.
+        NativeUnavailableError: it was not built, does not load, or is switched off.
     """
     if os.environ.get(NO_NATIVE, "") not in ("", "0"):
-        raise CannotRunNatively(f"The native engine is switched off by {NO_NATIVE}.")
+        raise NativeUnavailableError(f"The native engine is switched off by {NO_NATIVE}.")
     return _load()
 
 
@@ -78,14 +78,16 @@ def _load() -> ctypes.CDLL:
     built = [folder / f"_native{suffix}" for suffix in EXTENSION_SUFFIXES]
     path = next((path for path in built if path.is_file()), None)
     if path is None:
-        raise CannotRunNatively("The native engine was not built here: it needs a C++20 compiler.")
+        raise NativeUnavailableError(
+            "The native engine was not built here: it needs a C++20 compiler."
+        )
     try:
         library = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise CannotRunNatively(f"The native engine does not load: {error}.") from error
+        raise NativeUnavailableError(f"The native engine does not load: {error}.") from error
     return library
 
 
@@ -97,7 +99,7 @@ def instruction_sets(precision: str = "fp32") -> tuple[str, ...]:
     """
     try:
         library = load_library()
-    except CannotRunNatively:
+    except NativeUnavailableError:
         return ()
     every = BF16_SETS if precision == "bf16" else INSTRUCTION_SETS
     return tuple(name for name in every if library.cmudrn_has(name.encode()))
@@ -107,17 +109,18 @@ def choose_instruction_set(precision: str = "fp32") -> str:
     """Return the instruction set to use: the best here, or the one that is forced.
 
     Raises:
-        CannotRunNatively: this processor does not multiply in that precision.
-        CmudrnError: the forced one does not exist, or not on this processor.
+        NativeUnavailableError: this processor does not multiply in that precision.
+        InvalidSettingError: the forced one does not exist, or not on this processor.
     """
+    load_library()  # or its error
     here = instruction_sets(precision)
     if precision == "bf16":
         if not here or os.environ.get(FORCED_ISA, "") not in ("", *here):
-            raise CannotRunNatively("The native engine has no bfloat16 on this processor.")
+            raise NativeUnavailableError("The native engine has no bfloat16 on this processor.")
         return here[0]
     forced = os.environ.get(FORCED_ISA, "")
     if forced and forced not in here:
-        raise CmudrnError(
+        raise InvalidSettingError(
             f"{FORCED_ISA} asks for {forced!r}; this machine has {', '.join(here) or 'none'}."
         )
     return forced or here[0]
@@ -135,7 +138,7 @@ def peak_gflops(
         tries: of which the best counts; other programs may stand in the way of one.
 
     Raises:
-        CannotRunNatively: there is no compiled engine here, or no such precision.
+        NativeUnavailableError: there is no compiled engine here, or no such precision.
     """
     library = load_library()
     isa, threads = choose_instruction_set(precision).encode(), threads or available_cores()

@@ -10,125 +10,44 @@ concatenation becomes part of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cmudrn.models.layers import Layer, LayerList
+from cmudrn.engines.native.expressions import (
+    Expression,
+    Piece,
+    Target,
+    View,
+    WaitingConvolution,
+    add_biases,
+    cut,
+    most_terms,
+    scaled,
+    side_by_side,
+)
+from cmudrn.engines.native.grouped_weights import (
+    dense,
+    merge_groups,
+    mixing_factors,
+    transposed_as_convolution,
+)
+from cmudrn.engines.native.program_writer import (
+    ACTIVATIONS,
+    COMBINATION,
+    CONVOLUTION,
+    INPUT,
+    MAX_TERMS,
+    OUTPUT,
+    PRODUCT,
+    Program,
+    ProgramWriter,
+)
+from cmudrn.models.layers import Floats, Layer, LayerList
 
-Floats = NDArray[np.float32]
-
-VERSION = 1
 DEGRADED = -1
 """The map that stands for the degraded image."""
-MAX_TERMS = 4
-MAX_OPERATIONS = 8192
-"""Operations, and maps, of a program; more are left to another engine."""
-INPUT, OUTPUT, CONVOLUTION, COMBINATION, PRODUCT = range(5)
-ACTIVATIONS = {"none": 0, "relu": 1, "slope": 2, "gelu": 3, "sigmoid": 4}
-MIN_GROUP_CHANNELS = 8
-"""Outputs of a group; groups of fewer run together, with zeros between them."""
-
-
-class TooLongError(ValueError):
-    """A network of more operations than a program may have."""
-
-
-@dataclass(frozen=True)
-class View:
-    """Some channels of a map, one pixel read for one or several.
-
-    Attributes:
-        value: the map.
-        channel: its first channel that is read.
-        up: every pixel is read for up x up of them.
-        phases: channels from what one of these reads to what the next one reads.
-        down: only every down-th pixel is read, from (top, left) on.
-        top: row of the first pixel.
-        left: column of the first pixel.
-        interleaved: channel c of the pixel (i, j) of up x up is read at c up up + i up + j.
-        weight: factor of every channel; None is 1.
-    """
-
-    value: int
-    channel: int = 0
-    up: int = 1
-    phases: int = 0
-    down: int = 1
-    top: int = 0
-    left: int = 0
-    interleaved: bool = False
-    weight: Floats | None = field(default=None, compare=False)
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is nothing but channels of a map."""
-        return self.up == self.down == 1 and self.weight is None
-
-    def cut(self, start: int, count: int) -> View:
-        """Return the view of some of its channels."""
-        step = self.up**2 if self.interleaved else 1
-        weight = None if self.weight is None else self.weight[start : start + count]
-        return replace(self, channel=self.channel + start * step, weight=weight)
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Some channels of a value: a sum of views, and a bias."""
-
-    count: int
-    terms: tuple[View, ...]
-    bias: Floats | None = None
-
-    def cut(self, start: int, count: int) -> Piece:
-        """Return some of its channels."""
-        bias = None if self.bias is None else self.bias[start : start + count]
-        return Piece(count, tuple(term.cut(start, count) for term in self.terms), bias)
-
-
-Expression = tuple[Piece, ...]
-"""A value: pieces one after another along its channels."""
-
-
-@dataclass(frozen=True)
-class Program:
-    """What the compiled executor is given.
-
-    Attributes:
-        code: int64 numbers, in the order of cpp/program.cpp.
-        numbers: float32 weights that they refer to.
-        outputs: names of the images it makes, in order.
-    """
-
-    code: NDArray[np.int64]
-    numbers: Floats
-    outputs: tuple[str, ...]
-
-
-@dataclass
-class _Convolution:
-    """A convolution that waits for what becomes part of it."""
-
-    source: View
-    weight: Floats  # (outputs, inputs / groups, k, k)
-    bias: Floats | None
-    stride: int
-    pad: int
-    groups: int
-    activation: str = "none"
-    slopes: Floats | None = None
-
-    @property
-    def outputs(self) -> int:
-        return len(self.weight)
-
-    def reorder(self, order: NDArray[np.intp]) -> None:
-        """Give every output the place that `order` says: new output i is the old order[i]."""
-        self.weight = self.weight[order]
-        self.bias = None if self.bias is None else self.bias[order]
-        self.slopes = None if self.slopes is None else self.slopes[order]
 
 
 def lower(layers: LayerList) -> Program:
@@ -140,61 +59,15 @@ def lower(layers: LayerList) -> Program:
     return _Lowering(layers).program()
 
 
-class _Writer:
-    """The program so far."""
-
-    def __init__(self) -> None:
-        self.maps: list[int] = []
-        self.operations: list[list[int]] = []
-        self._numbers: list[Floats] = []
-        self._count = 0
-
-    def new_map(self, channels: int) -> int:
-        self.maps.append(channels)
-        return len(self.maps) - 1
-
-    def numbers(self, array: Floats | None) -> int:
-        if array is None:
-            return -1
-        self._numbers.append(np.ascontiguousarray(array, np.float32).ravel())
-        self._count += array.size
-        return self._count - array.size
-
-    def operation(
-        self, kind: int, value: int, channel: int, outputs: int, views: Iterable[View] = (),
-        **about: int,
-    ) -> None:  # fmt: skip
-        fields = {
-            "inputs": 0, "kernel": 1, "stride": 1, "pad": 0, "groups": 1, "activation": 0,
-            "add_first": 0, "factor": 1, "depth_last": 0, "picture": 0, "add_degraded": 0,
-            "weights": -1, "bias": -1, "slopes": -1,
-        } | about  # fmt: skip
-        sources = [
-            [v.value, v.channel, v.up, v.phases, v.down, v.top, v.left, self.numbers(v.weight)]
-            for v in views
-        ]
-        empty = [[-1, 0, 1, 0, 1, 0, 0, -1]] * (MAX_TERMS - len(sources))
-        record = [kind, value, channel, outputs, *fields.values(), len(sources)]
-        self.operations.append(record + [n for source in sources + empty for n in source])
-        if max(len(self.operations), len(self.maps)) > MAX_OPERATIONS:
-            raise TooLongError(f"more than {MAX_OPERATIONS} operations")
-
-    def finish(self, outputs: tuple[str, ...]) -> Program:
-        head = [VERSION, len(self.maps), len(self.operations), len(outputs)]
-        code = np.array(head + self.maps + [n for o in self.operations for n in o], np.int64)
-        numbers = np.concatenate([*self._numbers, np.zeros(1, np.float32)])
-        return Program(code, numbers, outputs)
-
-
 class _Lowering:
     """Turns one network into a program, layer by layer."""
 
     def __init__(self, layers: LayerList) -> None:
-        self._layers, self._writer = layers, _Writer()
+        self._layers, self._writer = layers, ProgramWriter()
         self._uses = Counter(value for layer in layers.layers for value in layer.inputs)
         self._uses.update(layers.outputs.values())
         self._values: dict[int, Expression] = {0: (Piece(3, (View(DEGRADED),)),)}
-        self._waiting: dict[int, _Convolution] = {}
+        self._waiting: dict[int, WaitingConvolution] = {}
         self._degraded: dict[tuple[int, str], View] = {}
 
     def program(self) -> Program:
@@ -215,35 +88,25 @@ class _Lowering:
 
     def _conv(self, layer: Layer) -> Expression:
         assert layer.weight is not None
-        weight, groups = _merge_groups(layer.weight, layer.groups)
+        weight, groups = merge_groups(layer.weight, layer.groups)
         mixed = self._mix(layer)
         if mixed is not None:
             return mixed
         source = self._plain(self._input(layer))
         return self._wait(
-            _Convolution(source, weight, layer.bias, layer.stride, layer.pad, groups)
+            WaitingConvolution(source, weight, layer.bias, layer.stride, layer.pad, groups)
         )
 
     def _conv_transpose(self, layer: Layer) -> Expression:
-        """Write it as a convolution that makes the four pixels of a block as channels."""
-        assert layer.weight is not None
-        weight, groups = layer.weight, layer.groups  # (inputs, outputs / groups, k, k)
-        inputs, each, kernel, _ = weight.shape
-        by_group = weight.reshape(groups, inputs // groups, each, kernel, kernel)
-        side = 1 if kernel == 2 else 3
-        phases = np.zeros((groups, 2, 2, each, inputs // groups, side, side), np.float32)
-        taps = _transposed_taps(kernel)
-        for (i, y, ky), (j, x, kx) in ((v, h) for v in taps for h in taps):
-            phases[:, i, j, :, :, y, x] = by_group[:, :, :, ky, kx].swapaxes(1, 2)
-        bias = layer.bias
-        if bias is not None:
-            bias = np.tile(bias.reshape(groups, 1, each), (1, 4, 1)).ravel()
-        source = self._plain(self._input(layer))
-        rows = phases.reshape(-1, inputs // groups, side, side)
-        (piece,) = self._wait(_Convolution(source, rows, bias, 1, side // 2, groups))
+        source, each = self._plain(self._input(layer)), self._layers.channels[layer.output]
+        each //= layer.groups
+        weight, bias = transposed_as_convolution(layer)
+        pad = weight.shape[2] // 2
+        (piece,) = self._wait(WaitingConvolution(source, weight, bias, 1, pad, layer.groups))
+        value = piece.terms[0].value
         return tuple(
-            Piece(each, (View(piece.terms[0].value, 4 * each * g, up=2, phases=each),))
-            for g in range(groups)
+            Piece(each, (View(value, 4 * each * group, up=2, phases=each),))
+            for group in range(layer.groups)
         )
 
     def _relu(self, layer: Layer) -> Expression:
@@ -274,11 +137,12 @@ class _Lowering:
 
     def _add(self, layer: Layer) -> Expression:
         left, right = self._input(layer), self._input(layer, 1)
-        if _most_terms(left) + _most_terms(right) > MAX_TERMS:
-            left = self._store(left) if _most_terms(left) > 1 else left
-            right = self._store(right) if _most_terms(right) > 1 else right
+        if most_terms(left) + most_terms(right) > MAX_TERMS:
+            left = self._store(left) if most_terms(left) > 1 else left
+            right = self._store(right) if most_terms(right) > 1 else right
         return tuple(
-            Piece(a.count, a.terms + b.terms, _sum(a.bias, b.bias)) for a, b in _side_by_side(left, right)
+            Piece(a.count, a.terms + b.terms, add_biases(a.bias, b.bias))
+            for a, b in side_by_side(left, right)
         )
 
     def _mul(self, layer: Layer) -> Expression:
@@ -286,20 +150,20 @@ class _Lowering:
             factors = [self._plain(self._input(layer, i)) for i in range(2)]
             channels = self._layers.channels[layer.output]
             value = self._writer.new_map(channels)
-            self._writer.operation(PRODUCT, value, 0, channels, factors)
+            self._writer.operation(PRODUCT, (value, 0, channels), factors)
             return (Piece(channels, (View(value),)),)
         start, pieces = 0, []
         for piece in self._input(layer):
             factor = layer.weight[start : start + piece.count]
             start += piece.count
-            pieces.append(_scaled(piece, factor))
+            pieces.append(scaled(piece, factor))
         return tuple(pieces)
 
     def _concat(self, layer: Layer) -> Expression:
         return tuple(piece for value in layer.inputs for piece in self._values[value])
 
     def _slice(self, layer: Layer) -> Expression:
-        return _cut(self._input(layer), layer.start, layer.count)
+        return cut(self._input(layer), layer.start, layer.count)
 
     def _pixel_shuffle(self, layer: Layer) -> Expression:
         expression, block = self._input(layer), layer.block
@@ -308,7 +172,7 @@ class _Lowering:
         if waiting and layer.order == "CRD":
             groups = waiting.groups if channels % waiting.groups == 0 else 1
             if groups == 1 and waiting.groups > 1:
-                waiting.weight = _dense(waiting.weight, waiting.groups)
+                waiting.weight = dense(waiting.weight, waiting.groups)
                 waiting.groups = 1
             each = channels // groups
             old = np.arange(waiting.outputs).reshape(groups, each, block**2)
@@ -329,7 +193,9 @@ class _Lowering:
             view = self._read_degraded(block, layer.order)
             return (Piece(3 * block**2, (view,)),)
         view, channels = self._plain(expression), self._layers.channels[layer.inputs[0]]
-        phases = [replace(view, down=block, top=i, left=j) for i in range(block) for j in range(block)]
+        phases = [
+            replace(view, down=block, top=i, left=j) for i in range(block) for j in range(block)
+        ]
         if layer.order == "DCR":
             return tuple(Piece(channels, (phase,)) for phase in phases)
         return tuple(Piece(1, (phase.cut(c, 1),)) for c in range(channels) for phase in phases)
@@ -343,39 +209,30 @@ class _Lowering:
 
         Such are cross-stitch units; as convolutions they would multiply zeros.
         """
-        weight = layer.weight
-        assert weight is not None
-        if weight.shape[2:] != (1, 1) or layer.groups > 1 or layer.stride > 1:
+        assert layer.weight is not None
+        plain = layer.weight.shape[2:] == (1, 1) and layer.groups == layer.stride == 1
+        factors = mixing_factors(layer.weight[:, :, 0, 0]) if plain else None
+        if factors is None:
             return None
-        for parts in (2, 3, 4):
-            outputs, inputs = weight.shape[:2]
-            if outputs % parts or inputs % parts or outputs != inputs or outputs == parts:
-                continue
-            each = outputs // parts
-            cells = weight.reshape(parts, each, parts, each).transpose(0, 2, 1, 3)
-            factors = np.diagonal(cells, axis1=2, axis2=3)  # (parts, parts, each)
-            if np.count_nonzero(cells) != np.count_nonzero(factors):
-                continue
-            source = self._plain(self._input(layer))
-            bias = layer.bias
-            return tuple(
-                Piece(
-                    each,
-                    tuple(replace(source.cut(j * each, each), weight=factors[i, j]) for j in range(parts)),
-                    None if bias is None else bias[i * each : (i + 1) * each],
-                )
-                for i in range(parts)
+        source = self._plain(self._input(layer))
+        parts, _, each = factors.shape
+        return tuple(
+            Piece(
+                each,
+                tuple(replace(source.cut(j * each, each), weight=row[j]) for j in range(parts)),
+                None if layer.bias is None else layer.bias[i * each : (i + 1) * each],
             )
-        return None
+            for i, row in enumerate(factors)
+        )
 
     # Values.
 
-    def _wait(self, convolution: _Convolution) -> Expression:
+    def _wait(self, convolution: WaitingConvolution) -> Expression:
         value = self._writer.new_map(convolution.outputs)
         self._waiting[value] = convolution
         return (Piece(convolution.outputs, (View(value),)),)
 
-    def _waiting_whole(self, expression: Expression) -> _Convolution | None:
+    def _waiting_whole(self, expression: Expression) -> WaitingConvolution | None:
         """Return the convolution that a value is and nothing else, if it still waits."""
         if len(expression) > 1 or len(expression[0].terms) > 1 or expression[0].bias is not None:
             return None
@@ -405,9 +262,11 @@ class _Lowering:
         if (factor, order) not in self._degraded:
             value = self._writer.new_map(3 * factor**2)
             self._degraded[factor, order] = View(value)
-            last = int(order == "CRD")
             self._writer.operation(
-                INPUT, value, 0, 3 * factor**2, factor=factor, depth_last=last
+                INPUT,
+                (value, 0, 3 * factor**2),
+                factor=factor,
+                depth_last=int(order == "CRD"),
             )
         return self._degraded[factor, order]
 
@@ -415,12 +274,15 @@ class _Lowering:
         self, expression: Expression, activation: str = "none", slopes: Floats | None = None
     ) -> Expression:
         """Write a value to a map of its own."""
-        channels = sum(piece.count for piece in expression)
-        pieces = [(piece, [self._resolve(term, piece.count) for term in piece.terms]) for piece in expression]
-        value, start = self._writer.new_map(channels), 0
-        for piece, terms in pieces:
+        channels, start = sum(piece.count for piece in expression), 0
+        resolved = [
+            replace(piece, terms=tuple(self._resolve(term, piece.count) for term in piece.terms))
+            for piece in expression
+        ]
+        value = self._writer.new_map(channels)
+        for piece in resolved:
             own = None if slopes is None else slopes[start : start + piece.count]
-            self._write(value, start, piece, terms, activation, own)
+            self._write(piece, Target(value, start, activation, own))
             start += piece.count
         return (Piece(channels, (View(value),)),)
 
@@ -437,66 +299,73 @@ class _Lowering:
         weight = np.eye(count * area, dtype=np.float32)[order][:, :, None, None]
         source = View(term.value, term.channel)
         value = self._writer.new_map(count * area)
-        self._emit(_Convolution(source, weight, None, 1, 0, 1), value, 0)
+        self._emit(WaitingConvolution(source, weight, None, 1, 0, 1), Target(value))
         return View(value, up=term.up, phases=count, weight=term.weight)
 
-    def _write(
-        self, value: int, start: int, piece: Piece, terms: list[View], activation: str,
-        slopes: Floats | None,
-    ) -> None:  # fmt: skip
-        """Write one piece from channel `start` of a map on, with an activation behind it."""
-        for term in terms:
-            if self._write_convolution(value, start, piece, term, terms, activation, slopes):
-                return
-        for term in terms:
+    def _write(self, piece: Piece, target: Target) -> None:
+        """Write one piece to its place."""
+        if any(self._write_convolution(piece, term, target) for term in piece.terms):
+            return
+        for term in piece.terms:
             self._emit_waiting(term.value)
         self._writer.operation(
-            COMBINATION, value, start, piece.count, terms,
-            activation=ACTIVATIONS[activation],
-            bias=self._writer.numbers(piece.bias), slopes=self._writer.numbers(slopes),
-        )  # fmt: skip
+            COMBINATION,
+            (target.value, target.channel, piece.count),
+            piece.terms,
+            activation=ACTIVATIONS[target.activation],
+            bias=self._writer.numbers(piece.bias),
+            slopes=self._writer.numbers(target.slopes),
+        )
 
-    def _write_convolution(
-        self, value: int, start: int, piece: Piece, term: View, terms: list[View],
-        activation: str, slopes: Floats | None,
-    ) -> bool:  # fmt: skip
+    def _write_convolution(self, piece: Piece, term: View, target: Target) -> bool:
         """Write a piece as a convolution with a residual, where it is one; return whether."""
-        others = [other for other in terms if other is not term]
-        waiting = self._waiting_whole((Piece(piece.count, (term,), piece.bias),))
-        if waiting is None or len(others) > 1 or activation in ("gelu", "sigmoid"):
+        others = [other for other in piece.terms if other is not term]
+        waiting = self._waiting_whole((replace(piece, terms=(term,)),))
+        if waiting is None or len(others) > 1 or not all(other.plain for other in others):
             return False
-        if not all(other.plain for other in others):
+        if target.activation in ("gelu", "sigmoid"):
             return False
-        if waiting.activation != "none" and activation != "none":
+        if waiting.activation != "none" and target.activation != "none":
             return False
         for other in others:
             self._emit_waiting(other.value)
         del self._waiting[term.value]
         add_first = waiting.activation == "none"
         if add_first:
-            waiting.activation, waiting.slopes = activation, slopes
-        self._emit(waiting, value, start, others, add_first)
-        self._writer.maps[term.value] = 1  # nobody's map now
+            waiting.activation, waiting.slopes = target.activation, target.slopes
+        self._emit(waiting, target, others, add_first=add_first)
+        self._writer.maps[term.value] = 1  # of no operation now
         return True
 
     def _emit_waiting(self, value: int) -> None:
         waiting = self._waiting.pop(value, None)
         if waiting:
-            self._emit(waiting, value, 0)
+            self._emit(waiting, Target(value))
 
     def _emit(
-        self, convolution: _Convolution, value: int, start: int, residual: Iterable[View] = (),
+        self,
+        convolution: WaitingConvolution,
+        target: Target,
+        residual: Sequence[View] = (),
+        *,
         add_first: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         weight, number = convolution.weight, self._writer.numbers
         self._writer.operation(
-            CONVOLUTION, value, start, convolution.outputs, [convolution.source, *residual],
-            inputs=weight.shape[1] * convolution.groups, kernel=weight.shape[2],
-            stride=convolution.stride, pad=convolution.pad, groups=convolution.groups,
-            activation=ACTIVATIONS[convolution.activation], add_first=int(add_first),
-            weights=number(weight), bias=number(convolution.bias),
+            CONVOLUTION,
+            (target.value, target.channel, convolution.outputs),
+            (convolution.source, *residual),
+            inputs=weight.shape[1] * convolution.groups,
+            kernel=weight.shape[2],
+            stride=convolution.stride,
+            pad=convolution.pad,
+            groups=convolution.groups,
+            activation=ACTIVATIONS[convolution.activation],
+            add_first=int(add_first),
+            weights=number(weight),
+            bias=number(convolution.bias),
             slopes=number(convolution.slopes),
-        )  # fmt: skip
+        )
 
     def _return(self, index: int, expression: Expression) -> None:
         """Write one of the images that the network returns."""
@@ -511,77 +380,11 @@ class _Lowering:
         self._emit_waiting(own[0].value)
         view, factor = View(own[0].value, own[0].channel), own[0].up
         self._writer.operation(
-            OUTPUT, -1, 0, 3 * factor**2, [view],
-            factor=factor, depth_last=int(own[0].interleaved), picture=index,
+            OUTPUT,
+            (-1, 0, 3 * factor**2),
+            (view,),
+            factor=factor,
+            depth_last=int(own[0].interleaved),
+            picture=index,
             add_degraded=int(len(terms) > 1),
-        )  # fmt: skip
-
-
-def _most_terms(expression: Expression) -> int:
-    return max(len(piece.terms) for piece in expression)
-
-
-def _scaled(piece: Piece, factor: Floats) -> Piece:
-    terms = tuple(
-        replace(term, weight=factor if term.weight is None else term.weight * factor)
-        for term in piece.terms
-    )
-    return Piece(piece.count, terms, None if piece.bias is None else piece.bias * factor)
-
-
-def _sum(a: Floats | None, b: Floats | None) -> Floats | None:
-    if a is None or b is None:
-        return a if b is None else b
-    return a + b
-
-
-def _cut(expression: Expression, start: int, count: int) -> Expression:
-    """Return some channels of a value."""
-    pieces, at = [], 0
-    for piece in expression:
-        first, last = max(start, at), min(start + count, at + piece.count)
-        if first < last:
-            pieces.append(piece.cut(first - at, last - first))
-        at += piece.count
-    return tuple(pieces)
-
-
-def _side_by_side(left: Expression, right: Expression) -> Iterator[tuple[Piece, Piece]]:
-    """Yield the pieces of two values, cut at the borders of both."""
-    borders = {0}
-    for expression in (left, right):
-        borders.update(np.cumsum([piece.count for piece in expression]).tolist())
-    edges = sorted(borders)
-    for start, end in zip(edges, edges[1:], strict=False):
-        (a,), (b,) = _cut(left, start, end - start), _cut(right, start, end - start)
-        yield a, b
-
-
-def _dense(weight: Floats, groups: int) -> Floats:
-    """Return the weights of a convolution in groups as those of one without."""
-    outputs, each, *kernel = weight.shape
-    dense = np.zeros((outputs, each * groups, *kernel), np.float32)
-    own = outputs // groups
-    for g in range(groups):
-        dense[g * own : (g + 1) * own, g * each : (g + 1) * each] = weight[g * own : (g + 1) * own]
-    return dense
-
-
-def _merge_groups(weight: Floats, groups: int) -> tuple[Floats, int]:
-    """Return weights and groups with at least `MIN_GROUP_CHANNELS` outputs each, if there are."""
-    own = len(weight) // groups
-    if groups == 1 or own >= MIN_GROUP_CHANNELS:
-        return weight, groups
-    together = next(
-        n for n in range(1, groups + 1)
-        if groups % n == 0 and (own * n >= MIN_GROUP_CHANNELS or n == groups)
-    )  # fmt: skip
-    parts = np.split(weight, groups // together)
-    return np.concatenate([_dense(part, together) for part in parts]), groups // together
-
-
-def _transposed_taps(kernel: int) -> list[tuple[int, int, int]]:
-    """Return (pixel of the block, tap of the convolution, tap of the transposed one)."""
-    if kernel == 2:
-        return [(0, 0, 0), (1, 0, 1)]
-    return [(0, 0, 3), (0, 1, 1), (1, 1, 2), (1, 2, 0)]
+        )

@@ -7,9 +7,9 @@ import numpy as np
 from cmudrn.engines.base import Batch
 from cmudrn.engines.native.engine import NativeEngine
 
-PROMISED_DB = 55.0
+MIN_PSNR_DB = 55.0
 """PSNR that bfloat16 keeps against float32; the paper's models differ by several dB in a score."""
-PROMISED_LOSS_DB = 0.02
+MAX_LOSS_DB = 0.02
 """PSNR against the clean picture that bfloat16 loses at most, where there is much to restore."""
 DRAWS = 8
 """Pictures in rain that the loss is averaged over."""
@@ -47,11 +47,11 @@ def in_rain(picture: Batch) -> Batch:
     return (picture + rain).clip(0, 1)
 
 
-def keeps_promise(exact: NativeEngine, rounded: NativeEngine) -> bool:
-    """Return whether an engine's answers are `PROMISED_DB` near to the exact ones, and as good.
+def passes_precision_check(exact: NativeEngine, rounded: NativeEngine) -> bool:
+    """Return whether an engine's answers are `MIN_PSNR_DB` near to the exact ones, and as good.
 
     Near is measured on `trial_picture`, of which little is to be changed; as good, to
-    `PROMISED_LOSS_DB` in the mean, on the same in rain. At the model's own depth; takes about
+    `MAX_LOSS_DB` in the mean, on the same in rain. At the model's own depth; takes about
     a tenth of a second.
     """
     clean = trial_picture()
@@ -59,7 +59,7 @@ def keeps_promise(exact: NativeEngine, rounded: NativeEngine) -> bool:
     near = _psnr(rounded(clean).restored, exact(clean).restored)
     pairs = zip(exact(rainy).restored, rounded(rainy).restored, strict=True)
     lost = np.mean([_psnr(ours, clean[0]) - _psnr(theirs, clean[0]) for ours, theirs in pairs])
-    return near >= PROMISED_DB and bool(lost <= PROMISED_LOSS_DB)
+    return near >= MIN_PSNR_DB and bool(lost <= MAX_LOSS_DB)
 
 
 def _psnr(picture: Batch, reference: Batch) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.engines.native.library import CannotRunNatively
+from cmudrn.engines.native.library import NativeUnavailableError
 from cmudrn.models.model_file import ModelFile
 
 CHANNELS = 16
@@ -46,13 +46,13 @@ def native_weights(model: ModelFile, record: Mapping[str, Any]) -> NativeWeights
         record: what the file says about itself.
 
     Raises:
-        CannotRunNatively: the network is of another kind or width.
+        NativeUnavailableError: the network is of another kind or width.
     """
     kind = record.get("network")
     fused = kind == "cmudrn"
     branches = len(record["tasks"]) if fused else 1
     if kind not in ("cmudrn", "drn") or not 1 <= branches <= MAX_BRANCHES:
-        raise CannotRunNatively(f"The native engine does not run the network in {model.path}.")
+        raise NativeUnavailableError(f"The native engine does not run the network in {model.path}.")
     fusion = record.get("fusion", {})
     parts: list[Floats] = []
     for branch in range(branches):
@@ -82,11 +82,11 @@ def _convolution(model: ModelFile, name: str, inputs: int, outputs: int) -> list
     """Return weights as (out, in, 3, 3) and bias; a 1x1 kernel becomes the middle of a 3x3."""
     weight, bias = (model.tensors.get(f"{name}.{part}") for part in ("weight", "bias"))
     if weight is None or bias is None:
-        raise CannotRunNatively(f"The model {model.path} has no convolution {name} to run.")
+        raise NativeUnavailableError(f"The model {model.path} has no convolution {name} to run.")
     if weight.shape == (outputs, inputs, 1, 1):
         weight = np.pad(weight, ((0, 0), (0, 0), (1, 1), (1, 1)))
     if weight.shape != (outputs, inputs, 3, 3) or bias.shape != (outputs,):
-        raise CannotRunNatively(
+        raise NativeUnavailableError(
             f"The native engine runs {CHANNELS} features, not the {name} of {model.path}, "
             f"whose shape is {weight.shape}."
         )
@@ -99,7 +99,7 @@ def stitch_matrix(
     """Return one cross-stitch unit as (branches, branches, 16): out_i = sum_j matrix[i, j] h_j.
 
     Raises:
-        CannotRunNatively: the model lacks the unit's numbers.
+        NativeUnavailableError: the model lacks the unit's numbers.
     """
     settings = record.get("cross_stitch", {})
     matrix = np.zeros((branches, branches, CHANNELS), np.float32)
@@ -114,6 +114,6 @@ def stitch_matrix(
     learned = model.tensors.get(f"stitches.{position}.matrix")
     channels = 3 if position == "img" else CHANNELS
     if learned is None or learned.shape != (branches, branches, channels):
-        raise CannotRunNatively(f"The model {model.path} has no stitch {position} to run.")
+        raise NativeUnavailableError(f"The model {model.path} has no stitch {position} to run.")
     matrix[:, :, :channels] = learned
     return matrix

@@ -43,6 +43,10 @@ bool runs_here(const Kernels& kernels) {
   return &kernels == &cmudrn::kPortable;
 }
 
+constexpr int kMaxSide = 1 << 20;
+constexpr int kMaxDepth = 64;
+constexpr int kMaxThreads = 4096;
+
 const Kernels* find(const char* isa) {
 #if defined(__x86_64__)
   const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512,
@@ -82,7 +86,7 @@ CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fus
                                           int fusion_skip, int rectify_leave,
                                           const float* numbers, long count) try {
   const Kernels* kernels = find(isa);
-  if (!kernels || branches < 1 || branches > cmudrn::kMostBranches) return nullptr;
+  if (!kernels || !numbers || count < 0 || branches < 1 || branches > cmudrn::kMostBranches) return nullptr;
   return new Network(*kernels, {branches, fused != 0, fusion_skip != 0, rectify_leave != 0},
                      numbers, count);
 } catch (const std::exception&) {
@@ -91,9 +95,13 @@ CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fus
 
 CMUDRN_EXPORT void cmudrn_network_free(Network* network) { delete network; }
 
-// A stream for one picture of that size, or null (no memory). The network must outlive it.
+// A stream for one picture of that size, or null (a number out of bounds, no memory). The network must outlive it.
 CMUDRN_EXPORT Stream* cmudrn_stream_new(const Network* network, int height, int width, int stages,
                                         int recursions, int threads) try {
+  const auto within = [](int number, int most) { return 1 <= number && number <= most; };
+  if (!network || !within(height, kMaxSide) || !within(width, kMaxSide) ||
+      !within(stages, kMaxDepth) || !within(recursions, kMaxDepth) || !within(threads, kMaxThreads))
+    return nullptr;
   return new Stream(*network, height, width, stages, recursions, threads);
 } catch (const std::exception&) {
   return nullptr;
@@ -104,6 +112,7 @@ CMUDRN_EXPORT Stream* cmudrn_stream_new(const Network* network, int height, int 
 // Returns how many rows it wrote, or -1.
 CMUDRN_EXPORT int cmudrn_stream_push(Stream* stream, const float* rows, long plane, int count,
                                      float* restored, float* branches, long out_plane) try {
+  if (!stream || !rows || !restored || count < 0 || count > stream->left()) return -1;
   Planes each[cmudrn::kMostBranches] = {};
   for (int b = 0; b < cmudrn::kMostBranches && branches; ++b)
     each[b] = {branches + 3L * b * out_plane, out_plane};
@@ -118,7 +127,7 @@ CMUDRN_EXPORT void cmudrn_stream_free(Stream* stream) { delete stream; }
 CMUDRN_EXPORT Program* cmudrn_program_new(const char* isa, const std::int64_t* code,
                                           long code_count, const float* numbers, long count) try {
   const Kernels* kernels = find(isa);
-  if (!kernels) return nullptr;
+  if (!kernels || !code || !numbers || code_count < 0 || count < 0) return nullptr;
   const Layers layers = find_layers(kernels);
   return new Program(*layers.kernels, *layers.exact, code, code_count, numbers, count);
 } catch (const std::exception&) {
@@ -131,6 +140,7 @@ CMUDRN_EXPORT void cmudrn_program_free(Program* program) { delete program; }
 // Null, and *reason 1: the program does not take this size; 2: no memory.
 CMUDRN_EXPORT Executor* cmudrn_executor_new(const Program* program, int height, int width,
                                             int threads, int* reason) try {
+  if (!program || threads < 1 || threads > kMaxThreads) throw std::invalid_argument("threads");
   return new Executor(*program, {height, width}, threads);
 } catch (const std::invalid_argument&) {
   *reason = 1;
@@ -144,6 +154,7 @@ CMUDRN_EXPORT Executor* cmudrn_executor_new(const Program* program, int height, 
 // them is not wanted. Returns 0, or -1 where there is not enough memory.
 CMUDRN_EXPORT int cmudrn_executor_run(Executor* executor, const float* degraded,
                                       float* const* made) try {
+  if (!executor || !degraded || !made) return -1;
   executor->run({degraded, made});
   return 0;
 } catch (const std::exception&) {

@@ -43,6 +43,9 @@ class Stream {
   // start of `restored` and of each branch's planes (`branches` may be null). Returns how many.
   int push(const float* degraded, long plane, int rows, Planes restored, const Planes* branches);
 
+  // Rows that were not pushed yet.
+  int left() const { return height_ - loaded_; }
+
  private:
   // A stage, or after the last one the fusion head.
   struct Section {
