@@ -20,7 +20,7 @@ from cmudrn.models.layers import LayerList
 from cmudrn.models.onnx_writer import write_onnx
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
-LAYER_ENGINES = ["onnx", "openvino"]
+LAYER_ENGINES = ["onnx", "openvino", "native"]
 
 
 def record(**changes: Any) -> str:

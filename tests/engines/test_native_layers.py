@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.wide_networks import NetworkBuilder, random_network, run_onnxruntime
 
 from cmudrn.engines.native import NativeUnavailableError, instruction_sets
 from cmudrn.engines.native.executor import LayerExecutor
 from cmudrn.engines.native.program_writer import MAX_OPERATIONS
 from cmudrn.errors import ImageValueError
 from cmudrn.models.layers import Floats, LayerList
-from engines.layer_networks import NetworkBuilder, random_network, run_onnxruntime
 
 pytestmark = pytest.mark.skipif(
     not instruction_sets(), reason="the native engine was not built here (no C++20 compiler)"

@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from cmudrn.engines.base import Batch, EngineOutputs, available_cores
+from cmudrn.engines.base import Batch, EngineOutputs, available_cores, check_batch
 from cmudrn.engines.native.executor import LayerExecutor
 from cmudrn.engines.native.library import NativeUnavailableError, choose_instruction_set
 from cmudrn.engines.native.pipeline import PaperPipeline, RowStream
-from cmudrn.errors import ImageValueError
 from cmudrn.models.info import ModelInfo
 from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
@@ -80,7 +77,9 @@ class NativeEngine:
         if self._pipeline is None:
             layers = self._info.layers()
             if layers is None:
-                raise NativeUnavailableError(f"The native engine does not run the model {self._model.path}.")
+                raise NativeUnavailableError(
+                    f"The native engine does not run the model {self._model.path}."
+                )
             self._networks.find(layers, self._wanted(layers, branches=False))
 
     def __reduce__(self) -> tuple[Callable[..., NativeEngine], tuple[Any, ...]]:
@@ -107,16 +106,15 @@ class NativeEngine:
             InvalidSettingError: the model does not take this depth.
             ImageValueError: the batch is none, or there is not enough memory for it.
         """
-        if batch.ndim != 4 or batch.shape[1] != 3 or not batch.size:
-            raise ImageValueError(f"A batch has the shape (B, 3, H, W), not {batch.shape}.")
+        check_batch(batch, self._info)
         if self._pipeline is not None:
             return self._pipeline(batch, branches=branches, stages=stages, recursions=recursions)
         layers = self._info.layers(stages, recursions)
         assert layers is not None  # or the engine would not have been opened
         network = self._networks.find(layers, self._wanted(layers, branches=branches))
-        made = _run_aligned(network, batch)
+        made = network(batch)
+        restored = made[network.outputs[0]]
         tasks = self._info.tasks if branches else ()
-        restored = made[next(iter(layers.outputs)) if "restored" not in made else "restored"]
         return EngineOutputs(restored, {task: made.get(task, restored) for task in tasks})
 
     def stream(
@@ -169,13 +167,3 @@ class _Networks:
                 self.kept.pop(next(iter(self.kept)))
         self.kept[key] = network
         return network
-
-
-def _run_aligned(network: LayerExecutor, batch: Batch) -> dict[str, Batch]:
-    """Run a batch of any size: last rows and columns are repeated up to the alignment."""
-    height, width = batch.shape[2:]
-    below, right = -height % network.alignment, -width % network.alignment
-    if not (below or right):
-        return network(batch)
-    padded = np.pad(batch, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
-    return {name: image[:, :, :height, :width] for name, image in network(padded).items()}

@@ -1,4 +1,4 @@
-"""Random networks drawn from the layers that every engine runs, and how ONNX Runtime runs them."""
+"""Random networks, wide and in groups, and how ONNX Runtime runs them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
 
 from cmudrn.models.layers import Floats, Layer, LayerList
+from cmudrn.models.onnx_writer import INPUT, write_onnx
 
 MAX_AREA = 8
 """How much smaller than the image, along a side, a random network's maps become."""
@@ -93,7 +93,7 @@ def random_network(seed: int) -> LayerList:
     return build.finish(restored=x)
 
 
-def _append_random(build: NetworkBuilder, x: int) -> None:
+def _append_random(build: NetworkBuilder, x: int) -> None:  # noqa: C901
     """Append one random layer, or a few that belong together, to a value."""
     rng, channels, scale = build.rng, build.channels[x], build.scales[x]
     alike = [
@@ -163,73 +163,6 @@ def _divisors(number: int) -> list[int]:
 
 def run_onnxruntime(network: LayerList, batch: Floats) -> dict[str, Floats]:
     """Return what ONNX Runtime makes of a batch."""
-    nodes: list[Any] = []
-    constants: list[Any] = []
-    for layer in network.layers:
-        _append_nodes(nodes, constants, layer, network.channels[layer.output])
-    graph = helper.make_graph(
-        nodes, "network",
-        [helper.make_tensor_value_info("v0", TensorProto.FLOAT, ["n", 3, "h", "w"])],
-        [helper.make_tensor_value_info(f"v{value}", TensorProto.FLOAT, None)
-         for value in dict.fromkeys(network.outputs.values())],
-        constants,
-    )  # fmt: skip
-    opset = [helper.make_opsetid("", 20)]
-    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    names = [f"v{value}" for value in network.outputs.values()]
-    results = session.run(names, {"v0": batch})
+    session = ort.InferenceSession(write_onnx(network), providers=["CPUExecutionProvider"])
+    results = session.run(list(network.outputs), {INPUT: batch})
     return dict(zip(network.outputs, results, strict=True))
-
-
-def _append_nodes(nodes: list[Any], constants: list[Any], layer: Layer, channels: int) -> None:
-    out, inputs = f"v{layer.output}", [f"v{value}" for value in layer.inputs]
-
-    def constant(name: str, array: Any) -> str:
-        constants.append(numpy_helper.from_array(np.asarray(array), f"{out}.{name}"))
-        return f"{out}.{name}"
-
-    def add(operator: str, *more: str, result: str = out, **about: Any) -> None:
-        nodes.append(helper.make_node(operator, [*inputs, *more], [result], **about))
-
-    match layer.operator:
-        case "conv" | "conv_transpose":
-            extra = [constant("weight", layer.weight)]
-            if layer.bias is not None:
-                extra.append(constant("bias", layer.bias))
-            add(
-                "Conv" if layer.operator == "conv" else "ConvTranspose", *extra,
-                kernel_shape=np.shape(layer.weight)[2:], strides=[layer.stride] * 2,
-                pads=[layer.pad] * 4, group=layer.groups,
-            )  # fmt: skip
-        case "relu" | "sigmoid" | "gelu":
-            add({"relu": "Relu", "sigmoid": "Sigmoid", "gelu": "Gelu"}[layer.operator])
-        case "leaky_relu":
-            add("LeakyRelu", alpha=layer.slope)
-        case "prelu":
-            add("PRelu", constant("slope", np.reshape(layer.weight, (-1, 1, 1))))
-        case "mul" if layer.weight is not None:
-            add("Mul", constant("weight", np.reshape(layer.weight, (-1, 1, 1))))
-        case "add" | "mul":
-            add(layer.operator.capitalize())
-        case "concat":
-            add("Concat", axis=1)
-        case "slice":
-            end = layer.start + layer.count
-            bounds = [np.array([n], np.int64) for n in (layer.start, end, 1)]
-            add("Slice", *(constant(str(i), b) for i, b in enumerate(bounds)))
-        case "pixel_shuffle":
-            add("DepthToSpace", blocksize=layer.block, mode=layer.order)
-        case "pixel_unshuffle":
-            order = np.arange(channels)
-            if layer.order == "CRD":  # SpaceToDepth knows the other order only
-                order = order.reshape(layer.block**2, -1).T.ravel()
-            add("SpaceToDepth", blocksize=layer.block, result=f"{out}.unordered")
-            node = helper.make_node(
-                "Gather", [f"{out}.unordered", constant("order", order)], [out], axis=1
-            )
-            nodes.append(node)
-        case "upsample_nearest":
-            scales = np.array([1, 1, layer.block, layer.block], np.float32)
-            add("Resize", "", constant("scales", scales), mode="nearest",
-                coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
