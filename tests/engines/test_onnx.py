@@ -61,7 +61,7 @@ def test_equals_torch(tiny_model: Path, batch: np.ndarray, stages, recursions) -
         for tensor in onnx.load(tiny_model).graph.initializer
     }
     expected = torch_cmudrn(weights, batch, stages or 2, recursions or 2)
-    outputs = open_engine(tiny_model)(batch, branches=True, stages=stages, recursions=recursions)
+    outputs = open_engine(tiny_model, "onnx")(batch, branches=True, stages=stages, recursions=recursions)
     assert np.abs(outputs.restored - expected["restored"]).max() < 1e-5
     assert set(outputs.branches) == {"rain", "snow"}
     for task, estimate in outputs.branches.items():
@@ -77,11 +77,11 @@ def test_info_comes_from_the_file(tiny_model: Path) -> None:
 
 
 def test_branches_only_on_request(tiny_model: Path, batch: np.ndarray) -> None:
-    assert open_engine(tiny_model)(batch).branches == {}
+    assert open_engine(tiny_model, "onnx")(batch).branches == {}
 
 
 def test_identity_model_returns_its_input(identity_model: Path, batch: np.ndarray) -> None:
-    assert np.abs(open_engine(identity_model)(batch).restored - batch).max() < 1e-6
+    assert np.abs(open_engine(identity_model, "onnx")(batch).restored - batch).max() < 1e-6
 
 
 def test_foreign_model(foreign_model: Path, batch: np.ndarray) -> None:
@@ -147,4 +147,4 @@ def test_unknown_engine_and_threads(tiny_model: Path) -> None:
 @pytest.mark.parametrize("depth", [(0, 1), (1, 0), (-1, 2)])
 def test_depth_starts_at_one(tiny_model: Path, batch: np.ndarray, depth) -> None:
     with pytest.raises(CmudrnError, match="start at 1"):
-        open_engine(tiny_model)(batch, stages=depth[0], recursions=depth[1])
+        open_engine(tiny_model, "onnx")(batch, stages=depth[0], recursions=depth[1])

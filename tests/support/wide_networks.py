@@ -142,8 +142,8 @@ def _append_random(build: NetworkBuilder, x: int) -> None:  # noqa: C901
 
 
 def _shuffle(build: NetworkBuilder, operator: str, x: int, channels: int, scale: float) -> None:
-    order = str(build.rng.choice(["CRD", "DCR"]))
-    build.add(operator, x, channels=channels, scale=scale, block=2, order=order)
+    order = {"order": str(build.rng.choice(["CRD", "DCR"]))} if operator == "pixel_shuffle" else {}
+    build.add(operator, x, channels=channels, scale=scale, block=2, **order)
 
 
 def _cross_stitch(build: NetworkBuilder, x: int) -> None:

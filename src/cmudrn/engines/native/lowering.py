@@ -68,7 +68,7 @@ class _Lowering:
         self._uses.update(layers.outputs.values())
         self._values: dict[int, Expression] = {0: (Piece(3, (View(DEGRADED),)),)}
         self._waiting: dict[int, WaitingConvolution] = {}
-        self._degraded: dict[tuple[int, str], View] = {}
+        self._degraded: dict[int, View] = {}
 
     def program(self) -> Program:
         """Return the program."""
@@ -190,15 +190,13 @@ class _Lowering:
     def _pixel_unshuffle(self, layer: Layer) -> Expression:
         expression, block = self._input(layer), layer.block
         if expression is self._values[0]:
-            view = self._read_degraded(block, layer.order)
-            return (Piece(3 * block**2, (view,)),)
+            return (Piece(3 * block**2, (self._read_degraded(block),)),)
         view, channels = self._plain(expression), self._layers.channels[layer.inputs[0]]
-        phases = [
-            replace(view, down=block, top=i, left=j) for i in range(block) for j in range(block)
-        ]
-        if layer.order == "DCR":
-            return tuple(Piece(channels, (phase,)) for phase in phases)
-        return tuple(Piece(1, (phase.cut(c, 1),)) for c in range(channels) for phase in phases)
+        return tuple(
+            Piece(channels, (replace(view, down=block, top=i, left=j),))
+            for i in range(block)
+            for j in range(block)
+        )
 
     def _upsample_nearest(self, layer: Layer) -> Expression:
         view, channels = self._plain(self._input(layer)), self._layers.channels[layer.output]
@@ -258,17 +256,12 @@ class _Lowering:
             return self._resolve(term, expression[0].count)
         return self._store(expression)[0].terms[0]
 
-    def _read_degraded(self, factor: int, order: str) -> View:
-        if (factor, order) not in self._degraded:
+    def _read_degraded(self, factor: int) -> View:
+        if factor not in self._degraded:
             value = self._writer.new_map(3 * factor**2)
-            self._degraded[factor, order] = View(value)
-            self._writer.operation(
-                INPUT,
-                (value, 0, 3 * factor**2),
-                factor=factor,
-                depth_last=int(order == "CRD"),
-            )
-        return self._degraded[factor, order]
+            self._degraded[factor] = View(value)
+            self._writer.operation(INPUT, (value, 0, 3 * factor**2), factor=factor)
+        return self._degraded[factor]
 
     def _store(
         self, expression: Expression, activation: str = "none", slopes: Floats | None = None
@@ -289,7 +282,7 @@ class _Lowering:
     def _resolve(self, term: View, count: int) -> View:
         """Return a term that a combination can read."""
         if term.value == DEGRADED:
-            view = self._read_degraded(1, "CRD")
+            view = self._read_degraded(1)
             return replace(term, value=view.value)
         if not term.interleaved:
             return term
