@@ -51,4 +51,6 @@ def test_several_processes_have_the_losses_of_one(tmp_path: Path, processes: int
     assert done.returncode == 0, done.stderr
     one, several = losses(tmp_path / "one"), losses(tmp_path / "several")
     assert len(one) == 8
-    assert several == pytest.approx(one, abs=1e-5)
+    # Sums in another order round differently, and each step of Adam amplifies that.
+    assert several[0] == pytest.approx(one[0], abs=1e-6)
+    assert several == pytest.approx(one, rel=1e-3)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cmudrn.engines import Engine, open_engine
@@ -184,7 +185,10 @@ def blend(
 
 
 def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
-    """Return the largest difference of a model file from weights in a checkpoint's network."""
+    """Return the largest difference of a model file from weights in a checkpoint's network.
+
+    It is relative to the greatest value where that is above 1: float32 rounds relatively.
+    """
     live, exported = open_checkpoint(checkpoint), OnnxEngine(model)
     live.network.load_state_dict(weights)
     batch = np.random.default_rng(0).random((2, 3, 37, 50), dtype=np.float32)
@@ -196,5 +200,9 @@ def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
         )
         pairs = [(ours.restored, theirs.restored)]
         pairs += [(ours.branches[task], theirs.branches[task]) for task in ours.branches]
-        worst = max(worst, *(float(np.abs(a - b).max()) for a, b in pairs))
+        worst = max(worst, *(_relative_difference(a, b) for a, b in pairs))
     return worst
+
+
+def _relative_difference(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    return float(np.abs(ours - theirs).max() / max(1.0, float(np.abs(ours).max())))
