@@ -58,21 +58,23 @@ class NetworkConfig(Table):
     """One network.
 
     Attributes:
-        kind: "cmudrn", "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
+        kind: "cmudrn", "cmudrn-unet" (over several scales), "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
             one output convolution a task, the same fusion head), or "context" (takes the veil off
             thumbnails; it goes before another network).
         tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
             trained on all of them.
         features: channels of every hidden map.
+        widths: "cmudrn-unet": channels of a branch's maps at 1/2, 1/4, ... of the resolution.
         stages: T, outer recursions (the paper's inter loop).
         recursions: S, inner recursions (the paper's intra loop).
         text_literal: put the ReLU after the last convolution, as the paper's text says; it
             turns the network into near identity and exists to show that.
     """
 
-    kind: Literal["cmudrn", "drn", "shared-trunk", "context"] = "cmudrn"
+    kind: Literal["cmudrn", "cmudrn-unet", "drn", "shared-trunk", "context"] = "cmudrn"
     tasks: tuple[str, ...] = ("rain", "snow")
     features: int = Field(default=16, ge=1)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 32, 48, 64), min_length=2)
     stages: int = Field(default=3, ge=1)
     recursions: int = Field(default=3, ge=1)
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
@@ -115,6 +117,10 @@ class LossConfig(Table):
         global_: on the fused output, for every picture (`global` in TOML).
         stage_weights: of the recurrence term: "uniform" (paper) or "linear" (DRN: 0.1 t).
         ssim_padding: "valid" (scikit-image's crop) or "zero" (the DRN authors').
+        untouched: weight of squared errors at pixels that the weather left alone ("psnr" only).
+        opening_floor_db: floor of the "psnr" distances at the first step, from where it moves to
+            `floor_db`; 0 leaves it at `floor_db`.
+        opening_steps: steps that the floor takes to get there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -124,6 +130,9 @@ class LossConfig(Table):
     global_: TermConfig = Field(default=TermConfig(squared=False), alias="global")
     stage_weights: Literal["uniform", "linear"] = "uniform"
     ssim_padding: Literal["valid", "zero"] = "valid"
+    untouched: float = Field(default=1.0, ge=1)
+    opening_floor_db: float = Field(default=0.0, ge=0)
+    opening_steps: int = Field(default=0, ge=0)
 
 
 class SourceConfig(Table):
@@ -159,6 +168,10 @@ class DataConfig(Table):
 
     Attributes:
         clean: folder of clean pictures for the weather sources.
+        also_clean: more such folders; a patch comes from each folder equally often, and is treated
+            as `train/wide.py` says.
+        camera: share of the patches, weather and all, that a camera's faults are laid over
+            (`train/camera.py`); only with `also_clean`.
         validation: folder of clean pictures that choose between models; "" is none.
         patch: side of a patch, pixels.
         batch: patches a step, over all processes.
@@ -178,6 +191,8 @@ class DataConfig(Table):
     """
 
     clean: str | None = None
+    also_clean: tuple[str, ...] = ()
+    camera: float = Field(default=0.0, ge=0, le=1)
     validation: str | None = None
     patch: int = Field(default=64, ge=16)
     batch: int = Field(default=16, ge=1)

@@ -11,6 +11,7 @@ from cmudrn.engines.context import SIDE
 from cmudrn.nn.cmudrn import CMUDRN, SharedTrunk
 from cmudrn.nn.context import ContextBranch, context_macs
 from cmudrn.nn.drn import DRN
+from cmudrn.nn.pyramid import PyramidCMUDRN, pyramid_macs
 
 
 def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
@@ -25,6 +26,7 @@ def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cmudrn": CMUDRN,
+    "cmudrn-unet": PyramidCMUDRN,
     "drn": _drn,
     "shared-trunk": SharedTrunk,
     "context": ContextBranch,
@@ -57,6 +59,8 @@ def macs_per_pixel(
         return context_macs(c) // SIDE**2
     if config.kind == "drn":
         return t * (enter + s * blocks + leave)
+    if config.kind == "cmudrn-unet":
+        return round(pyramid_macs(config))
     k2 = config.fusion.kernel**2
     fusion = k2 * (3 * branches * c + c * c + 3 * c)
     if config.kind == "shared-trunk":

@@ -31,12 +31,15 @@ def fingerprint_data(config: DataConfig) -> str:
     """
     texts = sorted({s.dataset for s in config.sources.values() if s.dataset is not None})
     clean = config.clean if any(s.weather for s in config.sources.values()) else None
-    return _fingerprint_data(clean, tuple(texts), config.context)
+    folders = () if clean is None else (clean, *config.also_clean)
+    return _fingerprint_data(folders, tuple(texts), config.context)
 
 
 @lru_cache(maxsize=8)
-def _fingerprint_data(clean: str | None, texts: tuple[str, ...], context: str | None) -> str:
-    files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(Path(clean))]
+def _fingerprint_data(
+    folders: tuple[str, ...], texts: tuple[str, ...], context: str | None
+) -> str:
+    files = [pair_with_itself(p) for folder in folders for p in list_pictures(Path(folder))]
     for text in texts:
         files += dataset_files(text)
     files += [] if context is None else [pair_with_itself(Path(context))]

@@ -15,6 +15,7 @@ from cmudrn.nn.averaged import open_context
 from cmudrn.train.batches import PatchSource
 from cmudrn.train.pictures import CleanPictures, Patch, crop_window, turn
 from cmudrn.train.scenes import ScenePatches, Scenes, Thumbnails
+from cmudrn.train.wide import WidePatches, WideScenes
 from cmudrn.weather.patches import PatchWeather
 
 
@@ -80,12 +81,17 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
     context = open_context(Path(config.context)) if config.context else None
     sources: dict[str, PatchSource] = {}
     clean: CleanPictures | None = None
+    wide: WideScenes | None = None
     for name, source in config.sources.items():
         if source.dataset is not None:
             sources[name] = PairPatches(open_dataset(source.dataset), context)
             continue
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
+        if config.also_clean:
+            wide = wide or WideScenes(config, seed)
+            sources[name] = WidePatches(wide, str(source.weather))
+            continue
         clean = clean or CleanPictures(
             Path(config.clean),
             config.reductions,
