@@ -1,0 +1,132 @@
+"""Scores of checkpoints and shipped models on the sets that choose between them, as one table.
+
+    python tools/score_checkpoint.py --data ../shared/data --foreign FOLDER runs/x/last.safetensors cmudrn
+
+RGB PSNR of the 8-bit result, mean over the pictures; behind the slash the worst picture. Sets of
+clear pictures are compared with themselves. "untouched" is the PSNR between result and input over
+the pixels that the weather left alone (all channels within 2/255 of the clean picture), in the sets
+where there are any: what a model does where nothing was to be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmudrn import load
+from cmudrn.datasets import Pair, open_dataset
+from cmudrn.image import Image
+from cmudrn.nn.averaged import read_weights
+from cmudrn.nn.networks import make_network
+
+KODAK = ("clear", "csd-rain", "light-rain", "snow", "csd-snow", "light-snow")
+UNTOUCHED = 2 / 255
+FEW = 0.002
+"""Sets in which a smaller share of the pixels was left alone have no "untouched" column."""
+
+Restore = Callable[[Image], Image]
+
+
+def open_model(name: str) -> Restore:
+    """Return a checkpoint (whole pictures through torch) or a shipped model as a function."""
+    if not name.endswith(".safetensors"):
+        return load(name)
+    config, weights, about = read_weights(Path(name))
+    network = make_network(config.network)
+    network.load_state_dict(weights)
+    network.eval()
+    print(f"{name}: step {about['step']}", flush=True)
+
+    @torch.inference_mode()
+    def restore(picture: Image) -> Image:
+        batch = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+        with torch.autocast("cpu", torch.bfloat16, enabled=BF16):
+            fused = network(batch.contiguous(memory_format=torch.channels_last)).fused
+        return fused[0].float().permute(1, 2, 0).clamp(0, 1).numpy()
+
+    return restore
+
+
+BF16 = False
+
+
+def sets(data: Path, foreign: list[Path], limit: int | None) -> Iterator[tuple[str, list[Pair]]]:
+    """Yield (name, pairs) of every set."""
+    kodak, urban = f"folder:{data / 'clean/test_kodak24'}", f"folder:{data / 'clean/val_urban'}"
+    specs = [("urban clear", urban, "clear"), ("urban light-rain", urban, "light-rain")]
+    specs += [(f"kodak {w}", kodak, w) for w in KODAK]
+    specs += [(f"rain100{k}", f"rain100:{data / f'paired/rain100{k}_40'}", None) for k in "lh"]
+    for folder in foreign:
+        specs += [(f"{folder.name} {p.name}", f"folder:{p}", None) for p in sorted(folder.iterdir())]
+    for name, spec, weather in specs:
+        dataset = open_dataset(spec, weather=weather)
+        count = len(dataset) if limit is None else min(limit, len(dataset))
+        yield name, [dataset[i] for i in range(count)]
+
+
+def decibels(error: float) -> float:
+    """Return PSNR of a mean squared error, at most 100 dB."""
+    return min(100.0, -10 * math.log10(max(error, 1e-10)))
+
+
+def score(restore: Restore, pairs: list[Pair]) -> dict[str, float]:
+    """Return mean and worst PSNR, and that of the untouched pixels where there are enough."""
+    whole, alone, share = [], [], []
+    for pair in pairs:
+        result = np.rint(restore(pair.degraded) * 255) / 255
+        degraded, clean = (np.rint(p * 255) / 255 for p in (pair.degraded, pair.clean))
+        whole.append(decibels(float(np.mean((result - clean) ** 2))))
+        left = (np.abs(degraded - clean) <= UNTOUCHED + 1e-6).all(2)
+        share.append(float(left.mean()))
+        if left.any():
+            alone.append(decibels(float(np.mean((result - degraded)[left] ** 2))))
+    scores = {"psnr": float(np.mean(whole)), "worst": float(np.min(whole))}
+    if np.mean(share) > FEW and alone:
+        scores |= {"untouched": float(np.mean(alone)), "share": float(np.mean(share))}
+    return scores
+
+
+def main() -> None:
+    """Score every model on every set and print and keep the table."""
+    global BF16
+    parser = argparse.ArgumentParser()
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--foreign", type=Path, nargs="*", default=[])
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--bf16", action="store_true", help="checkpoints in bfloat16")
+    parser.add_argument("--only", nargs="*", default=[], help="sets whose names hold one of these")
+    parser.add_argument("--json", type=Path, help="a file that keeps the scores")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    BF16 = given.bf16
+    models = {"input": lambda picture: picture} | {name: open_model(name) for name in given.models}
+    kept: dict[str, dict[str, dict[str, float]]] = {}
+    print("| set | " + " | ".join(models) + " |\n|---|" + "---|" * len(models))
+    for name, pairs in sets(given.data, given.foreign, given.limit):
+        if given.only and not any(part in name for part in given.only):
+            continue
+        cells = []
+        for model, restore in models.items():
+            began = time.monotonic()
+            scores = score(restore, pairs) | {"seconds": round(time.monotonic() - began, 1)}
+            kept.setdefault(model, {})[name] = scores
+            cell = f"{scores['psnr']:.2f} / {scores['worst']:.2f}"
+            if "untouched" in scores and model != "input":
+                cell += f" ({scores['untouched']:.1f})"
+            cells.append(cell)
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
