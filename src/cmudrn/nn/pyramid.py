@@ -167,7 +167,9 @@ class PyramidCMUDRN(nn.Module):
         """
         height, width = degraded.shape[2:]
         right, below = -width % self.alignment, -height % self.alignment
-        seen = F.pad(degraded, (0, right, 0, below), mode="replicate")
+        seen = degraded
+        if right or below:
+            seen = F.pad(degraded, (0, right, 0, below), mode="replicate")
         first, last, fused = (
             F.pixel_shuffle(r.float(), SHUFFLE)[:, :, :height, :width]
             for r in self.residuals(seen)

@@ -28,10 +28,13 @@ class WeightedSupervision(Supervision):
         super().__init__(config)
         self.step = 0
         self.degraded: Tensor | None = None
+        self.weights: Tensor | None = None
+        self.errors: dict[int, Tensor] = {}
 
     def look(self, degraded: Tensor, step: int) -> None:
         """Take note of what the next batch's pictures looked like, and of the step."""
         self.degraded, self.step = degraded, step
+        self.weights, self.errors = None, {}
 
     def floor(self, term: TermConfig) -> float:
         """Return the term's floor at this step, in mean squared error."""
@@ -46,15 +49,23 @@ class WeightedSupervision(Supervision):
             return estimate.sum() * 0.0
         if self.degraded is None or term.distance != "psnr":
             return super()._masked(estimate, clean, mine, all_, term)
-        error = (estimate[mine] - clean[mine]).square().mean(1)
-        changed = (self.degraded[mine] - clean[mine]).abs().amax(1)
-        extra = (changed <= UNTOUCHED) * (self.config.untouched - 1.0)
-        mean = (error * (1 + extra)).mean((1, 2))
+        mean = self._error(estimate, clean)[mine]
         cost = term.pixel * 0.1 * (1 + mean / self.floor(term)).log10()
         if term.ssim:
             whole = term.model_copy(update={"pixel": 0.0})
             cost = cost + supervise(estimate[mine], clean[mine], whole, self.config.ssim_padding)
         return term.weight * cost.sum() / int(all_.sum())
+
+    def _error(self, estimate: Tensor, clean: Tensor) -> Tensor:
+        """Return (B,) weighted mean squared errors; those of a batch are worked out once."""
+        if self.weights is None:
+            assert self.degraded is not None
+            untouched = untouched_mask(self.degraded, clean)[:, None]
+            self.weights = 1 + untouched * (self.config.untouched - 1.0)
+        if id(estimate) not in self.errors:
+            error = estimate - clean
+            self.errors[id(estimate)] = (error * error * self.weights).mean((1, 2, 3))
+        return self.errors[id(estimate)]
 
 
 def make_supervision(config: LossConfig) -> Supervision:
