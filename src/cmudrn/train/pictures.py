@@ -34,8 +34,11 @@ def list_pictures(folder: Path) -> list[Path]:
 def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
     height, width = (side // factor * factor for side in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
-    reduced: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    total = np.zeros((height // factor, width // factor, 3), np.uint32)
+    for row in range(factor):
+        for column in range(factor):
+            total += picture[row:height:factor, column:width:factor]
+    reduced: NDArray[np.uint8] = np.rint(total / factor**2).astype(np.uint8)
     return reduced
 
 
