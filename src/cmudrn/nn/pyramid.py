@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cmudrn.config import NetworkConfig
-from cmudrn.nn.cross_stitch import LearnedCrossStitch
+from cmudrn.nn.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.nn.drn import Outputs
 
 STAGES = 2
@@ -111,9 +111,8 @@ class PyramidCMUDRN(nn.Module):
             BranchConv(n, d, 4 * c, 1) for c, d in zip(w[:-1], w[1:], strict=True)
         )
         self.up = nn.ModuleList(BranchBlock(n, c) for c in w[:-1])
-        a = config.cross_stitch.a
-        self.stitch_down = nn.ModuleList(LearnedCrossStitch(n, c, a) for c in w)
-        self.stitch_up = nn.ModuleList(LearnedCrossStitch(n, c, a) for c in w[:-1])
+        self.stitch_down = nn.ModuleList(_make_stitch(config, c) for c in w)
+        self.stitch_up = nn.ModuleList(_make_stitch(config, c) for c in w[:-1])
         self.first = BranchConv(n, w[1], 4 * folded)
         self.again = BranchConv(n, folded, w[0])
         self.last = BranchConv(n, w[0], folded)
@@ -178,6 +177,15 @@ class PyramidCMUDRN(nn.Module):
         return Outputs(tuple(zip(*both, strict=True)), degraded + fused)
 
 
+def _make_stitch(config: NetworkConfig, channels: int) -> nn.Module:
+    """Return a unit that joins the branches' maps, or leaves them alone."""
+    settings, n = config.cross_stitch, len(config.tasks)
+    if settings.kind == "off" or n == 1:
+        return nn.Identity()
+    kinds = {"fixed": FixedCrossStitch, "learned": LearnedCrossStitch}
+    return kinds[settings.kind](n, channels, settings.a)
+
+
 def alignment(config: NetworkConfig) -> int:
     """Return the number of pixels that sides and tile corners have to be multiples of."""
     return int(SHUFFLE * 2 ** (len(config.widths) - 1))
@@ -195,13 +203,12 @@ def radius(config: NetworkConfig) -> int:
 
 
 def pyramid_macs(config: NetworkConfig) -> float:
-    """Return multiply-adds a pixel at full resolution; stitches count as written (2 N C)."""
+    """Return multiply-adds a pixel at full resolution; stitches are not counted."""
     n, w, folded = len(config.tasks), config.widths, 3 * SHUFFLE**2
     area = [1 / (SHUFFLE * 2**k) ** 2 for k in range(len(w))]
     macs = 9 * folded * w[0] * n * area[0]
     for k, c in enumerate(w):
         macs += 2 * n * 2 * 9 * c * c * area[k]  # two blocks
-        macs += (2 if k < len(w) - 1 else 1) * n * n * c * area[k]
     for k, (c, d) in enumerate(zip(w[:-1], w[1:], strict=True)):
         macs += n * (9 * c * d + 4 * c * d) * area[k + 1]
     macs += n * 9 * w[1] * 4 * folded * area[1] + n * 9 * 2 * w[0] * folded * area[0]

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cmudrn.config import NetworkConfig
+from cmudrn.nn.cross_stitch import even_matrix
 from cmudrn.nn.export import IR_VERSION, OPSET, Nodes, Value, describe
 from cmudrn.nn.pyramid import SHUFFLE, alignment
 
@@ -115,8 +116,13 @@ class PyramidWriter:
 
     def stitch(self, maps: list[Value], name: str) -> list[Value]:
         """Append a cross-stitch unit."""
-        matrix = self.weights[f"{name}.matrix"]  # (N, N, C)
-        n, channels = self.branches, matrix.shape[2]
+        settings, n = self.config.cross_stitch, self.branches
+        if settings.kind == "off" or n == 1:
+            return maps
+        channels = self.config.widths[int(name.rpartition(".")[2])]
+        matrix = self.weights.get(f"{name}.matrix")  # (N, N, C)
+        if matrix is None:
+            matrix = even_matrix(n, channels, settings.a).numpy()
         if self.layout == "grouped":
             kernel = np.zeros((n, channels, n, channels), np.float32)
             kernel[:, range(channels), :, range(channels)] = matrix.transpose(2, 0, 1)
