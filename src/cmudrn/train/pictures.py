@@ -60,7 +60,7 @@ def blur(patch: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (0, 1):
         padded = np.pad(patch, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
         last = patch.shape[axis]
-        parts = [np.take(padded, range(i, i + last), axis) for i in range(5)]
+        parts = [padded[i : i + last] if axis == 0 else padded[:, i : i + last] for i in range(5)]
         patch = (parts[0] + parts[4] + 4 * (parts[1] + parts[3]) + 6 * parts[2]) / np.float32(16)
     return patch
 

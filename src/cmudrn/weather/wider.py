@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmudrn.weather.editor import Editor
+from cmudrn.weather.lines import LineRain
 from cmudrn.weather.lit import LitRain
 from cmudrn.weather.rain import Rain
 from cmudrn.weather.snow import Flakes, Snow
@@ -53,6 +54,7 @@ WIDER: dict[str, Weather] = {
         attenuation=0.3,
         light=(0.7, 1.0),
     ),
+    "line-rain": LineRain(),
     "lit-rain": LitRain(
         coverage=(0.05, 0.8),
         length_px=(6, 90),
