@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,12 +21,13 @@ import torch
 
 from cmudrn import load
 from cmudrn.datasets import Pair, open_dataset
+from cmudrn.evaluate.collateral import psnr_untouched, untouched
+from cmudrn.evaluate.metrics import psnr_rgb8
 from cmudrn.image import Image
 from cmudrn.nn.averaged import read_weights
 from cmudrn.nn.networks import make_network
 
 KODAK = ("clear", "csd-rain", "light-rain", "snow", "csd-snow", "light-snow")
-UNTOUCHED = 2 / 255
 FEW = 0.002
 """Sets in which a smaller share of the pixels was left alone have no "untouched" column."""
 
@@ -71,22 +71,15 @@ def sets(data: Path, foreign: list[Path], limit: int | None) -> Iterator[tuple[s
         yield name, [dataset[i] for i in range(count)]
 
 
-def decibels(error: float) -> float:
-    """Return PSNR of a mean squared error, at most 100 dB."""
-    return min(100.0, -10 * math.log10(max(error, 1e-10)))
-
-
 def score(restore: Restore, pairs: list[Pair]) -> dict[str, float]:
     """Return mean and worst PSNR, and that of the untouched pixels where there are enough."""
     whole, alone, share = [], [], []
     for pair in pairs:
-        result = np.rint(restore(pair.degraded) * 255) / 255
-        degraded, clean = (np.rint(p * 255) / 255 for p in (pair.degraded, pair.clean))
-        whole.append(decibels(float(np.mean((result - clean) ** 2))))
-        left = (np.abs(degraded - clean) <= UNTOUCHED + 1e-6).all(2)
-        share.append(float(left.mean()))
-        if left.any():
-            alone.append(decibels(float(np.mean((result - degraded)[left] ** 2))))
+        result = restore(pair.degraded)
+        whole.append(psnr_rgb8(result, pair.clean))
+        share.append(float(untouched(pair.degraded, pair.clean).mean()))
+        if share[-1]:
+            alone.append(psnr_untouched(result, pair.clean, pair.degraded))
     scores = {"psnr": float(np.mean(whole)), "worst": float(np.min(whole))}
     if np.mean(share) > FEW and alone:
         scores |= {"untouched": float(np.mean(alone)), "share": float(np.mean(share))}
