@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from cmudrn.evaluate.collateral import psnr_untouched, untouched
 from cmudrn.evaluate.metrics import psnr_rgb8
 from cmudrn.image import Image
 from cmudrn.nn.averaged import read_weights
+from cmudrn.nn.engine import open_checkpoint
 from cmudrn.nn.networks import make_network
+from cmudrn.restore import Restorer
 
 KODAK = ("clear", "csd-rain", "light-rain", "snow", "csd-snow", "light-snow")
 FEW = 0.002
@@ -36,6 +39,8 @@ Restore = Callable[[Image], Image]
 
 def open_model(name: str) -> Restore:
     """Return a checkpoint (whole pictures through torch) or a shipped model as a function."""
+    if name.endswith(".pth"):  # the DRN authors' files, at T = S = 7
+        return Restorer(open_checkpoint(name))
     if not name.endswith(".safetensors"):
         return load(name)
     config, weights, about = read_weights(Path(name))
@@ -86,6 +91,13 @@ def score(restore: Restore, pairs: list[Pair]) -> dict[str, float]:
     return scores
 
 
+def crop(pair: Pair, side: int) -> Pair:
+    """Return the middle of a pair."""
+    top, left = (max(0, (length - side) // 2) for length in pair.clean.shape[:2])
+    degraded, clean = (p[top : top + side, left : left + side] for p in (pair.degraded, pair.clean))
+    return replace(pair, degraded=degraded, clean=clean)
+
+
 def main() -> None:
     """Score every model on every set and print and keep the table."""
     global BF16
@@ -94,6 +106,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--foreign", type=Path, nargs="*", default=[])
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--crop", type=int, help="the middle only, of this side")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true", help="checkpoints in bfloat16")
     parser.add_argument("--only", nargs="*", default=[], help="sets whose names hold one of these")
@@ -107,6 +120,8 @@ def main() -> None:
     for name, pairs in sets(given.data, given.foreign, given.limit):
         if given.only and not any(part in name for part in given.only):
             continue
+        if given.crop:
+            pairs = [crop(pair, given.crop) for pair in pairs]
         cells = []
         for model, restore in models.items():
             began = time.monotonic()
