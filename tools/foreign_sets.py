@@ -32,7 +32,9 @@ LONGEST = 768
 """Photographs are reduced to this longer side: the programs draw by pixels."""
 
 
-def imgaug_rain(size: tuple[float, float], speed: tuple[float, float]) -> Callable[[Pixels, int], Pixels]:
+def imgaug_rain(
+    size: tuple[float, float], speed: tuple[float, float]
+) -> Callable[[Pixels, int], Pixels]:
     """Return imgaug's rain; size and speed are its `drop_size` and `speed`."""
 
     def make(picture: Pixels, seed: int) -> Pixels:
@@ -103,7 +105,9 @@ def main() -> None:
     parser.add_argument("into", type=Path)
     parser.add_argument("--only", nargs="*", choices=list(SETS), default=list(SETS))
     given = parser.parse_args()
-    paths = sorted(p for p in given.photos.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"})
+    paths = sorted(
+        p for p in given.photos.iterdir() if p.suffix.lower() in {".png", ".jpg", ".jpeg"}
+    )
     for name in given.only:
         for part in ("input", "target"):
             (given.into / name / part).mkdir(parents=True, exist_ok=True)
@@ -111,17 +115,26 @@ def main() -> None:
             picture = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
             scale = LONGEST / max(picture.shape[:2])
             if scale < 1:
-                picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+                picture = cv2.resize(
+                    picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA
+                )
             degraded = SETS[name](picture.copy(), seed)
             for part, pixels in (("input", degraded), ("target", picture)):
                 target = given.into / name / part / f"{path.stem}.png"
                 cv2.imwrite(str(target), cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         error = [
-            np.mean((_read(given.into / name / "input" / f"{p.stem}.png").astype(float)
-                     - _read(given.into / name / "target" / f"{p.stem}.png")) ** 2)
+            np.mean(
+                (
+                    _read(given.into / name / "input" / f"{p.stem}.png").astype(float)
+                    - _read(given.into / name / "target" / f"{p.stem}.png")
+                )
+                ** 2
+            )
             for p in paths
         ]
-        print(name, f"{np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-3))):.2f} dB", flush=True)
+        print(
+            name, f"{np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-3))):.2f} dB", flush=True
+        )
 
 
 def _read(path: Path) -> Pixels:

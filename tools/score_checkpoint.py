@@ -1,6 +1,6 @@
 """Scores of checkpoints and shipped models on the sets that choose between them, as one table.
 
-    python tools/score_checkpoint.py --data ../shared/data --foreign FOLDER runs/x/last.safetensors cmudrn
+    python tools/score_checkpoint.py runs/x/last.safetensors cmudrn --data DATA --foreign FOLDER
 
 RGB PSNR of the 8-bit result, mean over the pictures; behind the slash the worst picture. Sets of
 clear pictures are compared with themselves. "untouched" is the PSNR between result and input over
@@ -69,7 +69,9 @@ def sets(data: Path, foreign: list[Path], limit: int | None) -> Iterator[tuple[s
     specs += [(f"kodak {w}", kodak, w) for w in KODAK]
     specs += [(f"rain100{k}", f"rain100:{data / f'paired/rain100{k}_40'}", None) for k in "lh"]
     for folder in foreign:
-        specs += [(f"{folder.name} {p.name}", f"folder:{p}", None) for p in sorted(folder.iterdir())]
+        specs += [
+            (f"{folder.name} {p.name}", f"folder:{p}", None) for p in sorted(folder.iterdir())
+        ]
     for name, spec, weather in specs:
         dataset = open_dataset(spec, weather=weather)
         count = len(dataset) if limit is None else min(limit, len(dataset))

@@ -1,6 +1,6 @@
-"""A sheet of the wider weathers: a photograph in each, twice, and the layer that was laid over it.
+"""A sheet of the wider weathers: a photograph in each, and the layer laid over it.
 
-    python tools/weather_sheet.py ../shared/data/clean/test_kodak24/19.png docs/figures/wider-weather.jpg
+python tools/weather_sheet.py ../shared/data/clean/test_kodak24/19.png wider-weather.jpg
 """
 
 from __future__ import annotations

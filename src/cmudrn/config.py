@@ -58,9 +58,9 @@ class NetworkConfig(Table):
     """One network.
 
     Attributes:
-        kind: "cmudrn", "cmudrn-unet" (over several scales), "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
-            one output convolution a task, the same fusion head), or "context" (takes the veil off
-            thumbnails; it goes before another network).
+        kind: "cmudrn", "cmudrn-unet" (over several scales), "drn" (one branch, no fusion),
+            "shared-trunk" (hard sharing: one trunk, one output convolution a task, the same fusion
+            head), or "context" (takes the veil off thumbnails; it goes before another network).
         tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
             trained on all of them.
         features: channels of every hidden map.

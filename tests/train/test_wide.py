@@ -1,4 +1,4 @@
-"""Patches as cameras give them: the same faults on both sides, nothing to learn where it is clear."""
+"""Patches as cameras give them: the same faults on both sides, nothing to learn where clear."""
 
 from io import BytesIO
 from pathlib import Path
@@ -65,7 +65,9 @@ def test_compression_is_about_jpegs(tmp_path: Path) -> None:
     theirs = np.asarray(Image.open(stream), np.float32) / 255
     patch = np.asarray(picture, np.float32) / 255
     ours = compress(patch, 50, (0, 0))
-    assert np.square(ours - patch).mean() == pytest.approx(np.square(theirs - patch).mean(), rel=0.5)
+    assert np.square(ours - patch).mean() == pytest.approx(
+        np.square(theirs - patch).mean(), rel=0.5
+    )
 
 
 def test_local_weather_has_an_edge() -> None:

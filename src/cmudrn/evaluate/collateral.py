@@ -20,7 +20,7 @@ UNTOUCHED = 2
 def untouched(degraded: Image, clean: Image) -> NDArray[np.bool_]:
     """Return (H, W): the pixels that the weather left alone, in every channel."""
     difference = np.abs(round_to_8_bit(degraded) - round_to_8_bit(clean))
-    mask: NDArray[np.bool_] = (difference <= UNTOUCHED).all(2)
+    mask: NDArray[np.bool_] = np.asarray((difference <= UNTOUCHED).all(2))
     return mask
 
 

@@ -121,8 +121,8 @@ class PyramidCMUDRN(nn.Module):
         self.head3 = nn.Conv2d(HEAD, folded, 3, padding=1)
         with torch.no_grad():  # the network starts near its input
             for layer in (*self.first.own, *self.last.own, self.head3):
-                layer.weight.mul_(0.1)  # type: ignore[union-attr,operator]
-                layer.bias.zero_()  # type: ignore[union-attr,operator]
+                layer.weight.mul_(0.1)
+                layer.bias.zero_()
 
     def residuals(self, degraded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return (first, last, fused) residuals at half resolution, colours behind one another.
@@ -170,10 +170,9 @@ class PyramidCMUDRN(nn.Module):
         if right or below:
             seen = F.pad(degraded, (0, right, 0, below), mode="replicate")
         first, last, fused = (
-            F.pixel_shuffle(r.float(), SHUFFLE)[:, :, :height, :width]
-            for r in self.residuals(seen)
+            F.pixel_shuffle(r.float(), SHUFFLE)[:, :, :height, :width] for r in self.residuals(seen)
         )
-        both = [[degraded + r for r in x.split(3, 1)] for x in (first, last)]
+        both = [[degraded + r for r in torch.split(x, 3, 1)] for x in (first, last)]
         return Outputs(tuple(zip(*both, strict=True)), degraded + fused)
 
 
@@ -199,17 +198,18 @@ def radius(config: NetworkConfig) -> int:
     """
     reach = sum(SHUFFLE * 2**k * (4 + 1) for k in range(len(config.widths)))
     reach += SHUFFLE * (1 + 1 + 2 + 1)
-    return -(-(reach + alignment(config)) // alignment(config)) * alignment(config)
+    step = alignment(config)
+    return int(-(-(reach + step) // step) * step)
 
 
 def pyramid_macs(config: NetworkConfig) -> float:
     """Return multiply-adds a pixel at full resolution; stitches are not counted."""
     n, w, folded = len(config.tasks), config.widths, 3 * SHUFFLE**2
     area = [1 / (SHUFFLE * 2**k) ** 2 for k in range(len(w))]
-    macs = 9 * folded * w[0] * n * area[0]
+    macs: float = 9 * folded * w[0] * n * area[0]
     for k, c in enumerate(w):
         macs += 2 * n * 2 * 9 * c * c * area[k]  # two blocks
     for k, (c, d) in enumerate(zip(w[:-1], w[1:], strict=True)):
         macs += n * (9 * c * d + 4 * c * d) * area[k + 1]
     macs += n * 9 * w[1] * 4 * folded * area[1] + n * 9 * 2 * w[0] * folded * area[0]
-    return macs + (n * (folded + w[0]) * HEAD + 9 * HEAD * (HEAD + folded)) * area[0]
+    return float(macs + (n * (folded + w[0]) * HEAD + 9 * HEAD * (HEAD + folded)) * area[0])

@@ -25,7 +25,7 @@ from torch import Tensor
 from cmudrn.config import NetworkConfig
 from cmudrn.nn.cross_stitch import even_matrix
 from cmudrn.nn.export import IR_VERSION, OPSET, Nodes, Value, describe
-from cmudrn.nn.pyramid import SHUFFLE, alignment
+from cmudrn.nn.pyramid import SHUFFLE, alignment, radius
 
 Layout = Literal["grouped", "apart"]
 Floats = NDArray[np.float32]
@@ -60,7 +60,9 @@ class PyramidWriter:
         self.tensors.setdefault(name, np.ascontiguousarray(value))
         return name
 
-    def convolve(self, x: Value, name: str, weight: Floats, bias: Floats | None, **more: Any) -> Value:
+    def convolve(
+        self, x: Value, name: str, weight: Floats, bias: Floats | None, **more: Any
+    ) -> Value:
         """Append a convolution, a stride of 2 and padding to keep the size by default."""
         kernel = weight.shape[2]
         settings = {"kernel_shape": [kernel] * 2, "pads": [kernel // 2] * 4} | more
@@ -136,7 +138,9 @@ class PyramidWriter:
                 )
                 for j, h in enumerate(maps)
             ]
-            stitched.append(str(self.g.add("Add", *parts)) if n == 2 else str(self.g.add("Sum", *parts)))
+            stitched.append(
+                str(self.g.add("Add", *parts)) if n == 2 else str(self.g.add("Sum", *parts))
+            )
         return stitched
 
     def rise(self, maps: list[Value], layer: str) -> list[Value]:
@@ -145,7 +149,8 @@ class PyramidWriter:
             return self.enlarge(self.branch_conv(maps, layer))
         pairs = [self.own(layer, i) for i in range(self.branches)]
         kernels = [
-            (w.reshape(-1, 2, 2, w.shape[1]).transpose(3, 0, 1, 2), b.reshape(-1, 4)) for w, b in pairs
+            (w.reshape(-1, 2, 2, w.shape[1]).transpose(3, 0, 1, 2), b.reshape(-1, 4))
+            for w, b in pairs
         ]
         made = []
         apart = self.layout == "apart"
@@ -178,7 +183,10 @@ class PyramidWriter:
 
     def pad(self) -> Value:
         """Append what brings the picture's sides up to multiples of the alignment."""
-        g, side = self.g, self.constant("alignment", np.array([alignment(self.config)] * 2, np.int64))
+        g, side = (
+            self.g,
+            self.constant("alignment", np.array([alignment(self.config)] * 2, np.int64)),
+        )
         shape = g.add("Shape", "degraded", start=2)
         missing = g.add("Mod", g.add("Neg", shape), side)
         zeros = self.constant("no.padding", np.zeros(2, np.int64))
@@ -267,7 +275,8 @@ def export_pyramid(
         producer_name="cmudrn",
         ir_version=IR_VERSION,
     )
-    record = describe(config, name, **about) | {"alignment": alignment(config)}
+    places = {"alignment": alignment(config), "radius": radius(config)}
+    record = describe(config, name, **about) | places
     helper.set_model_props(model, {"cmudrn": json.dumps(record, sort_keys=True)})
     onnx.checker.check_model(model)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

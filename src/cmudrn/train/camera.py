@@ -46,7 +46,9 @@ def compress(patch: Patch, quality: float, corner: tuple[int, int]) -> Patch:
     scale = 5000 / quality if quality < 50 else 200 - 2 * quality
     table = np.clip(LUMINANCE * np.float32(scale / 100), 1, 255) / np.float32(255)
     height, width = patch.shape[:2]
-    pads = [(first, -(first + side) % 8) for first, side in zip(corner, (height, width), strict=True)]
+    pads = [
+        (first, -(first + side) % 8) for first, side in zip(corner, (height, width), strict=True)
+    ]
     ycc = np.pad(patch @ TO_YCC.T, [*pads, (0, 0)], mode="edge").transpose(2, 0, 1)
     rows, columns = (side // 8 for side in ycc.shape[1:])
     blocks = ycc.reshape(3, rows, 8, columns, 8).transpose(0, 1, 3, 2, 4)
@@ -55,7 +57,8 @@ def compress(patch: Patch, quality: float, corner: tuple[int, int]) -> Patch:
     back = cosines().T @ (np.rint(turned / steps) * steps) @ cosines()
     whole = back.transpose(0, 1, 3, 2, 4).reshape(3, rows * 8, columns * 8).transpose(1, 2, 0)
     inside = whole[corner[0] : corner[0] + height, corner[1] : corner[1] + width]
-    return np.clip(inside @ FROM_YCC.T, 0, 1).astype(np.float32)
+    compressed: Patch = np.clip(inside @ FROM_YCC.T, 0, 1).astype(np.float32)
+    return compressed
 
 
 def soften(patch: Patch, strength: float) -> Patch:
@@ -63,7 +66,8 @@ def soften(patch: Patch, strength: float) -> Patch:
     padded = np.pad(patch, [(1, 1), (1, 1), (0, 0)], mode="edge")
     across = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / np.float32(4)
     soft = (across[:-2] + 2 * across[1:-1] + across[2:]) / np.float32(4)
-    return patch + np.float32(strength) * (soft - patch)
+    softened: Patch = patch + np.float32(strength) * (soft - patch)
+    return softened
 
 
 def take_picture(patches: list[Patch], rng: np.random.Generator) -> list[Patch]:

@@ -88,8 +88,14 @@ class WidePatches:
         if rng.random() < self.scenes.camera:
             degraded, clean = take_picture([degraded, clean], rng)
         if rng.random() < 0.7:  # files hold 8 bits
-            degraded, clean = (np.rint(p * 255) / np.float32(255) for p in (degraded, clean))
+            degraded, clean = (to_8_bit(p) for p in (degraded, clean))
         return np.ascontiguousarray(degraded, np.float32), np.ascontiguousarray(clean, np.float32)
+
+
+def to_8_bit(patch: Patch) -> Patch:
+    """Return a patch with its values rounded to those of 8 bits."""
+    rounded: Patch = (np.rint(patch * 255) / np.float32(255)).astype(np.float32)
+    return rounded
 
 
 def ramp(size: int, rng: np.random.Generator) -> Patch:

@@ -66,7 +66,9 @@ def lay_smear(smear: Smear, shape: tuple[int, int], rng: np.random.Generator) ->
     transfer = np.exp(np.float32(-2 * np.pi**2 * smear.defocus_px**2) * square)
     angles = np.radians(smear.angle_deg + smear.spread_deg * np.asarray([-1, 0, 1]))
     lines = [
-        np.sinc(np.float32(smear.length_px) * (fx * np.float32(np.sin(a)) + fy * np.float32(np.cos(a))))
+        np.sinc(
+            np.float32(smear.length_px) * (fx * np.float32(np.sin(a)) + fy * np.float32(np.cos(a)))
+        )
         for a in (angles if smear.spread_deg else angles[1:2])
     ]
     smeared = np.fft.irfft2(np.fft.rfft2(kept) * (transfer * sum(lines)), shape).astype(np.float32)

@@ -9,25 +9,27 @@ import numpy as np
 from cmudrn.image import Image
 from cmudrn.weather.particles import Floats, lay_particles
 from cmudrn.weather.rain import Rain, RainScene, lay_light
-from cmudrn.weather.weather import Degraded, draw
+from cmudrn.weather.weather import Degraded, Weather, draw
 
 LAMPS = 4
 """Greatest number of lamps in or near a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LitRain(Rain):
-    """Streaks as in `Rain`, as bright as the light about them.
+class LitRain(Weather):
+    """Streaks as bright as the light about them.
 
     Attributes:
+        rain: the streaks.
         ambient: share of the light that is everywhere.
     """
 
+    rain: Rain
     ambient: tuple[float, float] = (0.0, 0.5)
 
     def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LitScene:
         """Return rain and lamps drawn for pictures of (H, W) pixels."""
-        rain = super().scene(shape, rng)
+        rain = replace(self.rain, severity=self.severity).scene(shape, rng)
         return LitScene(rain, draw_lamps(shape, rng, draw(rng, self.ambient)))
 
 
@@ -64,8 +66,7 @@ def draw_lamps(shape: tuple[int, int], rng: np.random.Generator, ambient: float)
     for _ in range(int(rng.integers(1, LAMPS + 1))):
         reach = size * rng.uniform(0.1, 0.6)
         rows, columns = (
-            np.exp(-0.5 * ((np.arange(s) - rng.uniform(-0.2, 1.2) * s) / reach) ** 2)
-            for s in shape
+            np.exp(-0.5 * ((np.arange(s) - rng.uniform(-0.2, 1.2) * s) / reach) ** 2) for s in shape
         )
         light += np.float32(rng.uniform(0.4, 1.0)) * np.outer(rows, columns).astype(np.float32)
     return np.clip(light, 0, 1)

@@ -56,13 +56,15 @@ WIDER: dict[str, Weather] = {
     ),
     "line-rain": LineRain(),
     "lit-rain": LitRain(
-        coverage=(0.05, 0.8),
-        length_px=(6, 90),
-        width_px=(0.6, 3.0),
-        opacity=(0.3, 1.0),
-        attenuation=0.2,
-        light=(0.7, 1.0),
-        tint=0.2,
+        rain=Rain(
+            coverage=(0.05, 0.8),
+            length_px=(6, 90),
+            width_px=(0.6, 3.0),
+            opacity=(0.3, 1.0),
+            attenuation=0.2,
+            light=(0.7, 1.0),
+            tint=0.2,
+        ),
     ),
     "near-rain": Rain(
         coverage=(0.02, 0.35),
