@@ -15,11 +15,7 @@ from cmudrn.cli.progress import INTERVAL_S, Lines
 from cmudrn.cli.terminal import begin, describe, missing_extra, printable
 from cmudrn.errors import CmudrnError, LimitExceededError, TargetError
 
-COMMANDS = [
-    command.name or command.callback.__name__
-    for command in cmudrn.cli.app.registered_commands
-    if command.callback
-]
+COMMANDS = [entry.callback.__name__ for entry in app.registered_commands if entry.callback]
 
 
 def test_the_version() -> None:
