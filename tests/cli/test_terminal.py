@@ -105,3 +105,12 @@ def test_a_package_that_is_missing_is_one_sentence() -> None:
     )
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_doctor_prints_no_name_raw(tmp_path: Path, options: tuple[str, ...]) -> None:
+    for name in ("a\x1b]0;title\x07.png", "b\x9b31m.png", "c\u202e.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    done = CliRunner().invoke(app, ["doctor", f"folder:{tmp_path}", *options])
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert ".png" in done.stdout
