@@ -29,8 +29,8 @@ from cmudrn.models.registry import find_model
 
 torch = pytest.importorskip("torch")
 
-from cmudrn.networks.config import NetworkConfig  # noqa: E402
 from cmudrn.export.onnx_graph import export_onnx  # noqa: E402
+from cmudrn.networks.config import NetworkConfig  # noqa: E402
 from cmudrn.networks.registry import make_network  # noqa: E402
 
 pytestmark = pytest.mark.skipif(

@@ -61,7 +61,9 @@ def test_equals_torch(tiny_model: Path, batch: np.ndarray, stages, recursions) -
         for tensor in onnx.load(tiny_model).graph.initializer
     }
     expected = torch_cmudrn(weights, batch, stages or 2, recursions or 2)
-    outputs = open_engine(tiny_model, "onnx")(batch, branches=True, stages=stages, recursions=recursions)
+    outputs = open_engine(tiny_model, "onnx")(
+        batch, branches=True, stages=stages, recursions=recursions
+    )
     assert np.abs(outputs.restored - expected["restored"]).max() < 1e-5
     assert set(outputs.branches) == {"rain", "snow"}
     for task, estimate in outputs.branches.items():

@@ -64,7 +64,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
 def test_another_file_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "map.csv"
     path.write_text(text)
-    with pytest.raises(CmudrnError, match="map.csv"):
+    with pytest.raises(CmudrnError, match=r"map.csv"):
         measure_heatmap(CountingEngine(), path, TITLE, [10], [1], pictures=1)
     assert path.read_text() == text
 

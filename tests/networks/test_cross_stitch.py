@@ -61,12 +61,12 @@ def test_half_and_half_makes_one_trunk_of_two_branches() -> None:
     network = make_network(NetworkConfig(stages=1, recursions=2))
     picture = torch.rand(1, 3, 8, 8)
     rain, snow = network.branches
-    m = 0.5 * (rain.enter(picture, picture) + snow.enter(picture, picture))
+    m = 0.5 * (rain.stage_features(picture, picture) + snow.stage_features(picture, picture))
     for _ in range(2):
         m = 0.5 * (rain.block1(m) + snow.block1(m))
         m = 0.5 * (rain.block2(m) + snow.block2(m))
     for drn, branch in zip((rain, snow), network(picture).branches, strict=True):
-        torch.testing.assert_close(branch[-1], drn.leave(picture, m))
+        torch.testing.assert_close(branch[-1], drn.stage_estimate(picture, m))
 
 
 def test_off_makes_the_branches_independent_networks() -> None:

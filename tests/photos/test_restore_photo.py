@@ -57,7 +57,7 @@ def test_a_disk_full_at_any_file_leaves_none(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (sizes[target], hard))
     try:
-        with pytest.raises(TargetError, match="Cannot write .*b.removed-.*: File too large."):
+        with pytest.raises(TargetError, match=r"Cannot write .*b.removed-.*: File too large."):
             restore_photo(restorer, source, target, settings)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

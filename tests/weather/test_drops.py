@@ -31,7 +31,7 @@ def test_drops_per_volume_is_the_integral_of_marshall_and_palmer() -> None:
 
 def test_diameters_follow_the_law_between_their_limits() -> None:
     drawn = draw_diameters_mm(np.random.default_rng(0), 200_000, 30, (0.8, 4))
-    assert 0.8 <= drawn.min() and drawn.max() <= 4
+    assert drawn.min() >= 0.8 and drawn.max() <= 4
     slope = 4.1 * 30**-0.21
     low, high = np.exp(-slope * 0.8), np.exp(-slope * 4)
     below_two = (low - np.exp(-slope * 2)) / (low - high)

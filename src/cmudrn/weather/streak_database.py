@@ -93,12 +93,12 @@ class DatabaseRain(LayeredRain):
 def _render_screens(folder: Path, name: str, seed: int, variety: int) -> Screens:
     database = open_database(folder)
 
-    def lay(
+    def composite(
         streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
     ) -> Floats:
         return composite_streaks(streaks, exposure, shape, database, rng)
 
-    return draw_screens(name, seed, variety, lay)
+    return draw_screens(name, seed, variety, composite)
 
 
 def is_database(folder: Path) -> bool:
@@ -230,7 +230,7 @@ def composite_streaks(
         pixels = _part_of(read_streak(streak.path), share, rng)
         width = max(particles.width[i], 1)  # a narrower one gets fainter instead
         size = max(particles.length[i] * foreshortened, width), width
-        rows, columns, opacity = _stamp(
+        rows, columns, opacity = _draw_streak(
             pixels, size, (particles.y[i], particles.x[i]), particles.angle[i]
         )
         opacity *= particles.opacity[i] * min(particles.width[i], 1) * streak.brightness
@@ -248,7 +248,7 @@ def _part_of(pixels: Floats, share: float, rng: np.random.Generator) -> Floats:
     return pixels[top : top + rows]
 
 
-def _stamp(
+def _draw_streak(
     pixels: Floats, size: tuple[float, float], middle: tuple[float, float], angle: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Return (rows, columns, values there) of pixels drawn length x width, tilted from upright."""
