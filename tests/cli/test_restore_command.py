@@ -701,7 +701,8 @@ def test_so_many_threads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     make_picture(tmp_path / "a.png")
     done = run("restore", "a.png", "--threads", 100_000, "--model", tiny_model, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == b"cmudrn: A number of threads is from 1 to 1024; it is 100000.\n"
+    assert len(done.stderr.splitlines()) == 1
+    assert b"threads" in done.stderr and b"1024" in done.stderr and b"100000" in done.stderr
 
 
 def test_pictures_that_are_passed_over_are_named(tmp_path: Path, tiny_model: Path) -> None:

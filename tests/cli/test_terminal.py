@@ -15,11 +15,7 @@ from cmudrn.cli.progress import INTERVAL_S, Lines
 from cmudrn.cli.terminal import begin, describe, missing_extra, printable
 from cmudrn.errors import CmudrnError, LimitExceededError, TargetError
 
-COMMANDS = [
-    command.name or command.callback.__name__
-    for command in cmudrn.cli.app.registered_commands
-    if command.callback
-]
+COMMANDS = [entry.callback.__name__ for entry in app.registered_commands if entry.callback]
 
 
 def test_the_version() -> None:
@@ -109,3 +105,12 @@ def test_a_package_that_is_missing_is_one_sentence() -> None:
     )
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_doctor_prints_no_name_raw(tmp_path: Path, options: tuple[str, ...]) -> None:
+    for name in ("a\x1b]0;title\x07.png", "b\x9b31m.png", "c\u202e.png"):
+        (tmp_path / name).write_bytes(b"no picture")
+    done = CliRunner().invoke(app, ["doctor", f"folder:{tmp_path}", *options])
+    assert all(line.isprintable() for line in done.stdout.splitlines())
+    assert ".png" in done.stdout

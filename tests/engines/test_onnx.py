@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +153,16 @@ def test_unknown_engine_and_threads(tiny_model: Path) -> None:
 def test_depth_starts_at_one(tiny_model: Path, batch: np.ndarray, depth) -> None:
     with pytest.raises(CmudrnError, match="start at 1"):
         open_engine(tiny_model, "onnx")(batch, stages=depth[0], recursions=depth[1])
+
+
+def test_nothing_is_collected_about_the_user(tmp_path: Path) -> None:
+    """ONNX Runtime's telemetry leaves an identity in the cache and a session in the temp folder."""
+    code = """
+import cmudrn, numpy
+cmudrn.load("cmudrn", engine="onnx", threads=1)(numpy.zeros((20, 20, 3), numpy.uint8))
+"""
+    (tmp_path / "tmp").mkdir()
+    places = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path / "tmp"), "XDG_CACHE_HOME": ""}
+    unset = {k: v for k, v in os.environ.items() if not k.startswith("ORT_")}
+    subprocess.run([sys.executable, "-c", code], env=unset | places, check=True)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

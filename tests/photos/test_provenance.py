@@ -200,6 +200,14 @@ def test_limits_hold_for_what_a_record_names(restored: Path, tmp_path: Path) -> 
         verify(restored, source, model, Limits(max_pixels=100))
 
 
+def test_early_records_are_understood(restored: Path) -> None:
+    record = json.loads(evidence_path(restored).read_text())
+    record["settings"]["restraint"] = record["settings"].pop("change_gating")
+    evidence_path(restored).write_text(json.dumps(record))
+    assert record_of(restored).settings.change_gating is True
+    assert check(restored) == {}
+
+
 def test_a_huge_record_is_not_read(restored: Path) -> None:
     with open(evidence_path(restored), "ab") as file:
         file.truncate(1 << 30)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.terminal import printable_lines
 
 if TYPE_CHECKING:
     from cmudrn.datasets.doctor import Health, Leak, Report
@@ -33,9 +34,9 @@ def doctor(
 
     report = examine(datasets, _tell if sys.stderr.isatty() else None)
     if as_json:
-        typer.echo(json.dumps(report.as_table(), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(report.as_table(), indent=2))
     else:
-        typer.echo("\n\n".join(_lines(report)))
+        typer.echo(printable_lines("\n\n".join(_lines(report))))
     if not report.sound:
         raise typer.Exit(1)
 

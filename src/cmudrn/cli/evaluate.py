@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.terminal import printable_lines
 from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -109,9 +110,12 @@ def evaluate(
         with atomic_file(pictures) as file:
             file.write(table.to_csv(table.per_picture(scores)).encode())
     rendered = table.FORMATS[format.value]
-    typer.echo(rendered(table.summary(scores, intervals, columns, costs)), nl=False)
+    typer.echo(
+        printable_lines(rendered(table.summary(scores, intervals, columns, costs))), nl=False
+    )
     if len(methods) > 1:
-        typer.echo("\n" + rendered(table.differences(scores, intervals, columns)), nl=False)
+        differences = rendered(table.differences(scores, intervals, columns))
+        typer.echo("\n" + printable_lines(differences), nl=False)
     for note in dict.fromkeys(method.note for method in methods if method.note):
         typer.echo(f"\n{note}", err=format is not Format.markdown)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cmudrn.cli.terminal import say
 from cmudrn.errors import InvalidSettingError
 
 Plain = Annotated[
@@ -43,7 +44,7 @@ def export_plain_file(
     )
     depth = (stages or info.stages, recursions or info.recursions)
     shape = f"1x3x{size}" if size else "Nx3xHxW"
-    typer.echo(f"{output}: {info.name} at T = {depth[0]}, S = {depth[1]}, input {shape}")
+    say(f"{output}: {info.name} at T = {depth[0]}, S = {depth[1]}, input {shape}")
     if info.veil_weights:
         typer.echo("The veil estimator of this model is left out: fog and haze stay.", err=True)
 

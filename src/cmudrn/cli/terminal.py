@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def printable_lines(text: str) -> str:
+    """Return text of several lines, each safe on a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
     print(f"cmudrn: {printable(sentence)}", file=sys.stderr, flush=True)

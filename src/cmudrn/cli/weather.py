@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.terminal import say
 from cmudrn.errors import CmudrnError
 
 
@@ -50,4 +51,4 @@ def weather(
             print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr)
 
     made = render_folder(rendering, workers, report)
-    typer.echo(f"{made} pictures rendered into {output}.")
+    say(f"{made} pictures rendered into {output}.")

@@ -7,6 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+# From 1.29 on, ONNX Runtime reports its use to its makers, unless this is set before its import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime as ort
 
 from cmudrn.engines.base import (
@@ -22,6 +26,7 @@ from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 from cmudrn.models.onnx_writer import write_onnx
 
+ort.disable_telemetry_events()  # Windows does not obey the variable
 ort.set_default_logger_severity(4)  # a failure is raised, and told once
 
 MAX_SESSIONS = 4

@@ -123,6 +123,9 @@ def read_record(path: Path) -> Record:
         value = json.loads(data)
         found = value["format"]
         if found == FORMAT:
+            settings = value["settings"]
+            if "restraint" in settings:  # as early records call it
+                value["settings"] = {**settings, "change_gating": settings["restraint"]}
             record: Record = _parse(Record, value)
             return record
     except (ValueError, KeyError, TypeError, RecursionError) as error:
