@@ -84,13 +84,19 @@ def export_checkpoint(
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
         export_onnx(config, tensors, unchecked, name or record["name"], **about)
-        difference = compare(checkpoint, weights, unchecked)
-        if not difference <= TOLERANCE:
-            raise CmudrnError(
-                f"The model exported from {checkpoint} differs from torch by {difference:.1e}."
-            )
+        difference = _check_difference(checkpoint, weights, unchecked)
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
+    return difference
+
+
+def _check_difference(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
+    """Return how far a model file is from torch; refuse it where that is too far."""
+    difference = compare(checkpoint, weights, model)
+    if not difference <= TOLERANCE:
+        raise CmudrnError(
+            f"The model exported from {checkpoint} differs from torch by {difference:.1e}."
+        )
     return difference
 
 

@@ -222,12 +222,12 @@ def composite_streaks(
         rng: source of all randomness.
     """
     light = database.lights[int(rng.integers(len(database.lights)))]
-    share = min(exposure.exposure_s / EXPOSURE_S, 1)
+    fraction = min(exposure.exposure_s / EXPOSURE_S, 1)
     foreshortened = np.cos(np.radians(light[0]))
     absorbed = np.zeros(shape)
     for i in range(len(particles)):
         streak = database.choose(float(particles.width[i]), light, rng)
-        pixels = _part_of(read_streak(streak.path), share, rng)
+        pixels = _part_of(read_streak(streak.path), fraction, rng)
         width = max(particles.width[i], 1)  # a narrower one gets fainter instead
         size = max(particles.length[i] * foreshortened, width), width
         rows, columns, opacity = _draw_streak(
@@ -242,8 +242,8 @@ def composite_streaks(
     return seen
 
 
-def _part_of(pixels: Floats, share: float, rng: np.random.Generator) -> Floats:
-    rows = max(1, round(share * len(pixels)))
+def _part_of(pixels: Floats, fraction: float, rng: np.random.Generator) -> Floats:
+    rows = max(1, round(fraction * len(pixels)))
     top = int(rng.integers(len(pixels) - rows + 1))
     return pixels[top : top + rows]
 
