@@ -77,6 +77,16 @@ def test_links_and_anchors_exist(page: Path) -> None:
     assert not missing
 
 
+def test_every_page_is_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        found = {(page.parent / link.partition("#")[0]).resolve() for link in links(page)}
+        waiting += [path for path in found - reached if path.suffix == ".md"]
+    assert not {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - reached
+
+
 def code(page: Path) -> Iterator[str]:
     """Yield the lines of code of a page: blocks, with continued lines joined, and spans."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")

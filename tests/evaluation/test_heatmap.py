@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from cmudrn.engines import Batch, EngineOutputs, open_engine
+from cmudrn.engines import Batch, Engine, EngineOutputs, open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.heatmap import measure_heatmap, read_cells, write_cells
+from cmudrn.models import ModelInfo
 
 TITLE = "a machine; a model"
 
 
-class CountingEngine:
+class CountingEngine(Engine):
     """Does nothing and remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.info = open_engine("cmudrn", "onnx").info
         self.calls: list[tuple[int, int | None, int | None]] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        return open_engine("cmudrn", "onnx").info
 
     def __call__(
         self,

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from cmudrn.networks.cmudrn import CMUDRN
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.registry import make_network
@@ -60,6 +61,7 @@ def test_half_and_half_makes_one_trunk_of_two_branches() -> None:
     torch.manual_seed(0)
     network = make_network(NetworkConfig(stages=1, recursions=2))
     picture = torch.rand(1, 3, 8, 8)
+    assert isinstance(network, CMUDRN)
     rain, snow = network.branches
     m = 0.5 * (rain.stage_features(picture, picture) + snow.stage_features(picture, picture))
     for _ in range(2):
@@ -72,6 +74,7 @@ def test_half_and_half_makes_one_trunk_of_two_branches() -> None:
 def test_off_makes_the_branches_independent_networks() -> None:
     network = make_network(NetworkConfig.model_validate({"cross_stitch": {"kind": "off"}}))
     picture = torch.rand(1, 3, 8, 8)
+    assert isinstance(network, CMUDRN)
     outputs = network(picture)
     for drn, branch in zip(network.branches, outputs.branches, strict=True):
         torch.testing.assert_close(branch[-1], drn(picture).fused)

@@ -89,4 +89,4 @@ def test_merging_keeps_what_is_not_changed() -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     config = Config(name="x")
     with pytest.raises(ValueError, match="frozen"):
-        config.name = "y"  # type: ignore[misc]
+        config.name = "y"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def config(clean: Path, **change: object) -> Config:
     return make_config(merge(merge(SMALL, data), change))
 
 
-def train(settings: Config, folder: Path, **options: object) -> Run:
+def train(settings: Config, folder: Path, **options: Any) -> Run:
     return start_run(settings, folder, threads=1, report=lambda _: None, **options)
 
 

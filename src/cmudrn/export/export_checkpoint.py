@@ -23,6 +23,7 @@ from cmudrn.export.live_engine import (
     veil_estimator_of,
 )
 from cmudrn.export.onnx_graph import export_onnx
+from cmudrn.export.onnx_unet import export_unet
 from cmudrn.files import atomic_file, check_target
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
@@ -83,7 +84,8 @@ def export_checkpoint(
         }
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
-        export_onnx(config, tensors, unchecked, name or record["name"], **about)
+        write = export_unet if config.kind == "cmudrn-unet" else export_onnx
+        write(config, tensors, unchecked, name or record["name"], **about)
         difference = _check_difference(checkpoint, weights, unchecked)
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
@@ -197,9 +199,11 @@ def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
     """
     live, exported = open_checkpoint(checkpoint), OnnxEngine(model)
     live.network.load_state_dict(weights)
-    batch = np.random.default_rng(0).random((2, 3, 37, 50), dtype=np.float32)
+    sides = (37, 50) if exported.info.alignment == 1 else (4 * exported.info.alignment,) * 2
+    batch = np.random.default_rng(0).random((2, 3, *sides), dtype=np.float32)
     worst = 0.0
-    for stages, recursions in ((None, None), (1, 1), (4, 2)):
+    others = ((1, 1), (4, 2)) if exported.info.adjustable else ()
+    for stages, recursions in ((None, None), *others):
         ours, theirs = (
             engine(batch, branches=True, stages=stages, recursions=recursions)
             for engine in (live, exported)

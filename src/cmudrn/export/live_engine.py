@@ -50,7 +50,7 @@ class TorchEngine:
             stages=config.stages,
             recursions=config.recursions,
             elastic=bool(record.get("elastic", False)),
-            adjustable=True,
+            adjustable=config.kind != "cmudrn-unet",
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,

@@ -311,14 +311,24 @@ def export_onnx(
         [_picture(n, 3) for n in outputs],
         [*weight_tensors, *_constants(config, nodes)],
     )
+    save_model(graph, describe(config, name, **about), path)
+
+
+def save_model(graph: onnx.GraphProto, record: dict[str, Any], path: Path) -> None:
+    """Write a graph and its record as a model file; the old file stays whole until the new one is.
+
+    Args:
+        graph: of the network.
+        record: what the file says about itself (`describe`).
+        path: the .onnx file.
+    """
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="cmudrn",
         ir_version=IR_VERSION,
     )
-    record = json.dumps(describe(config, name, **about), sort_keys=True)
-    helper.set_model_props(model, {"cmudrn": record})
+    helper.set_model_props(model, {"cmudrn": json.dumps(record, sort_keys=True)})
     onnx.checker.check_model(model)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.write_bytes(model.SerializeToString())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -41,21 +41,24 @@ class NetworkConfig(Table):
     """One network.
 
     Attributes:
-        kind: "cmudrn", "drn" (one branch, no fusion), "shared-trunk" (hard sharing: one trunk,
-            one output convolution a task, the same fusion head), or "veil-estimator" (estimates
-            the veil from thumbnails; its correction precedes another network).
+        kind: "cmudrn", "cmudrn-unet" (over several scales), "drn" (one branch, no fusion),
+            "shared-trunk" (hard sharing: one trunk, one output convolution a task, the same fusion
+            head), or "veil-estimator" (estimates the veil from thumbnails; its correction precedes
+            another network).
         tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
             trained on all of them.
         features: channels of every hidden map.
+        widths: "cmudrn-unet": channels of a branch's maps at 1/2, 1/4, ... of the resolution.
         stages: T, outer recursions (the paper's inter loop).
         recursions: S, inner recursions (the paper's intra loop).
         relu_output: put the ReLU after the last convolution, as the paper's text says; it
             turns the network into near identity and exists to show that.
     """
 
-    kind: Literal["cmudrn", "drn", "shared-trunk", "veil-estimator"] = "cmudrn"
+    kind: Literal["cmudrn", "cmudrn-unet", "drn", "shared-trunk", "veil-estimator"] = "cmudrn"
     tasks: tuple[str, ...] = ("rain", "snow")
     features: int = Field(default=16, ge=1)
+    widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 32, 48, 64), min_length=2)
     stages: int = Field(default=3, ge=1)
     recursions: int = Field(default=3, ge=1)
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
@@ -98,6 +101,10 @@ class LossConfig(Table):
         global_: on the fused output, for every picture (`global` in TOML).
         stage_weights: of the recurrence term: "uniform" (paper) or "linear" (DRN: 0.1 t).
         ssim_padding: "valid" (scikit-image's crop) or "zero" (the DRN authors').
+        untouched: weight of squared errors at pixels that the weather left alone ("psnr" only).
+        opening_floor_db: floor of the "psnr" distances at the first step, from where it moves to
+            `floor_db`; 0 leaves it at `floor_db`.
+        opening_steps: steps that the floor takes to get there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -107,3 +114,6 @@ class LossConfig(Table):
     global_: TermConfig = Field(default=TermConfig(squared=False), alias="global")
     stage_weights: Literal["uniform", "linear"] = "uniform"
     ssim_padding: Literal["valid", "zero"] = "valid"
+    untouched: float = Field(default=1.0, ge=1)
+    opening_floor_db: float = Field(default=0.0, ge=0)
+    opening_steps: int = Field(default=0, ge=0)

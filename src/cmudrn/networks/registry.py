@@ -8,6 +8,7 @@ from torch import nn
 
 from cmudrn.image.resampling import SIDE
 from cmudrn.networks.cmudrn import CMUDRN, SharedTrunk
+from cmudrn.networks.cmudrn_unet import CMUDRNUNet, cmudrn_unet_macs
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.drn import DRN
 from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, veil_estimator_macs
@@ -25,6 +26,7 @@ def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cmudrn": CMUDRN,
+    "cmudrn-unet": CMUDRNUNet,
     "drn": _drn,
     "shared-trunk": SharedTrunk,
     "veil-estimator": lambda config, **_: VeilEstimatorNetwork(config),  # it has no stages
@@ -55,6 +57,8 @@ def macs_per_pixel(
     conv_in, blocks, conv_out = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
     if config.kind == "veil-estimator":
         return veil_estimator_macs(c) // SIDE**2
+    if config.kind == "cmudrn-unet":
+        return round(cmudrn_unet_macs(config))
     if config.kind == "drn":
         return t * (conv_in + s * blocks + conv_out)
     k2 = config.fusion.kernel**2

@@ -45,6 +45,10 @@ class DataConfig(Table):
     Attributes:
         clean: folder of clean images for the weather sources. It may begin with `${CMUDRN_DATA}`,
             the folder that the environment variable names (`cmudrn.datasets.folders`).
+        also_clean: more such folders; a patch comes from each folder equally often, and is treated
+            as `training/data/wide_patches.py` says.
+        camera: share of the patches, weather and all, that a camera's faults are laid over
+            (`training/data/camera.py`); only with `also_clean`.
         validation: folder of clean images that choose between models, likewise; "" is none.
         patch: side of a patch, pixels.
         batch: patches a step, over all processes.
@@ -64,6 +68,8 @@ class DataConfig(Table):
     """
 
     clean: str | None = None
+    also_clean: tuple[str, ...] = ()
+    camera: float = Field(default=0.0, ge=0, le=1)
     validation: str | None = None
     patch: int = Field(default=64, ge=16)
     batch: int = Field(default=16, ge=1)
@@ -156,7 +162,13 @@ class Config(Table):
             for name, source in self.data.sources.items()
         }
         estimator = self.data.veil_estimator and "a veil estimator"
-        names = {"clean": None, "validation": None, "veil_estimator": estimator, "sources": sources}
+        names = {
+            "clean": None,
+            "also_clean": (),
+            "validation": None,
+            "veil_estimator": estimator,
+            "sources": sources,
+        }
         return self.model_copy(update={"data": self.data.model_copy(update=names)})
 
 

@@ -36,12 +36,15 @@ def fingerprint_data(config: DataConfig) -> str:
     """
     texts = sorted({s.dataset for s in config.sources.values() if s.dataset is not None})
     clean = config.clean if any(s.weather for s in config.sources.values()) else None
-    return _fingerprint_data(clean, tuple(texts), config.veil_estimator)
+    folders = () if clean is None else (clean, *config.also_clean)
+    return _fingerprint_data(folders, tuple(texts), config.veil_estimator)
 
 
 @lru_cache(maxsize=8)
-def _fingerprint_data(clean: str | None, texts: tuple[str, ...], estimator: str | None) -> str:
-    files = [] if clean is None else [pair_with_itself(p) for p in list_pictures(data_path(clean))]
+def _fingerprint_data(
+    folders: tuple[str, ...], texts: tuple[str, ...], estimator: str | None
+) -> str:
+    files = [pair_with_itself(p) for folder in folders for p in list_pictures(data_path(folder))]
     for text in texts:
         files += dataset_files(text)
     files += [] if estimator is None else [pair_with_itself(Path(estimator))]

@@ -23,8 +23,8 @@ from cmudrn.checkpoints.checkpoint import (
 )
 from cmudrn.config import config_json
 from cmudrn.errors import FileError, TargetError
-from cmudrn.networks.losses import Supervision
 from cmudrn.networks.registry import make_network
+from cmudrn.networks.weighted_supervision import WeightedSupervision, make_supervision
 from cmudrn.training.config import Config, TrainingConfig, recorded_config
 from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
 from cmudrn.training.distributed import ProcessGroup
@@ -111,7 +111,7 @@ class Run:
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.optimiser = OPTIMISERS[config.training.optimiser](self.network.parameters())
-        self.supervision = Supervision(config.loss)
+        self.supervision = make_supervision(config.loss)
         self.step, self.record = 0, {"seconds": 0.0, "validation": {}, **(record or {})}
         self.bf16 = config.training.precision == "bf16" or (
             config.training.precision == "auto" and computes_bf16(processes.device)
@@ -172,6 +172,8 @@ class Run:
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.model(degraded, batch.stages, batch.recursions)
+        if isinstance(self.supervision, WeightedSupervision):
+            self.supervision.prepare(degraded, self.step)
         with torch.autocast(device.type, enabled=False):
             loss = self.supervision(
                 _in_float32(outputs), clean, batch.belongs.to(device), batch.whole.to(device)

@@ -34,8 +34,11 @@ def list_pictures(folder: Path) -> list[Path]:
 def reduce_picture(picture: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """Return a (H, W, 3) picture with each factor x factor block averaged into one pixel."""
     height, width = (side // factor * factor for side in picture.shape[:2])
-    blocks = picture[:height, :width].reshape(height // factor, factor, width // factor, factor, 3)
-    reduced: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    total = np.zeros((height // factor, width // factor, 3), np.uint32)
+    for row in range(factor):
+        for column in range(factor):
+            total += picture[row:height:factor, column:width:factor]
+    reduced: NDArray[np.uint8] = np.rint(total / factor**2).astype(np.uint8)
     return reduced
 
 
@@ -57,7 +60,7 @@ def blur(patch: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (0, 1):
         padded = np.pad(patch, [(2, 2) if a == axis else (0, 0) for a in range(3)], mode="edge")
         last = patch.shape[axis]
-        parts = [np.take(padded, range(i, i + last), axis) for i in range(5)]
+        parts = [padded[i : i + last] if axis == 0 else padded[:, i : i + last] for i in range(5)]
         patch = (parts[0] + parts[4] + 4 * (parts[1] + parts[3]) + 6 * parts[2]) / np.float32(16)
     return patch
 

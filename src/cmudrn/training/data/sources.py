@@ -16,6 +16,7 @@ from cmudrn.training.config import DataConfig
 from cmudrn.training.data.batches import PatchSource
 from cmudrn.training.data.clean_patches import CleanPictures, Patch, crop_window, turn
 from cmudrn.training.data.scenes import ScenePatches, Scenes, Thumbnails
+from cmudrn.training.data.wide_patches import WidePatches, WideScenes
 from cmudrn.weather.patches import PatchWeather
 
 
@@ -81,12 +82,17 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
     estimator = open_veil_estimator(Path(config.veil_estimator)) if config.veil_estimator else None
     sources: dict[str, PatchSource] = {}
     clean: CleanPictures | None = None
+    wide: WideScenes | None = None
     for name, source in config.sources.items():
         if source.dataset is not None:
             sources[name] = PairPatches(open_dataset(source.dataset), estimator)
             continue
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
+        if config.also_clean:
+            wide = wide or WideScenes(config, seed)
+            sources[name] = WidePatches(wide, str(source.weather))
+            continue
         clean = clean or CleanPictures(
             data_path(config.clean),
             config.reductions,

@@ -1,0 +1,81 @@
+"""Supervision whose floor rises while a run is young, and that weighs untouched pixels more."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cmudrn.networks.config import LossConfig, TermConfig
+from cmudrn.networks.losses import Supervision, supervise
+
+UNTOUCHED = 2 / 255
+"""A pixel that the weather changed by at most this in every channel counts as left alone."""
+
+
+class WeightedSupervision(Supervision):
+    """Local, recurrence and global supervision by decibels, with two changes.
+
+    The floor of the "psnr" distance moves from `opening_floor_db` to each term's `floor_db` over
+    the first `opening_steps` steps: a high floor makes leaving every picture as it is a place
+    from which a network hardly gets away. Squared errors at pixels that the weather left alone
+    count `untouched` times.
+
+    Args:
+        config: weights, norms, floors.
+    """
+
+    def __init__(self, config: LossConfig) -> None:
+        super().__init__(config)
+        self.step = 0
+        self.degraded: Tensor | None = None
+        self.weights: Tensor | None = None
+        self.errors: dict[int, Tensor] = {}
+
+    def prepare(self, degraded: Tensor, step: int) -> None:
+        """Take note of what the next batch's pictures looked like, and of the step."""
+        self.degraded, self.step = degraded, step
+        self.weights, self.errors = None, {}
+
+    def floor(self, term: TermConfig) -> float:
+        """Return the term's floor at this step, in mean squared error."""
+        opened = min(1.0, self.step / max(1, self.config.opening_steps))
+        start = self.config.opening_floor_db or term.floor_db
+        return float(10 ** (-(start + (term.floor_db - start) * opened) / 10))
+
+    def _masked(
+        self, estimate: Tensor, clean: Tensor, mine: Tensor, all_: Tensor, term: TermConfig
+    ) -> Tensor:
+        if term.weight == 0 or not bool(mine.any()):
+            return estimate.sum() * 0.0
+        if self.degraded is None or term.distance != "psnr":
+            return super()._masked(estimate, clean, mine, all_, term)
+        mean = self._error(estimate, clean)[mine]
+        cost = term.pixel * 0.1 * (1 + mean / self.floor(term)).log10()
+        if term.ssim:
+            whole = term.model_copy(update={"pixel": 0.0})
+            cost = cost + supervise(estimate[mine], clean[mine], whole, self.config.ssim_padding)
+        return term.weight * cost.sum() / int(all_.sum())
+
+    def _error(self, estimate: Tensor, clean: Tensor) -> Tensor:
+        """Return (B,) weighted mean squared errors; those of a batch are worked out once."""
+        if self.weights is None:
+            assert self.degraded is not None
+            untouched = untouched_mask(self.degraded, clean)[:, None]
+            self.weights = 1 + untouched * (self.config.untouched - 1.0)
+        if id(estimate) not in self.errors:
+            error = estimate - clean
+            self.errors[id(estimate)] = (error * error * self.weights).mean((1, 2, 3))
+        return self.errors[id(estimate)]
+
+
+def make_supervision(config: LossConfig) -> Supervision:
+    """Return the supervision that a configuration asks for."""
+    if config.untouched != 1 or config.opening_floor_db:
+        return WeightedSupervision(config)
+    return Supervision(config)
+
+
+def untouched_mask(degraded: Tensor, clean: Tensor) -> Tensor:
+    """Return (B, H, W) bool: pixels of which no channel changed by more than `UNTOUCHED`."""
+    mask: Tensor = torch.as_tensor((degraded - clean).abs().amax(1) <= UNTOUCHED)
+    return mask
