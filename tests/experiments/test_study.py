@@ -282,7 +282,7 @@ def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -
     trial = trials[0]
     cells = [
         {"weather": w, "method": "model", "stages": t, "recursions": s, "seconds": 0.5,
-         "psnr_rgb": 10.0 * t + s}
+         "psnr_rgb": 10.0 * (t or 0) + (s or 0)}
         for w in study.test.weathers for t, s in study.test.depths()
     ]  # fmt: skip
     trial.folder.mkdir()

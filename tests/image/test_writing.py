@@ -258,8 +258,8 @@ def test_png_texts_survive_in_every_script() -> None:
     assert isinstance(written, PngImagePlugin.PngImageFile)
     expected = {"Title": "雨の日", "Copyright": "© Jörg", "Comment": "Grüße"}
     assert {key: written.text.get(key) for key in expected} == expected
-    title = written.text["Title"]
-    assert isinstance(title, PngImagePlugin.iTXt) and title.lang == "ja"
+    text = written.text["Title"]
+    assert isinstance(text, PngImagePlugin.iTXt) and text.lang == "ja"
     assert data.count(b"Title") == 1 and data.count(b"XML:com.adobe.xmp") == 1
     assert b"Raw profile" not in data
     assert unsupported_features(picture, "png") == ()
@@ -470,7 +470,7 @@ def test_an_atomic_write_replaces(tmp_path: Path) -> None:
 
 
 def test_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cmudrn.files as module
+    import cmudrn.files.targets as module
 
     monkeypatch.setattr(module, "_nameless", lambda folder: None)
     test_an_atomic_write_replaces(tmp_path)

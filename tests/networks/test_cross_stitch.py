@@ -7,6 +7,7 @@ from torch import nn
 from cmudrn.networks.cmudrn import CMUDRN
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
+from cmudrn.networks.drn import DRN
 from cmudrn.networks.registry import make_network
 
 
@@ -62,7 +63,7 @@ def test_half_and_half_makes_one_trunk_of_two_branches() -> None:
     network = make_network(NetworkConfig(stages=1, recursions=2))
     picture = torch.rand(1, 3, 8, 8)
     assert isinstance(network, CMUDRN)
-    rain, snow = network.branches
+    rain, snow = (drn for drn in network.branches if isinstance(drn, DRN))
     m = 0.5 * (rain.stage_features(picture, picture) + snow.stage_features(picture, picture))
     for _ in range(2):
         m = 0.5 * (rain.block1(m) + snow.block1(m))
