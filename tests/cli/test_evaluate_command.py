@@ -148,7 +148,7 @@ def test_a_table_replaces_a_file_only_when_asked_and_never_a_model(
     def score(output: Path, *options: str) -> None:
         run(identity_model, "--data", f"csd:{csd}@test", "--pictures", output, *options)
 
-    with pytest.raises(CmudrnError, match="table.csv exists already"):
+    with pytest.raises(CmudrnError, match=r"table.csv exists already"):
         score(table)
     assert table.read_text() == "something else"
     with pytest.raises(CmudrnError, match="would overwrite itself"):

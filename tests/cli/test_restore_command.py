@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from cmudrn.image import read_picture
 from cmudrn.photos.restore_photo import encode_layer
 
 
-def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **options: object):
+def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **options: Any):
     """Run the command line in a process of its own; return what it said."""
     return subprocess.run(
         [sys.executable, "-m", "cmudrn", *map(str, arguments)],
@@ -222,7 +223,7 @@ def test_layers(tmp_path: Path, darkening_model: Path) -> None:
 
 
 def test_layer_encoding() -> None:
-    removed = np.float32([[[-2, -1, 0]], [[0.5, 1, 2]]])
+    removed = np.array([[[-2, -1, 0]], [[0.5, 1, 2]]], np.float32)
     assert encode_layer(removed).ravel().tolist() == [0, 1, 128, 192, 255, 255]
 
 

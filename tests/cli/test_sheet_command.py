@@ -105,10 +105,10 @@ def test_a_sheet_replaces_a_file_only_when_asked_and_never_a_photograph(
         RUNNER.invoke(app, command, catch_exceptions=False)
 
     for options in ((), ("--overwrite",)):
-        with pytest.raises(CmudrnError, match="b.png would overwrite itself"):
+        with pytest.raises(CmudrnError, match=r"b.png would overwrite itself"):
             draw(photos[1], *options)
     assert photos[1].read_bytes() == before
-    with pytest.raises(CmudrnError, match="sheet.png exists already"):
+    with pytest.raises(CmudrnError, match=r"sheet.png exists already"):
         draw(sheet)
     assert sheet.read_text() == "something else"
     draw(sheet, "--overwrite")

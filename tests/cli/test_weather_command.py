@@ -107,7 +107,7 @@ def test_severity_is_a_dial(clean: Path, tmp_path: Path) -> None:
         health = json.loads(run("doctor", "--json", f"folder:{out}/Rain,{out}/Gt").stdout)
         errors.append(health["datasets"][0]["input_psnr_db"])
     assert errors[0] is None and errors[1] > errors[2]
-    with pytest.raises(CmudrnError, match="severity is between 0 and 5; it is 5.5"):
+    with pytest.raises(CmudrnError, match=r"severity is between 0 and 5; it is 5.5"):
         run("weather", "rain", clean, tmp_path / "out", "--severity", "5.5")
     assert not (tmp_path / "out").exists()
 

@@ -127,7 +127,7 @@ def test_a_run_does_not_go_on_with_other_pictures(clean: Path, tmp_path: Path, c
             pixels = bytearray((clean / "d.tif").read_bytes())
             pixels[len(pixels) // 2] ^= 1
             (clean / "d.tif").write_bytes(pixels)
-    with pytest.raises(CmudrnError, match="not begun with the images that .*clean holds now"):
+    with pytest.raises(CmudrnError, match=r"not begun with the images that .*clean holds now"):
         render_folder(made)
     assert digest(made.target) == before
 
@@ -161,7 +161,7 @@ def test_bad_pictures_are_all_named_before_anything_is_written(clean: Path, tmp_
 
 def test_a_target_inside_the_source_is_refused(clean: Path) -> None:
     for target in (clean, clean / "out", clean / "deep" / ".." / "out"):
-        with pytest.raises(CmudrnError, match="lies in .*clean, whose images"):
+        with pytest.raises(CmudrnError, match=r"lies in .*clean, whose images"):
             render_folder(Rendering(clean, target, "rain", "light-rain"))
     assert not (clean / "out").exists()
 

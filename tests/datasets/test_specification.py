@@ -1,17 +1,25 @@
 """Datasets by specification: layouts, parts, and errors that name every wrong file."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.trees import make_csd, save, scene, snowy
 
-from cmudrn.datasets import has_degraded, open_dataset
+from cmudrn.datasets import Dataset, FileDataset, PairFiles, has_degraded, open_dataset
 from cmudrn.datasets.doctor import examine
-from cmudrn.datasets.files import list_pictures, natural_order
+from cmudrn.datasets.files import list_pictures
 from cmudrn.errors import CmudrnError
+from cmudrn.files import natural_order
 from cmudrn.weather import WEATHERS
+
+
+def files_of(dataset: Dataset) -> Sequence[PairFiles]:
+    """Return the files of a dataset that lies in files."""
+    assert isinstance(dataset, FileDataset)
+    return dataset.files
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def test_the_rain_half_may_lie_in_the_same_tree(csd: Path) -> None:
     shutil.copytree(csd / "Train" / "Snow", csd / "Train" / "Rain")
     rain, snow = open_dataset(f"rain-csd:{csd}@train"), open_dataset(f"csd:{csd}@train")
     assert rain.names == snow.names
-    assert {pair.degraded.parent.name for pair in rain.files} == {"Rain"}
+    assert {pair.degraded.parent.name for pair in files_of(rain)} == {"Rain"}
     with pytest.raises(CmudrnError, match="more than one way"):
         open_dataset(f"folder:{csd}/Train")
 
@@ -58,7 +66,7 @@ def test_the_papers_split_is_seventy_percent_by_order(csd: Path) -> None:
 def test_no_scene_is_on_both_sides_of_the_split_by_scene(tmp_path: Path) -> None:
     csd = make_csd(tmp_path, train=20, test=4)
     sides = [open_dataset(f"csd:{csd}@scene-{side}") for side in ("train", "test")]
-    pictures = [{pair.clean.read_bytes() for pair in side.files} for side in sides]
+    pictures = [{pair.clean.read_bytes() for pair in files_of(side)} for side in sides]
     assert not pictures[0] & pictures[1]
     assert len(pictures[0]) == 9 and len(pictures[1]) == 3  # every fifth of 12 scenes, from 0
     assert sorted(sides[0].names + sides[1].names) == sorted(open_dataset(f"csd:{csd}").names)
@@ -119,7 +127,8 @@ def test_snow100k_is_found_where_its_archive_unpacks(tmp_path: Path) -> None:
         for side in ("gt", "synthetic", "mask"):
             save(scene(1), folder / side / "beautiful_smile_00001.jpg")
     assert (
-        open_dataset(f"snow100k:{tmp_path}@test-l").files[0].degraded.parent == deep / "synthetic"
+        files_of(open_dataset(f"snow100k:{tmp_path}@test-l"))[0].degraded.parent
+        == deep / "synthetic"
     )
     assert open_dataset(f"snow100k:{tmp_path}@train").names == ["beautiful_smile_00001"]
     with pytest.raises(CmudrnError, match="there is no folder Snow100K-S in it"):

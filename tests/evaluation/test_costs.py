@@ -16,7 +16,7 @@ def test_every_network_costs_what_its_formula_says(kind: str, tmp_path: Path) ->
     from cmudrn.networks.config import NetworkConfig
     from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
 
-    config = NetworkConfig(kind=kind, features=8, stages=2)
+    config = NetworkConfig.model_validate({"kind": kind, "features": 8, "stages": 2})
     network = make_network(config)
     export_onnx(config, network.state_dict(), tmp_path / "a.onnx", "a", elastic=False)
     info = open_engine(tmp_path / "a.onnx").info

@@ -7,19 +7,23 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from cmudrn.engines import Batch, EngineOutputs, open_engine
+from cmudrn.engines import Batch, Engine, EngineOutputs, open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.heatmap import measure_heatmap, read_cells, write_cells
+from cmudrn.models import ModelInfo
 
 TITLE = "a machine; a model"
 
 
-class CountingEngine:
+class CountingEngine(Engine):
     """Does nothing and remembers what it was asked for."""
 
     def __init__(self) -> None:
-        self.info = open_engine("cmudrn", "onnx").info
         self.calls: list[tuple[int, int | None, int | None]] = []
+
+    @property
+    def info(self) -> ModelInfo:
+        return open_engine("cmudrn", "onnx").info
 
     def __call__(
         self,
@@ -64,7 +68,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
 def test_another_file_is_left_alone(tmp_path: Path, text: str) -> None:
     path = tmp_path / "map.csv"
     path.write_text(text)
-    with pytest.raises(CmudrnError, match="map.csv"):
+    with pytest.raises(CmudrnError, match=r"map.csv"):
         measure_heatmap(CountingEngine(), path, TITLE, [10], [1], pictures=1)
     assert path.read_text() == text
 

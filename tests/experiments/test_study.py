@@ -20,7 +20,7 @@ from cmudrn.errors import CmudrnError
 from cmudrn.experiments.study import STUDIES, Study, expected, list_trials, read_cells, read_study
 from cmudrn.experiments.table import describe, insert, make_table
 from cmudrn.training import fingerprints
-from cmudrn.training.config import load_config
+from cmudrn.training.config import Config, load_config
 from cmudrn.training.fingerprints import (
     SCORING,
     TRAINING,
@@ -102,7 +102,7 @@ def test_every_shipped_study_makes_configurations_that_differ(name: str) -> None
 
 
 def test_runs_that_two_studies_name_are_the_same_run() -> None:
-    seen = {}
+    seen: dict[Path, Config] = {}
     for path in STUDIES.glob("*.toml"):
         for trial in list_trials(path.stem, read_study(path.stem), Path("runs"), {}):
             assert seen.setdefault(trial.folder, trial.config) == trial.config
@@ -282,7 +282,7 @@ def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -
     trial = trials[0]
     cells = [
         {"weather": w, "method": "model", "stages": t, "recursions": s, "seconds": 0.5,
-         "psnr_rgb": 10.0 * t + s}
+         "psnr_rgb": 10.0 * (t or 0) + (s or 0)}
         for w in study.test.weathers for t, s in study.test.depths()
     ]  # fmt: skip
     trial.folder.mkdir()

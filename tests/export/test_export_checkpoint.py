@@ -107,13 +107,13 @@ def test_a_context_branch_is_found_beside_the_run_from_any_folder(
         open_checkpoint(alone)
     decoy.unlink()
     with pytest.raises(
-        CmudrnError, match="data.veil_estimator of the run .*alone.safetensors names"
+        CmudrnError, match=r"data.veil_estimator of the run .*alone.safetensors names"
     ):
         open_checkpoint(alone)
 
 
 def test_a_context_branch_alone_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(CmudrnError, match="last.safetensors holds a veil estimator, which"):
+    with pytest.raises(CmudrnError, match=r"last.safetensors holds a veil estimator, which"):
         export_checkpoint(RUNS / "context" / "last.safetensors", tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -123,7 +123,7 @@ def test_an_export_replaces_a_model_only_when_asked_and_never_a_checkpoint(tmp_p
     shutil.copy(RUN / "last.safetensors", checkpoint)
     before = checkpoint.read_bytes()
     model.write_text("something else")
-    with pytest.raises(CmudrnError, match="model.onnx exists already"):
+    with pytest.raises(CmudrnError, match=r"model.onnx exists already"):
         export_checkpoint(checkpoint, model)
     assert model.read_text() == "something else"
     for source, other in ((checkpoint, None), (RUN / "last.safetensors", checkpoint)):

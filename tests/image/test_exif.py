@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_tags_exif_and_gps_survive_every_change_of_format(source: str, format: s
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("big", [False, True])
-def test_tags_of_every_kind_of_tiff(order: str, big: bool) -> None:
+def test_tags_of_every_kind_of_tiff(order: Literal["<", ">"], big: bool) -> None:
     array = np.random.default_rng(0).integers(0, 999, (9, 7), np.uint16)
     stream = io.BytesIO()
     extra = [(315, 2, 5, "Jane", True), (18246, 3, 1, 4, True)]
@@ -82,7 +83,7 @@ def test_tags_of_every_kind_of_tiff(order: str, big: bool) -> None:
     picture = read_picture(stream.getvalue())
     assert picture.notes == ()
     with tifffile.TiffFile(io.BytesIO(encode_picture(picture))) as written:
-        tags = written.pages[0].tags
+        tags = written.pages.first.tags
         assert (tags[315].value, tags[305].value, tags[18246].value) == ("Jane", "sw", 4)
         assert np.array_equal(written.asarray(), array)
 
@@ -95,8 +96,8 @@ def test_tags_can_be_added_to_a_bigtiff() -> None:
     data = with_tags(stream.getvalue(), tags)
     assert read_tags(io.BytesIO(data))[0].items() >= tags.items()
     with tifffile.TiffFile(io.BytesIO(data)) as written:
-        assert written.pages[0].tags[315].value == "Jane"
-        assert written.pages[0].tags[34665].value["ExposureTime"] == 0.25
+        assert written.pages.first.tags[315].value == "Jane"
+        assert written.pages.first.tags[34665].value["ExposureTime"] == 0.25
         assert np.array_equal(written.asarray(), array)
 
 
@@ -110,7 +111,9 @@ def test_tiff_tags_that_are_left_out_are_named() -> None:
 def test_exif_tags_that_tiff_is_not_given_are_named() -> None:
     exif = make_exif()
     exif[50341] = b"PrIM"
-    picture = Picture(np.zeros((4, 4), np.uint8), "jpeg", metadata={"exif-data": exif.tobytes()})
+    picture = Picture(
+        np.zeros((4, 4), np.uint8), format="jpeg", metadata={"exif-data": exif.tobytes()}
+    )
     assert unsupported_features(picture, "jpeg") == ()
     assert unsupported_features(picture, "tiff") == (
         "TIFF files are written without the EXIF tags 50341.",

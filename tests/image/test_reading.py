@@ -6,6 +6,7 @@ import io
 import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,15 +22,15 @@ from cmudrn.image import Picture, encode_picture, read_image, read_picture, unsu
 RGB = np.random.default_rng(0).integers(0, 256, (21, 34, 3), dtype=np.uint8)
 
 
-def pillow_bytes(image: Pillow.Image, format: str, **options: object) -> bytes:
+def pillow_bytes(image: Pillow.Image, format: str, **options: Any) -> bytes:
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
 
 
-def tiff_bytes(array: np.ndarray, **options: object) -> bytes:
+def tiff_bytes(array: np.ndarray, **options: Any) -> bytes:
     stream = io.BytesIO()
-    colours = {"photometric": "rgb" if array.ndim == 3 else "minisblack"}
+    colours: dict[str, Any] = {"photometric": "rgb" if array.ndim == 3 else "minisblack"}
     tifffile.imwrite(stream, array, **(colours | options))
     return stream.getvalue()
 
@@ -47,6 +48,7 @@ def test_lossless_formats_agree_with_pillow(format: str, mode: str) -> None:
     assert np.array_equal(picture.pixels, expected)
     alpha = np.asarray(image.getchannel("A")) if mode in ("RGBA", "LA") else None
     if alpha is not None:
+        assert picture.alpha is not None
         assert np.array_equal(picture.alpha, alpha)
 
 
@@ -63,7 +65,7 @@ def test_lossy_formats_agree_with_pillow(format: str, mode: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3)])
-def test_tiff_of_every_depth_is_exact(dtype: type, shape: tuple[int, ...]) -> None:
+def test_tiff_of_every_depth_is_exact(dtype: type[Any], shape: tuple[int, ...]) -> None:
     array = (np.random.default_rng(1).random(shape) * (1 if dtype == np.float32 else 250)).astype(
         dtype
     )
@@ -114,7 +116,8 @@ def test_cmyk_is_converted_with_a_note() -> None:
     assert red[0] > 150 and red[1:].max() < 90
     assert white.min() > 240
     assert "CMYK" in picture.notes[0]
-    assert b"RGB" in picture.metadata["icc-profile-data"][:32]
+    profile = picture.metadata["icc-profile-data"]
+    assert isinstance(profile, bytes) and b"RGB" in profile[:32]
 
 
 def test_metadata_is_read() -> None:

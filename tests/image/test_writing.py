@@ -12,6 +12,7 @@ import time
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image as Pillow
-from PIL import ImageCms, PngImagePlugin
+from PIL import ImageCms, JpegImagePlugin, PngImagePlugin
 
 from cmudrn.errors import CmudrnError
 from cmudrn.files import atomic_file
@@ -48,10 +49,10 @@ LOSSLESS = {
 
 @st.composite
 def pictures(draw) -> Picture:
-    dtype = draw(st.sampled_from(sorted(LOSSLESS, key=str)))
+    dtype: np.dtype[Any] = draw(st.sampled_from(sorted(LOSSLESS, key=str)))
     size = draw(hnp.array_shapes(min_dims=2, max_dims=2, max_side=12))
     colours = draw(st.sampled_from([(), (3,)]))
-    unit = {"elements": st.floats(0, 1, width=32)} if dtype == np.float32 else {}
+    unit: dict[str, Any] = {"elements": st.floats(0, 1, width=32)} if dtype == np.float32 else {}
     pixels = draw(hnp.arrays(dtype, (*size, *colours), **unit))
     alpha = draw(st.none() | hnp.arrays(dtype, size, **unit))
     return Picture(pixels, alpha)
@@ -72,6 +73,7 @@ def test_lossless_formats_return_every_bit(picture: Picture, data) -> None:
     if format == "webp" and found.alpha is None and picture.alpha is not None:
         assert (picture.alpha == 255).all()  # WebP drops an opaque plane
     elif picture.alpha is not None:
+        assert found.alpha is not None
         assert np.array_equal(found.alpha, picture.alpha)
     else:
         assert found.alpha is None
@@ -171,7 +173,7 @@ WRAPPED = b"Photoshop 3.0\0" + RESOURCE + b"8BIM\4\4\0\0" + struct.pack(">I", le
 def iptc_in(data: bytes) -> bytes:
     """Return the IPTC of a TIFF or JPEG, read by tifffile or Pillow."""
     if data[:2] == b"II":
-        value = tifffile.TiffFile(io.BytesIO(data)).pages[0].tags[33723].value
+        value = tifffile.TiffFile(io.BytesIO(data)).pages.first.tags[33723].value
         return value if isinstance(value, bytes) else bytes(value)
     return Pillow.open(io.BytesIO(data)).info["photoshop"][0x404]
 
@@ -253,9 +255,11 @@ def test_png_texts_survive_in_every_script() -> None:
     data = encode_picture(picture)
     written = Pillow.open(io.BytesIO(data))
     written.load()
+    assert isinstance(written, PngImagePlugin.PngImageFile)
     expected = {"Title": "雨の日", "Copyright": "© Jörg", "Comment": "Grüße"}
     assert {key: written.text.get(key) for key in expected} == expected
-    assert written.text["Title"].lang == "ja"
+    text = written.text["Title"]
+    assert isinstance(text, PngImagePlugin.iTXt) and text.lang == "ja"
     assert data.count(b"Title") == 1 and data.count(b"XML:com.adobe.xmp") == 1
     assert b"Raw profile" not in data
     assert unsupported_features(picture, "png") == ()
@@ -349,10 +353,11 @@ def test_quality_and_subsampling() -> None:
     for format in ("jpeg", "webp"):
         small, large = (len(encode_picture(noise, format, quality=q)) for q in (30, 98))
         assert small < large
-    sampling = {
-        mode: Pillow.open(io.BytesIO(encode_picture(noise, "jpeg", subsampling=mode))).layer[0][1]
-        for mode in ("444", "420", "auto")
-    }
+    sampling = {}
+    for mode in ("444", "420", "auto"):
+        written = Pillow.open(io.BytesIO(encode_picture(noise, "jpeg", subsampling=mode)))
+        assert isinstance(written, JpegImagePlugin.JpegImageFile)
+        sampling[mode] = written.layer[0][1]
     assert sampling == {"444": 1, "420": 2, "auto": 1}
     for wrong in ({"quality": 0}, {"quality": 101}, {"subsampling": "422"}):
         with pytest.raises(CmudrnError):
@@ -365,13 +370,13 @@ def test_grey_jpeg_stays_grey() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_every_integer_survives_the_way_through_floats(dtype: type) -> None:
+def test_every_integer_survives_the_way_through_floats(dtype: type[Any]) -> None:
     values = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(16, -1)
     assert np.array_equal(from_float(to_float(values), dtype), values)
 
 
 def test_floats_are_rounded_not_cut() -> None:
-    values = np.float32([[-1, 0.49 / 255, 0.51 / 255, 254.51 / 255, 2]])
+    values = np.array([[-1, 0.49 / 255, 0.51 / 255, 254.51 / 255, 2]], np.float32)
     assert from_float(values, np.uint8).tolist() == [[0, 0, 1, 255, 255]]
 
 
@@ -465,7 +470,7 @@ def test_an_atomic_write_replaces(tmp_path: Path) -> None:
 
 
 def test_without_nameless_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import cmudrn.files as module
+    import cmudrn.files.targets as module
 
     monkeypatch.setattr(module, "_nameless", lambda folder: None)
     test_an_atomic_write_replaces(tmp_path)

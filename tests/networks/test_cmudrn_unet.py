@@ -45,6 +45,7 @@ def test_a_pixel_is_seen_as_far_as_the_radius_and_wide_enough() -> None:
     network = small_network().double()
     picture = torch.rand(1, 3, 512, 512, dtype=torch.double, requires_grad=True)
     network(picture).fused[0, :, 250, 260].sum().backward()
+    assert picture.grad is not None
     rows, columns = picture.grad.abs().sum(1)[0].nonzero(as_tuple=True)
     reach = max((rows - 250).abs().max(), (columns - 260).abs().max())
     assert 250 / 2 <= reach <= radius(SMALL)

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from cmudrn.networks.cmudrn import CMUDRN
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
+from cmudrn.networks.drn import DRN
 from cmudrn.networks.registry import make_network
 
 
@@ -60,18 +62,20 @@ def test_half_and_half_makes_one_trunk_of_two_branches() -> None:
     torch.manual_seed(0)
     network = make_network(NetworkConfig(stages=1, recursions=2))
     picture = torch.rand(1, 3, 8, 8)
-    rain, snow = network.branches
-    m = 0.5 * (rain.enter(picture, picture) + snow.enter(picture, picture))
+    assert isinstance(network, CMUDRN)
+    rain, snow = (drn for drn in network.branches if isinstance(drn, DRN))
+    m = 0.5 * (rain.stage_features(picture, picture) + snow.stage_features(picture, picture))
     for _ in range(2):
         m = 0.5 * (rain.block1(m) + snow.block1(m))
         m = 0.5 * (rain.block2(m) + snow.block2(m))
     for drn, branch in zip((rain, snow), network(picture).branches, strict=True):
-        torch.testing.assert_close(branch[-1], drn.leave(picture, m))
+        torch.testing.assert_close(branch[-1], drn.stage_estimate(picture, m))
 
 
 def test_off_makes_the_branches_independent_networks() -> None:
     network = make_network(NetworkConfig.model_validate({"cross_stitch": {"kind": "off"}}))
     picture = torch.rand(1, 3, 8, 8)
+    assert isinstance(network, CMUDRN)
     outputs = network(picture)
     for drn, branch in zip(network.branches, outputs.branches, strict=True):
         torch.testing.assert_close(branch[-1], drn(picture).fused)

@@ -69,6 +69,7 @@ def test_every_frobenius_reading(squared: bool, reduction: str, expected: float)
 def test_the_unsquared_norm_has_a_gradient_at_zero() -> None:
     estimate = torch.zeros(1, 3, 4, 4, requires_grad=True)
     distance(estimate, torch.zeros(1, 3, 4, 4), TermConfig(squared=False)).sum().backward()
+    assert estimate.grad is not None
     assert torch.isfinite(estimate.grad).all()
 
 

@@ -59,6 +59,7 @@ def test_one_picture_is_seen_within_the_receptive_field_only() -> None:
     network = make_network(config(stages=2, recursions=1)).double()
     picture = torch.rand(1, 3, 61, 61, dtype=torch.double, requires_grad=True)
     network(picture).fused[0, :, 30, 30].sum().backward()
+    assert picture.grad is not None
     seen = picture.grad.abs().sum(1)[0].nonzero()
     side = int((seen.max(0).values - seen.min(0).values).max()) + 1
     assert side <= receptive_field("cmudrn", 2, 1) == 31

@@ -76,34 +76,54 @@ def make_clip(  # noqa: PLR0913
         if rotation is not None:
             video.set_display_rotation(rotation)
         end = times[-1] / unit
-        sounds, texts = [], None
-        if extras:
-            sounds = [_add_sound(output, language) for language in ("eng", "deu")]
-            texts = _add_texts(output, path)
-            chapters = [(0, end / 2, "One"), (end / 2, end, "Two")]
-            output.set_chapters(
-                [
-                    {"id": n, "start": int(a * 1000), "end": int(b * 1000),
-                     "time_base": Fraction(1, 1000), "metadata": {"title": title}}
-                    for n, (a, b, title) in enumerate(chapters)
-                ]
-            )  # fmt: skip
+        tracks = _add_tracks(output, path, end) if extras else None
         output.start_encoding()
-        marks = [times[n] / unit for n in sorted(flashes)]
-        if texts is not None:
-            _write_texts(output, texts, end)
-        for pitch, sound in enumerate(sounds):
-            _write_sound(output, sound, end, marks, 440 * (pitch + 1))
+        if tracks:
+            _write_tracks(output, *tracks, end, [times[n] / unit for n in sorted(flashes)])
         for number, time in enumerate(times):
-            frame = av.VideoFrame.from_ndarray(
-                picture(number, number in flashes, shape), format="rgb24"
-            ).reformat(format=pixel_format, dst_colorspace=5 if matrix == 2 else matrix,
-                       src_color_range=2, dst_color_range=span or 1)  # fmt: skip
+            pixels = picture(number, number in flashes, shape)
+            frame = _frame(pixels, pixel_format, matrix, span)
             frame.pts, frame.time_base = time, Fraction(1, unit)
-            frame.colorspace, frame.color_range = matrix, span
             output.mux(video.encode(frame))
         output.mux(video.encode(None))
     return path
+
+
+def _frame(pixels: np.ndarray, pixel_format: str, matrix: int, span: int) -> Any:
+    frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+        format=pixel_format,
+        dst_colorspace=5 if matrix == 2 else matrix,
+        src_color_range=2,
+        dst_color_range=span or 1,
+    )
+    frame.colorspace, frame.color_range = matrix, span
+    return frame
+
+
+def _add_tracks(output: Any, path: Path, end: float) -> tuple[list[Any], Any]:
+    sounds = [_add_sound(output, language) for language in ("eng", "deu")]
+    texts = _add_texts(output, path)
+    _add_chapters(output, end)
+    return sounds, texts
+
+
+def _write_tracks(
+    output: Any, sounds: list[Any], texts: Any, end: float, marks: list[float]
+) -> None:
+    _write_texts(output, texts, end)
+    for pitch, sound in enumerate(sounds):
+        _write_sound(output, sound, end, marks, 440 * (pitch + 1))
+
+
+def _add_chapters(output: Any, end: float) -> None:
+    chapters = [(0, end / 2, "One"), (end / 2, end, "Two")]
+    output.set_chapters(
+        [
+            {"id": n, "start": int(start * 1000), "end": int(stop * 1000),
+             "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+            for n, (start, stop, title) in enumerate(chapters)
+        ]
+    )  # fmt: skip
 
 
 def _add_sound(output: Any, language: str) -> Any:

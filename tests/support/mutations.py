@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cmudrn.image import Picture, encode_picture
@@ -11,13 +13,14 @@ def sample_files() -> list[bytes]:
     """Return small files of every format and pixel type."""
     rng = np.random.default_rng(2)
     files = []
-    for format, dtypes in {
+    formats: dict[str, tuple[type[Any], ...]] = {
         "jpeg": (np.uint8,),
         "png": (np.uint8, np.uint16),
         "tiff": (np.uint8, np.uint16, np.float32),
         "webp": (np.uint8,),
         "bmp": (np.uint8,),
-    }.items():
+    }
+    for format, dtypes in formats.items():
         for dtype in dtypes:
             values = rng.random((40, 56, 3), np.float32)
             scaled = values if dtype == np.float32 else (values * np.iinfo(dtype).max).astype(dtype)

@@ -43,7 +43,8 @@ class Graph:
     """Collects nodes; every method returns the name of its output."""
 
     def __init__(self, prefix: str) -> None:
-        self.prefix, self.nodes = prefix, []
+        self.prefix = prefix
+        self.nodes: list[Any] = []
 
     def add(self, op: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
         names = [f"{self.prefix}{len(self.nodes)}_{k}" for k in range(outputs)]

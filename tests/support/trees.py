@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -21,7 +22,7 @@ def scene(number: int, size: tuple[int, int] = (48, 64)) -> np.ndarray:
     return np.rint(255 * (picture - low) / (high - low)).astype(np.uint8)
 
 
-def save(pixels: np.ndarray, path: Path, **options: object) -> Path:
+def save(pixels: np.ndarray, path: Path, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Pillow.fromarray(pixels).save(path, **options)
     return path

@@ -41,7 +41,7 @@ def test_a_preset_that_extends_itself_or_no_preset_is_refused(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     for name, parent in (("a", '"b.toml"'), ("b", '"./a.toml"'), ("c", '["a.toml"]'), ("d", "0")):
         (tmp_path / f"{name}.toml").write_text(f"extends = {parent}\n")
-    with pytest.raises(CmudrnError, match="The preset '.*a.toml' extends itself"):
+    with pytest.raises(CmudrnError, match=r"The preset '.*a.toml' extends itself"):
         load_config("./a.toml")
     for name, parent in (("c", r"\['a.toml'\]"), ("d", "0")):
         with pytest.raises(CmudrnError, match=f"extends {parent}, which is not a preset's name"):
@@ -89,4 +89,4 @@ def test_merging_keeps_what_is_not_changed() -> None:
 def test_a_configuration_cannot_be_changed() -> None:
     config = Config(name="x")
     with pytest.raises(ValueError, match="frozen"):
-        config.name = "y"  # type: ignore[misc]
+        config.name = "y"

@@ -56,7 +56,7 @@ def config(**change: object) -> Config:
 class Brightened:
     """A stand-in weather: the clean patch plus a constant."""
 
-    def __call__(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, size: int, rng: np.random.Generator, /) -> tuple[np.ndarray, np.ndarray]:
         clean = 0.8 * rng.random((size, size, 3), dtype=np.float32)
         return clean + np.float32(0.2), clean
 
@@ -64,7 +64,7 @@ class Brightened:
 class Poisoned(Brightened):
     """Patches that are not a number."""
 
-    def __call__(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, size: int, rng: np.random.Generator, /) -> tuple[np.ndarray, np.ndarray]:
         degraded, clean = super().__call__(size, rng)
         return degraded * np.float32(np.nan), clean
 
@@ -111,7 +111,7 @@ def test_a_run_stopped_and_continued_ends_with_the_same_bytes(
 
 def _train_slowly(folder: Path, settings: Config) -> None:
     class Slow(Brightened):
-        def __call__(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        def __call__(self, size: int, rng: np.random.Generator, /) -> tuple[np.ndarray, np.ndarray]:
             time.sleep(0.01)
             return super().__call__(size, rng)
 

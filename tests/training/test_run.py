@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ def config(clean: Path, **change: object) -> Config:
     return make_config(merge(merge(SMALL, data), change))
 
 
-def train(settings: Config, folder: Path, **options: object) -> Run:
+def train(settings: Config, folder: Path, **options: Any) -> Run:
     return start_run(settings, folder, threads=1, report=lambda _: None, **options)
 
 
@@ -106,7 +107,7 @@ def test_validation_pictures_that_are_too_small_are_refused(clean: Path, tmp_pat
     settings = config(clean, data={"validation": str(validation)})
     assert train(settings, tmp_path / "run").record["validation"]
     save(scene(9, (127, 160)), validation / "2.png")
-    with pytest.raises(CmudrnError, match="2.png has 160 x 127 pixels, .* looks at 128 x 128"):
+    with pytest.raises(CmudrnError, match=r"2.png has 160 x 127 pixels, .* looks at 128 x 128"):
         train(settings, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
@@ -128,7 +129,7 @@ def test_pairs_that_are_smaller_than_a_patch_are_refused(clean: Path, tmp_path: 
 def test_an_unknown_weather_leaves_no_folder(clean: Path, tmp_path: Path, workers: int) -> None:
     sources = {"rain": {"weather": "bogus"}}
     settings = config(clean, data={"workers": workers, "sources": sources})
-    with pytest.raises(CmudrnError, match="^There is no weather 'bogus'; there are [^\n]*$"):
+    with pytest.raises(CmudrnError, match=r"^There is no weather 'bogus'; there are [^\n]*$"):
         train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -136,7 +137,7 @@ def test_an_unknown_weather_leaves_no_folder(clean: Path, tmp_path: Path, worker
 def test_tasks_without_a_source_leave_no_folder(clean: Path, tmp_path: Path) -> None:
     for passes, tasks in (("joint", ["fog"]), ("alternate", ["rain", "fog"])):
         settings = config(clean, network={"tasks": tasks}, data={"passes": passes, "workers": 1})
-        with pytest.raises(CmudrnError, match="^No source of training data is for fog.$"):
+        with pytest.raises(CmudrnError, match=r"^No source of training data is for fog.$"):
             train(settings, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -157,7 +158,7 @@ def test_what_a_process_that_prepares_patches_says_is_one_sentence(
 def test_a_run_in_a_file_s_place_is_refused(clean: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     for folder in (tmp_path / "run", tmp_path / "run" / "below"):
-        with pytest.raises(CmudrnError, match="^No run can be kept in "):
+        with pytest.raises(CmudrnError, match=r"^No run can be kept in "):
             train(config(clean), folder)
     assert (tmp_path / "run").read_text() == "mine"
 

@@ -30,55 +30,70 @@ class Format(StrEnum):
     latex = "latex"
 
 
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[[NAME=]MODEL]...",
+        help="Shipped name, .onnx file, checkpoint, run folder, .pth file of the DRN authors, "
+        "tkl:, hdcwnet:, airnet: or prenet:FILE of other authors, or Python module:function.",
+    ),
+]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option(help="Dataset KIND:PATH[@PART], e.g. rain100:Rain100L; repeatable."),
+]
+Weathers = Annotated[
+    str,
+    typer.Option(help="For folders of clean pictures: lay this over them; several with commas."),
+]
+ResultFolders = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]DIR", help="Folder of somebody's results; repeatable."),
+]
+Stages = Annotated[int | None, typer.Option(help="Outer loop of the models.")]
+Recursions = Annotated[int | None, typer.Option(help="Inner loop of the models.")]
+Branches = Annotated[bool, typer.Option(help="Score each branch of the models too.")]
+ChangeGating = Annotated[
+    bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the weather.")]
+TableFormat = Annotated[Format, typer.Option(help="Of the printed table.")]
+Intervals = Annotated[bool, typer.Option(help="Print 95 % bootstrap intervals.")]
+Protocols = Annotated[
+    str, typer.Option(help="Columns, with commas, e.g. psnr_rgb8,psnr_y,ssim_rgb.")
+]
+Costs = Annotated[bool, typer.Option(help="Print parameters, multiply-adds and time, too.")]
+PictureScores = Annotated[
+    Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
+]
+Overwrite = Annotated[bool, typer.Option(help="Replace the file of --pictures if it exists.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; none is all.")]
+EngineName = Annotated[str, typer.Option(help="auto, native, onnx or openvino.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16 or auto.")]
+
+
 @app.command()
 def evaluate(
-    models: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[[NAME=]MODEL]...",
-            help="Shipped name, .onnx file, checkpoint, run folder, .pth file of the DRN authors, "
-            "tkl:, hdcwnet:, airnet: or prenet:FILE of other authors, or Python module:function.",
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Dataset KIND:PATH[@PART], e.g. rain100:Rain100L; repeatable."),
-    ] = None,
-    weather: Annotated[
-        str,
-        typer.Option(
-            help="For folders of clean pictures: lay this over them; several with commas."
-        ),
-    ] = "",
-    pred: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]DIR", help="Folder of somebody's results; repeatable."),
-    ] = None,
-    stages: Annotated[int | None, typer.Option(help="Outer loop of the models.")] = None,
-    recursions: Annotated[int | None, typer.Option(help="Inner loop of the models.")] = None,
-    branches: Annotated[bool, typer.Option(help="Score each branch of the models too.")] = False,
-    change_gating: Annotated[
-        bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
-    ] = True,
-    limit: Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
-    format: Annotated[Format, typer.Option(help="Of the printed table.")] = Format.markdown,
-    intervals: Annotated[bool, typer.Option(help="Print 95 % bootstrap intervals.")] = True,
-    protocols: Annotated[
-        str, typer.Option(help="Columns, with commas, e.g. psnr_rgb8,psnr_y,ssim_rgb.")
-    ] = "",
-    costs: Annotated[
-        bool, typer.Option(help="Print parameters, multiply-adds and time, too.")
-    ] = False,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option(help="Replace the file of --pictures if it exists.")
-    ] = False,
-    threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
-    engine: Annotated[str, typer.Option(help="auto, native, onnx or openvino.")] = "auto",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    models: Models = None,
+    data: Datasets = None,
+    weather: Weathers = "",
+    pred: ResultFolders = None,
+    stages: Stages = None,
+    recursions: Recursions = None,
+    branches: Branches = False,
+    change_gating: ChangeGating = True,
+    limit: Limit = None,
+    seed: Seed = 24,
+    format: TableFormat = Format.markdown,
+    intervals: Intervals = True,
+    protocols: Protocols = "",
+    costs: Costs = False,
+    pictures: PictureScores = None,
+    overwrite: Overwrite = False,
+    threads: Threads = None,
+    engine: EngineName = "auto",
+    precision: Precision = "fp32",
 ) -> None:
     """Score models on pairs of pictures, beside the degraded pictures themselves.
 
@@ -87,14 +102,11 @@ def evaluate(
     need_metrics()
     from cmudrn.evaluation import table
     from cmudrn.evaluation.evaluator import evaluate as score
-    from cmudrn.files import atomic_file, check_target
+    from cmudrn.files import atomic_file
 
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it
-        for model in (Path(split_name(text)[1]) for text in models or []):
-            if model.exists():
-                check_target(model, pictures, overwrite=True)  # a model is never replaced
-        check_target(None, pictures, overwrite)
+        _check_picture_scores(pictures, models or [], overwrite)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
     methods = [
@@ -118,6 +130,15 @@ def evaluate(
         typer.echo("\n" + printable_lines(differences), nl=False)
     for note in dict.fromkeys(method.note for method in methods if method.note):
         typer.echo(f"\n{note}", err=format is not Format.markdown)
+
+
+def _check_picture_scores(target: Path, models: list[str], overwrite: bool) -> None:
+    from cmudrn.files import check_target
+
+    for model in (Path(split_name(text)[1]) for text in models):
+        if model.exists():
+            check_target(model, target, overwrite=True)  # a model is never replaced
+    check_target(None, target, overwrite)
 
 
 def need_metrics() -> None:
@@ -245,7 +266,7 @@ def _comparator(text: str, name: str) -> Method:
         import torch  # noqa: F401
     except ImportError as error:
         raise CmudrnError(f"{text} needs torch: pip install 'cmudrn[train]'.") from error
-    from cmudrn.checkpoints.comparators.opening import open_comparator
+    from cmudrn.checkpoints.comparators.comparator import open_comparator
 
     theirs = open_comparator(text)
     return Method(

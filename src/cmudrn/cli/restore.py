@@ -83,15 +83,13 @@ def restore(
     if frames is not None:
         _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
         return restore_raw_frames(inputs, output, frames, network.open(change_gating), wanted)
-    record = network.provenance() if evidence else None
     photo = PhotoSettings(wanted, format, quality, subsampling, side_by_side, overwrite,
-                          max_pixels, max_bytes, record)  # fmt: skip
+        max_pixels, max_bytes, network.provenance() if evidence else None)  # fmt: skip
     if "-" in (*inputs, output):
         _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
-    clip = (codec, crf, pixel_format)
-    run = Run(network.open(change_gating), photo, clip, as_json)
+    run = Run(network.open(change_gating), photo, (codec, crf, pixel_format), as_json)
     if not run.restore(plan, skip_existing=skip_existing):
         raise typer.Exit(1)
 

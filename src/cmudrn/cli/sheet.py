@@ -20,33 +20,41 @@ if TYPE_CHECKING:
 KINDS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 
 
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="Shipped name, .onnx file, checkpoint, run folder or .pth.",
+    ),
+]
+Output = Annotated[Path, typer.Argument(help="The .png, .pdf or .svg file to write.")]
+Datasets = Annotated[list[str] | None, typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")]
+Weather = Annotated[str, typer.Option(help="For folders of clean pictures: lay this over them.")]
+Photos = Annotated[
+    list[Path] | None,
+    typer.Option(help="Photograph, or folder of them, without a clean one; repeatable."),
+]
+PairNames = Annotated[
+    str, typer.Option(help="Names of the pairs, with commas; by default the first three.")
+]
+Crop = Annotated[str, typer.Option(help="Show LEFT,TOP,WIDTH,HEIGHT only, pixels.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the weather.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; none is all.")]
+Overwrite = Annotated[bool, typer.Option(help="Replace a sheet that exists.")]
+
+
 @app.command()
 def sheet(
-    models: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[NAME=]MODEL...",
-            help="Shipped name, .onnx file, checkpoint, run folder or .pth.",
-        ),
-    ],
-    output: Annotated[Path, typer.Argument(help="The .png, .pdf or .svg file to write.")],
-    data: Annotated[
-        list[str] | None, typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")
-    ] = None,
-    weather: Annotated[
-        str, typer.Option(help="For folders of clean pictures: lay this over them.")
-    ] = "",
-    photos: Annotated[
-        list[Path] | None,
-        typer.Option(help="Photograph, or folder of them, without a clean one; repeatable."),
-    ] = None,
-    pictures: Annotated[
-        str, typer.Option(help="Names of the pairs, with commas; by default the first three.")
-    ] = "",
-    crop: Annotated[str, typer.Option(help="Show LEFT,TOP,WIDTH,HEIGHT only, pixels.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of the weather.")] = 24,
-    threads: Annotated[int | None, typer.Option(help="Processor threads; none is all.")] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a sheet that exists.")] = False,
+    models: Models,
+    output: Output,
+    data: Datasets = None,
+    weather: Weather = "",
+    photos: Photos = None,
+    pictures: PairNames = "",
+    crop: Crop = "",
+    seed: Seed = 24,
+    threads: Threads = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Lay degraded, clean, restored and removed side by side, with their scores.
 

@@ -18,7 +18,7 @@ DataFolder = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        help="Folder of the data sets that presets name; else the environment variable CMUDRN_DATA.",
+        help="Folder of the data sets that presets name; by default $CMUDRN_DATA.",
     ),
 ]
 

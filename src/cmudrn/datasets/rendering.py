@@ -172,7 +172,7 @@ def _published(folder: Path, seed: int, severity: float) -> Weather:
 def render_folder(
     rendering: Rendering,
     workers: int = 1,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> int:
     """Render every picture and return how many were made now; the rest was there already.
 

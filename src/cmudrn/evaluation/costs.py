@@ -21,6 +21,9 @@ class Cost:
     macs: int | None = None
 
 
+UNKNOWN_COST = Cost()
+
+
 def model_cost(info: ModelInfo, stages: int | None = None, recursions: int | None = None) -> Cost:
     """Return what a model costs at a depth; a foreign model file does not say.
 
@@ -38,8 +41,8 @@ def model_cost(info: ModelInfo, stages: int | None = None, recursions: int | Non
     def stage(recursions: int) -> int:
         c, heads = record["features"], len(info.tasks)
         trunks = heads if info.network == "cmudrn" else 1
-        leave = 27 * c * (1 if info.network == "drn" else heads)
-        return int(trunks * (54 * c + 36 * c * c * recursions) + leave)
+        conv_out = 27 * c * (1 if info.network == "drn" else heads)
+        return int(trunks * (54 * c + 36 * c * c * recursions) + conv_out)
 
     own = info.stages * stage(info.recursions)
     return Cost(info.parameters, int(record["macs_per_pixel"]) - own + t * stage(s))

@@ -10,7 +10,7 @@ import numpy as np
 
 from cmudrn.datasets import Dataset, Pair
 from cmudrn.errors import CmudrnError
-from cmudrn.evaluation.costs import Cost
+from cmudrn.evaluation.costs import UNKNOWN_COST, Cost
 from cmudrn.evaluation.methods import INPUT, Method, input_method
 from cmudrn.evaluation.metrics import score
 from cmudrn.image import Image
@@ -39,7 +39,7 @@ class Scores:
     values: dict[str, float]
     seconds: float
     pixels: int
-    cost: Cost = Cost()
+    cost: Cost = UNKNOWN_COST
 
 
 def evaluate(

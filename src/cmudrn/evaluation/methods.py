@@ -16,7 +16,7 @@ from cmudrn.datasets import Pair
 from cmudrn.datasets.files import list_pictures
 from cmudrn.engines import Engine
 from cmudrn.errors import CmudrnError
-from cmudrn.evaluation.costs import Cost, model_cost
+from cmudrn.evaluation.costs import UNKNOWN_COST, Cost, model_cost
 from cmudrn.image import Image, read_image
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
@@ -42,7 +42,7 @@ class Method:
 
     name: str
     restore: Callable[[Pair], Image]
-    cost: Cost = Cost()
+    cost: Cost = UNKNOWN_COST
     timed: bool = True
     note: str = ""
 

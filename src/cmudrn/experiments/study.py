@@ -211,7 +211,7 @@ def expected(trial: Trial, test: TestConfig) -> dict[str, Any]:
 
 
 def find_missing_data(trials: Sequence[Trial], test: TestConfig) -> str | None:
-    """Return the sentence on data that are missing, without which nothing can be trained or checked.
+    """Return the sentence on data that are missing: nothing can be trained or checked without.
 
     None where all data are there.
     """

@@ -86,13 +86,19 @@ def export_checkpoint(
         unchecked = Path(folder) / "model.onnx"
         write = export_unet if config.kind == "cmudrn-unet" else export_onnx
         write(config, tensors, unchecked, name or record["name"], **about)
-        difference = compare(checkpoint, weights, unchecked)
-        if not difference <= TOLERANCE:
-            raise CmudrnError(
-                f"The model exported from {checkpoint} differs from torch by {difference:.1e}."
-            )
+        difference = _check_difference(checkpoint, weights, unchecked)
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
+    return difference
+
+
+def _check_difference(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
+    """Return how far a model file is from torch; refuse it where that is too far."""
+    difference = compare(checkpoint, weights, model)
+    if not difference <= TOLERANCE:
+        raise CmudrnError(
+            f"The model exported from {checkpoint} differs from torch by {difference:.1e}."
+        )
     return difference
 
 

@@ -176,10 +176,12 @@ class GraphWriter:
         if shared:
             layers = [f"heads.{i}" for i in range(self.estimates)]
             maps *= self.estimates
-        estimates = [self.leave(g, h, layer) for h, layer in zip(maps, layers, strict=True)]
+        estimates = [
+            self.stage_estimate(g, h, layer) for h, layer in zip(maps, layers, strict=True)
+        ]
         return _loop_body(g, scope, carried, self.stitch(g, "img", estimates))
 
-    def leave(self, g: Nodes, h: Value, layer: str) -> Value:
+    def stage_estimate(self, g: Nodes, h: Value, layer: str) -> Value:
         """Append a stage's last convolution and its skip from the degraded picture."""
         residual = g.conv(h, layer)
         return str(

@@ -8,6 +8,8 @@ pixels at a sixth of the cost.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -103,13 +105,9 @@ class CMUDRNUNet(nn.Module):
         self.alignment = alignment(config)
         self.enter = BranchConv(n, folded, w[0], shared=True)
         self.down = nn.ModuleList(BranchBlock(n, c) for c in w[:-1])
-        self.narrow = nn.ModuleList(
-            BranchConv(n, c, d, stride=2) for c, d in zip(w[:-1], w[1:], strict=True)
-        )
+        self.narrow = nn.ModuleList(BranchConv(n, c, d, stride=2) for c, d in pairwise(w))
         self.bottom = nn.ModuleList(BranchBlock(n, w[-1]) for _ in range(2))
-        self.rise = nn.ModuleList(
-            BranchConv(n, d, 4 * c, 1) for c, d in zip(w[:-1], w[1:], strict=True)
-        )
+        self.rise = nn.ModuleList(BranchConv(n, d, 4 * c, 1) for c, d in pairwise(w))
         self.up = nn.ModuleList(BranchBlock(n, c) for c in w[:-1])
         self.stitch_down = nn.ModuleList(_make_stitch(config, c) for c in w)
         self.stitch_up = nn.ModuleList(_make_stitch(config, c) for c in w[:-1])
@@ -155,14 +153,12 @@ class CMUDRNUNet(nn.Module):
         return first, last, self.head3(h) + mean
 
     def forward(
-        self, degraded: Tensor, stages: int | None = None, recursions: int | None = None
+        self, degraded: Tensor, _stages: int | None = None, _recursions: int | None = None
     ) -> Outputs:
         """Return both estimates of every branch, and the fused picture.
 
         Args:
             degraded: (B, 3, H, W) RGB in [0, 1].
-            stages: has no meaning here, nor has recursions.
-            recursions: as stages.
         """
         height, width = degraded.shape[2:]
         right, below = -width % self.alignment, -height % self.alignment
@@ -209,7 +205,7 @@ def cmudrn_unet_macs(config: NetworkConfig) -> float:
     macs: float = 9 * folded * w[0] * n * area[0]
     for k, c in enumerate(w):
         macs += 2 * n * 2 * 9 * c * c * area[k]  # two blocks
-    for k, (c, d) in enumerate(zip(w[:-1], w[1:], strict=True)):
+    for k, (c, d) in enumerate(pairwise(w)):
         macs += n * (9 * c * d + 4 * c * d) * area[k + 1]
     macs += n * 9 * w[1] * 4 * folded * area[1] + n * 9 * 2 * w[0] * folded * area[0]
     return float(macs + (n * (folded + w[0]) * HEAD + 9 * HEAD * (HEAD + folded)) * area[0])

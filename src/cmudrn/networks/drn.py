@@ -80,21 +80,21 @@ class DRN(nn.Module):
         self.block2 = ResidualBlock(features)
         self.conv_out = conv(features, 3)
 
-    def enter(self, degraded: Tensor, estimate: Tensor) -> Tensor:
+    def stage_features(self, degraded: Tensor, estimate: Tensor) -> Tensor:
         """Return the features of a stage's start: the degraded image comes first."""
         return F.relu(self.conv_in(torch.cat([degraded, estimate], 1)), inplace=True)
 
-    def leave(self, degraded: Tensor, h: Tensor) -> Tensor:
+    def stage_estimate(self, degraded: Tensor, h: Tensor) -> Tensor:
         """Return a stage's estimate from its features."""
         residual = self.conv_out(h)
         return degraded + (F.relu(residual) if self.relu_output else residual)
 
     def stage(self, degraded: Tensor, estimate: Tensor, recursions: int) -> Tensor:
         """Return x^(t+1) from x^t."""
-        h = self.enter(degraded, estimate)
+        h = self.stage_features(degraded, estimate)
         for _ in range(recursions):
             h = self.block2(self.block1(h))
-        return self.leave(degraded, h)
+        return self.stage_estimate(degraded, h)
 
     def forward(
         self, degraded: Tensor, stages: int | None = None, recursions: int | None = None

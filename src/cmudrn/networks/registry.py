@@ -29,7 +29,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cmudrn-unet": CMUDRNUNet,
     "drn": _drn,
     "shared-trunk": SharedTrunk,
-    "veil-estimator": VeilEstimatorNetwork,
+    "veil-estimator": lambda config, **_: VeilEstimatorNetwork(config),  # it has no stages
 }
 
 
@@ -54,15 +54,15 @@ def macs_per_pixel(
     """
     c, branches = config.features, len(config.tasks)
     t, s = stages or config.stages, recursions or config.recursions
-    enter, blocks, leave = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
+    conv_in, blocks, conv_out = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
     if config.kind == "veil-estimator":
         return veil_estimator_macs(c) // SIDE**2
     if config.kind == "cmudrn-unet":
         return round(cmudrn_unet_macs(config))
     if config.kind == "drn":
-        return t * (enter + s * blocks + leave)
+        return t * (conv_in + s * blocks + conv_out)
     k2 = config.fusion.kernel**2
     fusion = k2 * (3 * branches * c + c * c + 3 * c)
     if config.kind == "shared-trunk":
-        return t * (enter + s * blocks + branches * leave) + fusion
-    return branches * t * (enter + s * blocks + leave) + fusion
+        return t * (conv_in + s * blocks + branches * conv_out) + fusion
+    return branches * t * (conv_in + s * blocks + conv_out) + fusion

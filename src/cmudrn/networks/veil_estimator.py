@@ -26,7 +26,7 @@ class VeilEstimatorNetwork(nn.Module):
         He et al., "Single Image Haze Removal Using Dark Channel Prior", CVPR 2009.
     """
 
-    def __init__(self, config: NetworkConfig, *, checkpoint_stages: bool = False) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         c = 2 * config.features
         self.enter = nn.Conv2d(9, config.features, 3, stride=2, padding=1)
@@ -48,14 +48,12 @@ class VeilEstimatorNetwork(nn.Module):
         return thickness.clamp(max=float(VEIL_MAX_THICKNESS)), torch.sigmoid(self.airlight(whole))
 
     def forward(
-        self, degraded: Tensor, stages: int | None = None, recursions: int | None = None
+        self, degraded: Tensor, _stages: int | None = None, _recursions: int | None = None
     ) -> Outputs:
-        """Return the thumbnails without their veil; stages and recursions have no meaning here.
+        """Return the thumbnails without their veil; it has neither stages nor recursions.
 
         Args:
             degraded: (B, 3, SIDE, SIDE) RGB in [0, 1].
-            stages: not used.
-            recursions: not used.
         """
         thickness, airlight = self.estimate(degraded)
         gain = F.interpolate(thickness.exp(), size=degraded.shape[2:], mode="bilinear")

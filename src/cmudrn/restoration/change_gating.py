@@ -80,10 +80,10 @@ class ChangeGate:
             rows = slice(start, min(start + BLOCK, self.height))
             gain = enlarge(gains, (rows, columns), (self.height, self.width))
             if gain.min() < UNTOUCHED:
-                restored[rows] = _toward(degraded[rows], restored[rows], gain)
+                restored[rows] = _interpolate(degraded[rows], restored[rows], gain)
 
 
-def _toward(degraded: Pixels, restored: Pixels, gain: NDArray[np.float32]) -> Pixels:
+def _interpolate(degraded: Pixels, restored: Pixels, gain: NDArray[np.float32]) -> Pixels:
     """Return degraded + gain (restored - degraded), rounded where the type is of whole numbers."""
     if degraded.ndim == 3:
         gain = gain[..., None]

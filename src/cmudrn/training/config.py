@@ -77,7 +77,7 @@ class DataConfig(Table):
     sharpen: float = Field(default=0.0, ge=0)
     grain: float = Field(default=0.0, ge=0)
     structures: float = Field(default=0.0, ge=0, le=1)
-    sources: dict[str, SourceConfig] = {}
+    sources: dict[str, SourceConfig] = Field(default_factory=dict)
     view: Literal["patches", "thumbnails"] = "patches"
     veil_estimator: str | None = None
     passes: Literal["joint", "alternate"] = "joint"

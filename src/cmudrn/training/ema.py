@@ -23,14 +23,14 @@ def update_ema(
         decay: in [0, 1); 0 copies the weights.
         step: optimiser steps done before this one.
     """
-    share = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
+    weight = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
     for name, value in weights.items():
-        average[name].lerp_(value, share)
+        average[name].lerp_(value, weight)
 
 
 @contextmanager
 def averaged_weights(network: nn.Module, average: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-    """Yield a network that runs with its averaged weights, in evaluation mode, until the block ends."""
+    """Yield a network that runs with its averaged weights, in evaluation mode."""
     own = {name: value.detach().clone() for name, value in network.state_dict().items()}
     network.load_state_dict(dict(average))
     network.eval()

@@ -22,8 +22,8 @@ TRAINING = ("training.loop", "training.data.sources")
 SCORING = ("evaluation.metrics", "datasets.dataset", "weather.presets")
 """Modules that decide what those weights are scored on and how, likewise."""
 ROOMS = ("networks", "training", "weather", "evaluation")
-"""Without their modules `config`, whose whole result is compared, and without reading files, exporting and running models,
-which tests compare with references."""
+"""Their modules `config` are left out: the whole configuration is compared. Code that reads files,
+exports or runs models is left out too: tests compare it with references."""
 EQUIVALENT = Path(__file__).parent / "equivalent_code.toml"
 """Fingerprints of earlier code that was shown to give the same results as today's."""
 
@@ -137,7 +137,7 @@ def reached_modules(roots: tuple[str, ...]) -> set[Path]:
 
 
 def _file(module: str) -> Path | None:
-    """Return a module's file; none for a room, whose `__init__` only passes names on, and `config`."""
+    """Return a module's file; none for `config` and for a room, whose `__init__` has no code."""
     if module.endswith(".config"):
         return None
     path = Path(cmudrn.__file__).parent.joinpath(*module.split(".")).with_suffix(".py")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def computes_bf16(device: torch.device) -> bool:
     """Return whether bf16 is faster than fp32 here; on other processors it is emulated."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 (nothing public says it)
 
 
 class Run:
@@ -99,7 +99,7 @@ class Run:
         self,
         config: Config,
         folder: Path,
-        sources: dict[str, PatchSource],
+        sources: Mapping[str, PatchSource],
         processes: ProcessGroup,
         record: dict[str, Any] | None = None,
     ) -> None:
@@ -128,7 +128,7 @@ class Run:
     def train(
         self,
         validate: Validate | None = None,
-        report: Callable[[Progress], None] = lambda progress: None,
+        report: Callable[[Progress], None] = lambda _progress: None,
         until: int | None = None,
     ) -> None:
         """Take the remaining steps.

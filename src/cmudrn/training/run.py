@@ -55,7 +55,7 @@ def start_run(
     threads: int = 0,
     until: int | None = None,
     init_from: Path | None = None,
-    sources: dict[str, PatchSource] | None = None,
+    sources: Mapping[str, PatchSource] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Run:
     """Train (or go on training) in a folder and return the finished run.

@@ -43,7 +43,7 @@ class SOAP(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "refresh": refresh})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, _closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -93,18 +93,15 @@ def restore_clip(
         TargetError: the result cannot be written, or another run is making it.
     """
     start = time.perf_counter()
-    restore = settings.restore
-    layers = (*restorer.info.tasks, "fused") if restore.layers else ()
-    targets = {"restored": target} | {name: layer_path(target, name) for name in layers}
-    scores_file = scores_path(target) if restore.score else None
-    if restore.scored:
+    if settings.restore.scored:
         check_scorable(restorer.info)
-    for path in (*targets.values(), *((scores_file,) if scores_file else ())):
+    targets = _targets(restorer, target, settings)
+    scores_file = scores_path(target) if settings.restore.score else None
+    for path in filter(None, (*targets.values(), scores_file)):
         check_target(source, path, settings.overwrite)
     clip = probe(source, settings.limits)
     encodings = _encodings(clip, targets, settings)
     carried = _check_targets(clip, encodings, targets)
-    make_folder(target.parent)
     with closing(SegmentStore(target, make_plan(restorer, clip, encodings, settings))) as store:
         work = _Work(restorer, clip, store, encodings, settings, on_frame)
         work.make_segments()
@@ -132,6 +129,12 @@ def restore_clip(
     )
 
 
+def _targets(restorer: Restorer, target: Path, settings: ClipSettings) -> dict[str, Path]:
+    """Return the videos to write: "restored", and each removed layer that was asked for."""
+    layers = (*restorer.info.tasks, "fused") if settings.restore.layers else ()
+    return {"restored": target} | {name: layer_path(target, name) for name in layers}
+
+
 def _encodings(clip: Clip, targets: Mapping[str, Path], settings: ClipSettings) -> dict[str, Any]:
     wide = clip.width * (2 if settings.side_by_side else 1)
     return {
@@ -145,13 +148,14 @@ def _encodings(clip: Clip, targets: Mapping[str, Path], settings: ClipSettings) 
 def _check_targets(
     clip: Clip, encodings: Mapping[str, Encoding], targets: Mapping[str, Path]
 ) -> Carried:
-    """Try everything that an encoder or a container may refuse; return what goes over."""
+    """Try all that an encoder or a container may refuse, make the folder; return what goes over."""
     for encoding in encodings.values():
         encoding.check()
     with open_clip(clip.path) as container:
         carried = choose_carried(container, clip, targets["restored"])
     for name, path in targets.items():
         check_muxable(clip, encodings[name], path, carried if name == "restored" else None)
+    make_folder(targets["restored"].parent)
     return carried
 
 

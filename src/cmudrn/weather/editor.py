@@ -34,7 +34,7 @@ class Smear:
 
     Attributes:
         grain_px: standard deviation of the blur that makes grains of white noise.
-        coverage: share of the field that the threshold leaves, before it is smeared.
+        coverage: fraction of the field that the threshold leaves, before it is smeared.
         length_px: of the motion blur.
         defocus_px: standard deviation of the blur after it.
         angle_deg: of the motion from the vertical.
@@ -79,13 +79,13 @@ def composite_smear(smear: Smear, shape: tuple[int, int], rng: np.random.Generat
     return np.clip(field, 0, 1)
 
 
-def _upper_normal(share: float) -> float:
+def _upper_normal(fraction: float) -> float:
     """Return the level that a standard normal value exceeds with a probability below a half.
 
     References:
         Abramowitz and Stegun, Handbook of Mathematical Functions, 26.2.23.
     """
-    t = np.sqrt(-2 * np.log(share))
+    t = np.sqrt(-2 * np.log(fraction))
     top = 2.515517 + 0.802853 * t + 0.010328 * t * t
     return float(t - top / (1 + 1.432788 * t + 0.189269 * t * t + 0.001308 * t**3))
 

@@ -21,7 +21,7 @@ class Haze:
     transmission: Floats
     airlight: Floats
 
-    def lay(self, picture: Image) -> Image:
+    def composite(self, picture: Image) -> Image:
         """Return t picture + (1 - t) airlight.
 
         References:
@@ -64,6 +64,9 @@ class Veil:
         thickness = -(np.log(near) + np.log(far / near) * depth) * severity / NORMAL
         airlight = draw_light(rng, self.airlight, self.tint)
         return Haze(np.exp(-thickness).astype(np.float32), airlight)
+
+
+USUAL_VEIL = Veil()
 
 
 def draw_depth(shape: tuple[int, int], rng: np.random.Generator, rows: int = 0) -> Floats:

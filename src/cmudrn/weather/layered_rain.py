@@ -69,7 +69,7 @@ class LayeredRain(Weather):
     seed: int = 0
     variety: int = 24
 
-    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LayeredScene:
+    def scene(self, _shape: tuple[int, int], rng: np.random.Generator) -> LayeredScene:
         """Return rain drawn for pictures of any size."""
         layers = tuple(
             Windows.draw(layer, self.screens(name), rng) for name, layer in PAPER_LAYERS.items()
@@ -179,21 +179,21 @@ def cut_window(
 @cache
 def render_screens(name: str, seed: int, variety: int) -> Screens:
     """Return the screens of a layer, always the same for a seed."""
-    return draw_screens(name, seed, variety, _lay_own)
+    return draw_screens(name, seed, variety, _composite_screen)
 
 
-def _lay_own(
-    streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
+def _composite_screen(
+    streaks: Particles, _exposure: Exposure, shape: tuple[int, int], _rng: np.random.Generator
 ) -> Floats:
     return composite_particles(streaks, shape, wrap=True)
 
 
-Lay = Callable[[Particles, Exposure, tuple[int, int], np.random.Generator], Floats]
+CompositeScreen = Callable[[Particles, Exposure, tuple[int, int], np.random.Generator], Floats]
 """(streaks, how they are seen, (H, W), random numbers) -> (H, W) opacity in [0, 1] that tiles."""
 
 
-def draw_screens(name: str, seed: int, variety: int, lay: Lay) -> Screens:
-    """Return the screens of a layer whose streaks are laid by a function."""
+def draw_screens(name: str, seed: int, variety: int, composite: CompositeScreen) -> Screens:
+    """Return the screens of a layer whose streaks a function composites."""
     rng = np.random.default_rng([seed, *name.encode()])
     layer = PAPER_LAYERS[name]
     shears = rng.choice(SHEARS, variety).astype(np.float32)
@@ -202,7 +202,7 @@ def draw_screens(name: str, seed: int, variety: int, lay: Lay) -> Screens:
         count = layer.per_megapixel * SCREEN[0] * SCREEN[1] / 1e6 * rng.lognormal(0, 0.3)
         streaks = layer.exposure.draw(rng, int(count), SCREEN, float(shear))
         light = np.float32(rng.choice(LIGHTS, p=SHARES))
-        screen[:] = np.rint(255 * light * lay(streaks, layer.exposure, SCREEN, rng))
+        screen[:] = np.rint(255 * light * composite(streaks, layer.exposure, SCREEN, rng))
     return Screens(pixels, shears)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cmudrn.image import Image
-from cmudrn.weather.haze import Haze, Veil
+from cmudrn.weather.haze import USUAL_VEIL, Haze, Veil
 from cmudrn.weather.particles import Particles, composite_particles
 from cmudrn.weather.weather import Degraded, Range, Weather, draw, draw_count, draw_log
 
@@ -101,7 +101,7 @@ class Snow(Weather):
     scale: Range = (0.9, 1.1)
     fall_deg: Range = (-70.0, 70.0)
     light: Range = (0.97, 1.0)
-    veil: Veil = Veil()
+    veil: Veil = USUAL_VEIL
     veiled: float = 0.0
 
     def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> SnowScene:
@@ -143,7 +143,7 @@ class SnowScene:
         degraded = clean * (1 - opacity) + np.float32(self.parameters["light"]) * opacity
         layers = {"mask": mask}
         if self.haze is not None:
-            degraded = self.haze.lay(degraded)
+            degraded = self.haze.composite(degraded)
             layers |= {"transmission": self.haze.transmission, "airlight": self.haze.airlight}
         return Degraded(np.clip(degraded, 0, 1), layers, self.parameters)
 

@@ -93,12 +93,12 @@ class DatabaseRain(LayeredRain):
 def _render_screens(folder: Path, name: str, seed: int, variety: int) -> Screens:
     database = open_database(folder)
 
-    def lay(
+    def composite(
         streaks: Particles, exposure: Exposure, shape: tuple[int, int], rng: np.random.Generator
     ) -> Floats:
         return composite_streaks(streaks, exposure, shape, database, rng)
 
-    return draw_screens(name, seed, variety, lay)
+    return draw_screens(name, seed, variety, composite)
 
 
 def is_database(folder: Path) -> bool:
@@ -222,15 +222,15 @@ def composite_streaks(
         rng: source of all randomness.
     """
     light = database.lights[int(rng.integers(len(database.lights)))]
-    share = min(exposure.exposure_s / EXPOSURE_S, 1)
+    fraction = min(exposure.exposure_s / EXPOSURE_S, 1)
     foreshortened = np.cos(np.radians(light[0]))
     absorbed = np.zeros(shape)
     for i in range(len(particles)):
         streak = database.choose(float(particles.width[i]), light, rng)
-        pixels = _part_of(read_streak(streak.path), share, rng)
+        pixels = _part_of(read_streak(streak.path), fraction, rng)
         width = max(particles.width[i], 1)  # a narrower one gets fainter instead
         size = max(particles.length[i] * foreshortened, width), width
-        rows, columns, opacity = _stamp(
+        rows, columns, opacity = _draw_streak(
             pixels, size, (particles.y[i], particles.x[i]), particles.angle[i]
         )
         opacity *= particles.opacity[i] * min(particles.width[i], 1) * streak.brightness
@@ -242,13 +242,13 @@ def composite_streaks(
     return seen
 
 
-def _part_of(pixels: Floats, share: float, rng: np.random.Generator) -> Floats:
-    rows = max(1, round(share * len(pixels)))
+def _part_of(pixels: Floats, fraction: float, rng: np.random.Generator) -> Floats:
+    rows = max(1, round(fraction * len(pixels)))
     top = int(rng.integers(len(pixels) - rows + 1))
     return pixels[top : top + rows]
 
 
-def _stamp(
+def _draw_streak(
     pixels: Floats, size: tuple[float, float], middle: tuple[float, float], angle: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Return (rows, columns, values there) of pixels drawn length x width, tilted from upright."""

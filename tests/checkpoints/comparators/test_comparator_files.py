@@ -15,8 +15,8 @@ import pytest
 import torch
 from support.weights_by_rule import fill_by_rule, fill_hdcwnet_by_rule, keras_weights
 
-from cmudrn.checkpoints.comparators import opening
-from cmudrn.checkpoints.comparators.opening import open_comparator
+from cmudrn.checkpoints.comparators import comparator
+from cmudrn.checkpoints.comparators.comparator import open_comparator
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.methods import COMPARATORS, is_comparator
 from cmudrn.networks.comparators import hdcwnet, tkl
@@ -53,7 +53,7 @@ def prn() -> State:
 
 
 def test_the_kinds_that_the_command_line_knows_are_those_that_are_opened() -> None:
-    assert tuple(opening.KINDS) == COMPARATORS
+    assert tuple(comparator.KINDS) == COMPARATORS
     assert is_comparator("tkl:a") and not is_comparator("tkl") and not is_comparator("a.tkl:b")
     with pytest.raises(CmudrnError, match="is not one of tkl:FILE, hdcwnet:FILE"):
         open_comparator("ours:a")
@@ -80,7 +80,7 @@ def test_prenet_files_say_which_of_four_networks_they_are(
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the networks that are opened small, so that their files are."""
     monkeypatch.setattr(tkl, "TKL", partial(TKL, 4, 1))
-    monkeypatch.setattr(opening, "AirNet", partial(AirNet, 8, 1, 1))
+    monkeypatch.setattr(comparator, "AirNet", partial(AirNet, 8, 1, 1))
     widths = hdcwnet.Widths.scaled(1 / 16)
     monkeypatch.setattr(hdcwnet, "HDCWNet", partial(hdcwnet.HDCWNet, widths=widths))
     monkeypatch.setattr(hdcwnet, "PICTURE", (16, 32))

@@ -11,7 +11,7 @@ import pytest
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.config import merge, read_preset
 from cmudrn.errors import CmudrnError
-from cmudrn.image import Image, write_image
+from cmudrn.image import Image, to_float, write_image
 from cmudrn.image.resampling import SIDE, make_thumbnail
 from cmudrn.models.info import VEIL_BLOCK
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
@@ -58,7 +58,7 @@ def test_a_scene_drawn_small_is_like_the_reduced_picture(folder: Path) -> None:
     for family in ("csd-rain", "snow", "rain-mixture"):
         weather, rng = SceneWeather(family, 0), np.random.default_rng
         shape = picture.shape[:2]
-        clean = picture.astype(np.float32) / 255
+        clean = to_float(picture)
         small = weather.fall_small(reduce_scene(picture), shape, rng(1)) / 255.0
         wanted = make_thumbnail(weather.fall(clean, rng(1)))
         before = make_thumbnail(clean)
@@ -102,7 +102,7 @@ def test_a_patch_shows_what_the_branch_left(clean: CleanPictures) -> None:
 
 def test_a_right_judgement_leaves_no_veil(clean: CleanPictures) -> None:
     class Oracle(Scenes):
-        def make(self, number: int, least: int):  # type: ignore[no-untyped-def]
+        def make(self, number: int, least: int):
             scene, haze = super().make(number, least)
             assert haze is not None
             veils.append(haze)

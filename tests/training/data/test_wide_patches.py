@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cmudrn.errors import CmudrnError
+from cmudrn.image import to_float
 from cmudrn.training.config import load_config
 from cmudrn.training.data.camera import compress, take_picture
 from cmudrn.training.data.wide_patches import WidePatches, WideScenes, ramp
@@ -63,7 +64,7 @@ def test_compression_is_about_jpegs(tmp_path: Path) -> None:
     stream = BytesIO()
     picture.save(stream, "JPEG", quality=50, subsampling=0)
     theirs = np.asarray(Image.open(stream), np.float32) / 255
-    patch = np.asarray(picture, np.float32) / 255
+    patch = to_float(np.asarray(picture))
     ours = compress(patch, 50, (0, 0))
     assert np.square(ours - patch).mean() == pytest.approx(
         np.square(theirs - patch).mean(), rel=0.5

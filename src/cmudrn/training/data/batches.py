@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class PatchSource(Protocol):
     """Where the degraded patches of one ingredient of the mixture come from."""
 
     def __call__(
-        self, size: int, rng: np.random.Generator
+        self, size: int, rng: np.random.Generator, /
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return (degraded, clean), each (size, size, 3) RGB in [0, 1]."""
         ...
@@ -115,7 +116,7 @@ class StepBatches(Dataset[StepBatch]):
     """
 
     def __init__(
-        self, config: Config, sources: dict[str, PatchSource], rank: int = 0, processes: int = 1
+        self, config: Config, sources: Mapping[str, PatchSource], rank: int = 0, processes: int = 1
     ) -> None:
         if config.data.batch < processes:
             raise CmudrnError(
@@ -159,5 +160,5 @@ def load_steps(batches: StepBatches, first: int, workers: int) -> DataLoader[Ste
     )
 
 
-def _one_thread(worker: int) -> None:
+def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)

@@ -105,7 +105,7 @@ def composite_haze(picture: Image, haze: Haze | None, area: Area, shape: tuple[i
     """Return a window of a scene under its veil."""
     if haze is None:
         return picture
-    return Haze(enlarge(haze.transmission, area, shape), haze.airlight).lay(picture)
+    return Haze(enlarge(haze.transmission, area, shape), haze.airlight).composite(picture)
 
 
 def composite_on_thumbnail(thumbnail: Image, haze: Haze | None) -> Image:
@@ -190,7 +190,7 @@ class Thumbnails:
         self.scenes = scenes
         self.made: dict[int, Scene] = {}
 
-    def __call__(self, size: int, rng: np.random.Generator) -> tuple[Image, Image]:
+    def __call__(self, _size: int, rng: np.random.Generator) -> tuple[Image, Image]:
         """Return (veiled, plain), each (SIDE, SIDE, 3), mirrored and in another light."""
         number = int(rng.integers(VARIETY))
         if number not in self.made:

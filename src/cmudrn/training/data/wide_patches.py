@@ -55,7 +55,7 @@ class WideScenes:
             clean = np.float32(level) * clean ** np.float32(gamma)
         if rng.random() < MIST:
             veil = Veil((0.3, 0.95), (0.5, 0.95), rows=SCENE_ROWS)
-            clean = veil.haze((size, size), rng).lay(clean)
+            clean = veil.haze((size, size), rng).composite(clean)
         return np.ascontiguousarray(np.clip(clean, 0, 1).astype(np.float32))
 
     def degrade(self, clean: Patch, family: str, rng: np.random.Generator) -> Patch:

@@ -1,0 +1,30 @@
+"""Files: which of a folder are images or clips, how results are written, who may write them."""
+
+from cmudrn.files.kinds import (
+    IMAGE_SUFFIXES,
+    UNSUPPORTED_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Kind,
+    file_kind,
+    holds_video,
+)
+from cmudrn.files.listing import Listing, is_hidden, list_folder, natural_order
+from cmudrn.files.targets import atomic_file, cache_folder, check_target, claim_target, make_folder
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "UNSUPPORTED_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Kind",
+    "Listing",
+    "atomic_file",
+    "cache_folder",
+    "check_target",
+    "claim_target",
+    "file_kind",
+    "holds_video",
+    "is_hidden",
+    "list_folder",
+    "make_folder",
+    "natural_order",
+]
