@@ -14,7 +14,8 @@ constexpr int kLeastRows = 16;                   // of a task
 constexpr int kTasksPerThread = 3;               // so that threads end together
 constexpr int kUnit = 4;                         // strips and tasks begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
-constexpr std::size_t kMaxArena = std::size_t{1} << 35;  // floats
+constexpr int kMaxScale = 64;                            // a map is at most so much larger than the picture
+constexpr std::size_t kMaxArena = std::size_t{1} << 31;  // floats
 constexpr std::size_t kSlack = 64;                       // floats that vectors read beyond a map
 
 Size output_size(const Operation& operation, std::size_t source, Size from) {
@@ -151,7 +152,8 @@ void Schedule::infer_sizes() {
     }
     Size& known = sizes[static_cast<std::size_t>(operation.value)];
     if (known.height != 0 && !same(known, made)) throw std::invalid_argument("maps differ in size");
-    if (made.height > kMaxSide || made.width > kMaxSide)
+    if (made.height > kMaxSide || made.width > kMaxSide ||
+        made.height / kMaxScale > size.height || made.width / kMaxScale > size.width)
       throw std::invalid_argument("a map is too large");
     known = made;
   }
