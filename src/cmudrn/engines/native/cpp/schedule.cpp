@@ -8,7 +8,7 @@ namespace cmudrn {
 namespace {
 
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
-constexpr int kMaxReach = 4;                     // pixels that a segment's convolutions see, added up
+constexpr int kMaxReach = 8;                     // pixels that a segment's convolutions see, added up
 constexpr int kLeastColumns = 32;                // narrower strips overlap too much
 constexpr int kLeastRows = 16;                   // of a task
 constexpr int kTasksPerThread = 3;               // so that threads end together
@@ -52,7 +52,7 @@ Range joined(Range a, Range b) {
 // What it costs that rings do not fit the part of an L2 cache that they should; measured.
 double cache_penalty(std::size_t floats) {
   const double times = static_cast<double>(floats) / static_cast<double>(kRingFloats);
-  return times <= 1 ? 0 : std::min(0.25, 0.05 * (times - 1));
+  return times <= 1 ? 0 : std::min(0.4, 0.03 * (times - 1));
 }
 
 Range aligned(const Operation& operation, Range range, int length, int unit) {
@@ -163,7 +163,7 @@ void Schedule::infer_layouts() {
   layouts.resize(program.channels.size());
   for (std::size_t v = 0; v < layouts.size(); ++v) {
     const int channels = program.channels[v];
-    layouts[v].pixel = round_up(channels, channels <= 4 ? 4 : channels <= 8 ? 8 : 16);
+    layouts[v].pixel = round_up(channels, channels <= 12 ? 4 : 8);
     layouts[v].left = layouts[v].right = kTileColumns;
   }
   for (const Operation& operation : program.operations) {
