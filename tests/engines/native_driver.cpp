@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <random>
@@ -33,8 +33,8 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1, false},  {2, 1, 7, 2, 1, 2, 1, true},     {2, 7, 1, 1, 2, 3, 3, false},
-    {2, 37, 53, 2, 2, 2, 5, true}, {2, 70, 131, 3, 1, 2, 70, false}, {3, 9, 17, 1, 1, 2, 4, true},
+    {1, 1, 1, 1, 1, 1, 1, false},   {2, 1, 7, 2, 1, 2, 1, true},      {2, 7, 1, 1, 2, 3, 3, false},
+    {2, 37, 53, 2, 2, 2, 5, true},  {2, 70, 131, 3, 1, 2, 70, false}, {3, 9, 17, 1, 1, 2, 4, true},
     {1, 203, 5, 3, 1, 2, 64, true}, {2, 6, 1100, 1, 1, 2, 6, true},
 };
 
@@ -50,10 +50,11 @@ std::vector<float> weights(const Case& c) {
   const int branch = 880 + 4 * 2320 + 435, unit = c.branches * c.branches * 16;
   const bool fused = c.branches > 1;
   const int fusion = 9 * 3 * c.branches * 16 + 16 + 2320 + 435;
-  std::vector<float> numbers =
-      random_floats(static_cast<size_t>(c.branches * branch + 5 * unit + fused * fusion), -.1f, .1f);
+  std::vector<float> numbers = random_floats(
+      static_cast<size_t>(c.branches * branch + 5 * unit + fused * fusion), -.1f, .1f);
   for (int i = c.branches * branch; i < c.branches * branch + 5 * unit; ++i)
-    numbers[static_cast<size_t>(i)] = c.same ? 1.f / static_cast<float>(c.branches) : numbers[static_cast<size_t>(i)];
+    numbers[static_cast<size_t>(i)] =
+        c.same ? 1.f / static_cast<float>(c.branches) : numbers[static_cast<size_t>(i)];
   return numbers;
 }
 
@@ -64,8 +65,7 @@ std::vector<float> run(const char* isa, const Case& c) {
   void* network = cmudrn_network_new(isa, c.branches, fused, fused, 0, numbers.data(),
                                      static_cast<long>(numbers.size()));
   if (!network) return {};
-  void* stream =
-      cmudrn_stream_new(network, c.height, c.width, c.stages, c.recursions, c.threads);
+  void* stream = cmudrn_stream_new(network, c.height, c.width, c.stages, c.recursions, c.threads);
   const auto plane = static_cast<long>(pixels);
   std::vector<float> restored(3 * pixels), branches(3 * pixels * static_cast<size_t>(c.branches));
   int done = 0;
@@ -109,8 +109,9 @@ Lowered read_lowered(const std::string& path) {
 
 // The network's images one after another; nothing where it is refused.
 std::vector<float> run_lowered(const char* isa, const Lowered& network, int threads) {
-  void* program = cmudrn_program_new(isa, network.code.data(), static_cast<long>(network.code.size()),
-                                     network.numbers.data(), static_cast<long>(network.numbers.size()));
+  void* program =
+      cmudrn_program_new(isa, network.code.data(), static_cast<long>(network.code.size()),
+                         network.numbers.data(), static_cast<long>(network.numbers.size()));
   if (!program) return {};
   int reason = 0;
   void* executor = cmudrn_executor_new(program, static_cast<int>(network.height),
@@ -147,17 +148,21 @@ bool try_lowered(const std::string& path, int changes) {
   for (const char* isa : {"portable", "avx2", "avx512"}) {
     const std::vector<float> got = run_lowered(isa, network, 3);
     if (got.empty() && isa[0] != 'p') continue;  // not an x86-64 processor
-    if (!agree(network.expected, got)) return std::printf("%s differs: %s\n", isa, path.c_str()), false;
+    if (!agree(network.expected, got))
+      return std::printf("%s differs: %s\n", isa, path.c_str()), false;
   }
   run_lowered("avx512bf16", network, 2);
-  constexpr std::int64_t numbers[] = {-2, -1, 0, 1, 2, 3, 5, 16, 31, 4095, 4096, 1 << 20, INT32_MAX,
-                                      std::int64_t{1} << 32, INT64_MAX, INT64_MIN};
+  constexpr std::int64_t numbers[] = {
+      -2,        -1,       0,    1,    2,       3,         5,
+      16,        31,       4095, 4096, 1 << 20, INT32_MAX, std::int64_t{1} << 32,
+      INT64_MAX, INT64_MIN};
   std::mt19937 generator(7);
   for (int i = 0; i < changes; ++i) {
     Lowered changed = network;
     for (unsigned k = 0; k <= generator() % 3; ++k) {
       std::int64_t& number = changed.code[generator() % changed.code.size()];
-      number = generator() % 2 ? numbers[generator() % 16] : number + static_cast<std::int64_t>(generator() % 3) - 1;
+      number = generator() % 2 ? numbers[generator() % 16]
+                               : number + static_cast<std::int64_t>(generator() % 3) - 1;
     }
     if (generator() % 8 == 0) changed.code.resize(generator() % changed.code.size());
     if (generator() % 8 == 0) changed.width = static_cast<std::int64_t>(generator() % 40);

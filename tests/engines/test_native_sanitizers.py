@@ -10,9 +10,11 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.wide_networks import random_network, run_onnxruntime
 
 from cmudrn.engines.native.lowering import lower
@@ -35,7 +37,7 @@ def write_programs(folder: Path) -> list[str]:
         batch = np.random.default_rng(seed).random((1, 3, 3 * side, 2 * side), np.float32)
         expected = run_onnxruntime(network, batch).values()
         path = folder / f"{seed}.program"
-        arrays = [np.array(head, np.int64), program.code, program.numbers, batch, *expected]
+        arrays: list[NDArray[Any]] = [np.array(head, np.int64), program.code, program.numbers, batch, *expected]
         path.write_bytes(b"".join(array.tobytes() for array in arrays))
         paths.append(str(path))
     return paths
