@@ -37,7 +37,8 @@ def write_programs(folder: Path) -> list[str]:
         batch = np.random.default_rng(seed).random((1, 3, 3 * side, 2 * side), np.float32)
         expected = run_onnxruntime(network, batch).values()
         path = folder / f"{seed}.program"
-        arrays: list[NDArray[Any]] = [np.array(head, np.int64), program.code, program.numbers, batch, *expected]
+        arrays: list[NDArray[Any]] = [np.array(head, np.int64), program.code, program.numbers]
+        arrays += [batch, *expected]
         path.write_bytes(b"".join(array.tobytes() for array in arrays))
         paths.append(str(path))
     return paths
