@@ -25,7 +25,13 @@ from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
 
 @pytest.mark.parametrize(
     "module",
-    ["cmudrn", "cmudrn.files", "cmudrn.photos.settings", "cmudrn.restoration.settings"],
+    [
+        "cmudrn",
+        "cmudrn.files.kinds",
+        "cmudrn.files.listing",
+        "cmudrn.photos.settings",
+        "cmudrn.restoration.settings",
+    ],
 )
 def test_the_examples_of_the_docs_work(module: str) -> None:
     outcome = doctest.testmod(importlib.import_module(module))
