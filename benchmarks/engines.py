@@ -11,12 +11,15 @@ several times slower at 1000x1000. The script restarts itself with the setting o
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -26,14 +29,16 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") != HUGE_PAGES:
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import torch  # noqa: E402
+from synthetic_unet import UNetBuilder  # noqa: E402
 
 from cmudrn.engines import open_engine  # noqa: E402
 from cmudrn.engines.base import available_cores  # noqa: E402
-from cmudrn.engines.native import peak_gflops  # noqa: E402
+from cmudrn.engines.native import instruction_sets, peak_gflops  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.models import find_model  # noqa: E402
 from cmudrn.models.info import ModelInfo  # noqa: E402
 from cmudrn.models.model_file import make_info, read_model_file  # noqa: E402
+from cmudrn.models.onnx_writer import write_onnx  # noqa: E402
 from cmudrn.networks.config import NetworkConfig  # noqa: E402
 from cmudrn.networks.registry import make_network  # noqa: E402
 
@@ -81,15 +86,18 @@ def forced(instruction_set: str) -> Iterator[None]:
     del os.environ["CMUDRN_NATIVE_ISA"]
 
 
-def candidates(model: str, batch: np.ndarray, depth: int, compiled: bool) -> dict[str, Call]:
+def candidates(chosen: argparse.Namespace, info: ModelInfo, batch: np.ndarray) -> dict[str, Call]:
     """Return every call that works on this machine, by name."""
-    calls = {"PyTorch eager": torch_call(model, batch, depth, False)}
-    if compiled:
-        calls["torch.compile"] = torch_call(model, batch, depth, True)
+    calls: dict[str, Call] = {}
+    model, depth = chosen.model, chosen.depth if info.adjustable else None
+    if info.adjustable:
+        calls["PyTorch eager"] = torch_call(model, batch, chosen.depth, False)
+        if not chosen.no_compile:
+            calls["torch.compile"] = torch_call(model, batch, chosen.depth, True)
     for name, precision, instruction_set in ENGINES:
         try:
             with forced(instruction_set):
-                engine = open_engine(model, name, None, precision)
+                engine = open_engine(model, name, chosen.threads, precision)
         except CmudrnError as error:
             print(f"{name} {precision} {instruction_set}: {error}", file=sys.stderr)
             continue
@@ -98,52 +106,112 @@ def candidates(model: str, batch: np.ndarray, depth: int, compiled: bool) -> dic
     return calls
 
 
-def describe(info: ModelInfo, side: int, depth: int, peaks: dict[str, list[float]]) -> str:
-    """Return one line: the model, the picture, the machine and its peaks."""
-    stitch = info.metadata.get("cross_stitch", {})
+def measure_peaks(peaks: dict[str, list[float]], threads: int) -> None:
+    """Add what every instruction set reaches in registers at this moment."""
+    for precision in ("fp32", "bf16"):
+        for name in instruction_sets(precision):
+            with forced(name):
+                rate = peak_gflops(100_000, threads, precision, tries=2)
+            peaks.setdefault(name, []).append(rate)
+
+
+def describe(info: ModelInfo, chosen: argparse.Namespace, peaks: dict[str, list[float]]) -> str:
+    """Return one line: the model, the image, the machine and its peaks."""
     ranges = ", ".join(f"{name} {min(v):.0f} to {max(v):.0f}" for name, v in peaks.items())
+    depth = f"T = S = {chosen.depth}, " if info.adjustable else ""
+    clock = "processor time" if chosen.cpu_time else "elapsed time"
     return (
-        f"{info.name} ({info.network}, stitches {stitch.get('kind', 'none')}), {side}x{side}, "
-        f"T = S = {depth}, {available_cores()} threads; peaks in GFLOP/s: {ranges}"
+        f"{info.name} ({info.network}), {chosen.width}x{chosen.height}, {depth}"
+        f"{chosen.threads} threads, {clock}; peaks in GFLOP/s: {ranges}"
     )
+
+
+def table(seconds: dict[str, list[float]]) -> str:
+    """Return the times as a table."""
+    first = statistics.median(next(iter(seconds.values())))
+    lines = [
+        f"| engine | ms, median | least | most | frames/s | times {next(iter(seconds))} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        lines.append(
+            f"| {name} | {1e3 * middle:.0f} | {1e3 * min(times):.0f} | {1e3 * max(times):.0f} "
+            f"| {1 / middle:.2f} | {first / middle:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def write_between(path: Path, marker: str, text: str) -> None:
+    """Replace what stands between a file's lines `<!-- marker -->` and `<!-- end marker -->`."""
+    begin, end = f"<!-- {marker} -->\n", f"<!-- end {marker} -->"
+    before, rest = path.read_text().split(begin)
+    path.write_text(before + begin + text + "\n" + end + rest.split(end)[1])
+
+
+def synthetic_unet(folder: str) -> Path:
+    """Write a network of the shape of the multi-scale CMUDRN with random weights."""
+    record = {
+        "format": 2, "name": "synthetic-unet", "network": "cmudrn-unet",
+        "tasks": ["rain", "snow"], "stages": 1, "recursions": 1, "elastic": False,
+        "parameters": 1, "licence": "MIT",
+    }  # fmt: skip
+    path = Path(folder) / "synthetic-unet.onnx"
+    path.write_bytes(write_onnx(UNetBuilder((24, 32, 48, 64)).network(), record=json.dumps(record)))
+    return path
+
+
+def options() -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="cmudrn", help="or synthetic-unet: random weights")
+    parser.add_argument("--side", type=int, default=500)
+    parser.add_argument("--height", type=int, help="instead of the side")
+    parser.add_argument("--width", type=int, help="instead of the side")
+    parser.add_argument("--depth", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=available_cores())
+    parser.add_argument("--cpu-time", action="store_true", help="where other programs run too")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
+    parser.add_argument("--write", help="marker in docs/speed.md where the table goes")
+    chosen = parser.parse_args()
+    chosen.height, chosen.width = chosen.height or chosen.side, chosen.width or chosen.side
+    return chosen
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cmudrn")
-    parser.add_argument("--side", type=int, default=500)
-    parser.add_argument("--depth", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
-    chosen = parser.parse_args()
-    torch.set_num_threads(available_cores())
-    shape = (1, 3, chosen.side, chosen.side)
-    batch = np.random.default_rng(0).random(shape, np.float32)
-    calls = candidates(chosen.model, batch, chosen.depth, not chosen.no_compile)
+    chosen = options()
+    torch.set_num_threads(chosen.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        if chosen.model == "synthetic-unet":
+            chosen.model = str(synthetic_unet(folder))
+        run(chosen)
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Measure and print."""
+    info = make_info(read_model_file(find_model(chosen.model)))
+    height, width = (
+        -(-side // info.alignment) * info.alignment for side in (chosen.height, chosen.width)
+    )
+    chosen.height, chosen.width = height, width
+    batch = np.random.default_rng(0).random((1, 3, height, width), np.float32)
+    calls = candidates(chosen, info, batch)
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     peaks: dict[str, list[float]] = {}
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
     for call in calls.values():
         call()
     for _ in range(chosen.rounds):
-        for precision in ("fp32", "bf16"):
-            try:
-                peaks.setdefault(precision, []).append(peak_gflops(precision=precision))
-            except CmudrnError:
-                peaks.pop(precision)
+        measure_peaks(peaks, chosen.threads)
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
-            seconds[name].append(time.perf_counter() - start)
-    info = open_engine(chosen.model, "onnx").info
-    print(describe(info, chosen.side, chosen.depth, peaks))
-    first = statistics.median(seconds["PyTorch eager"])
-    print(
-        "| engine | ms, median | least | most | frames/s | times eager |\n|---|---|---|---|---|---|"
-    )
-    for name, times in seconds.items():
-        middle = statistics.median(times)
-        print(f"| {name} | {1e3 * middle:.0f} | {1e3 * min(times):.0f} ", end="")
-        print(f"| {1e3 * max(times):.0f} | {1 / middle:.2f} | {first / middle:.1f} |")
+            seconds[name].append(clock() - start)
+    text = f"{describe(info, chosen, peaks)}\n\n{table(seconds)}"
+    print(text)
+    if chosen.write:
+        write_between(Path(__file__).parents[1] / "docs" / "speed.md", chosen.write, text)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def csd(tmp_path: Path) -> Path:
 
 def test_a_row_holds_every_picture_and_its_score(csd: Path, darkening_model: Path) -> None:
     pair = open_dataset(f"csd:{csd}@test")[0]
-    restorers = {"dark": Restorer(open_engine(darkening_model))}
+    restorers = {"dark": Restorer(open_engine(darkening_model, precision="fp32"))}
     cells = make_row(pair.degraded, restorers, pair.clean)
     assert [cell.title.split("\n")[0] for cell in cells] == [
         "degraded", "clean", "restored", "removed", "rain branch", "snow branch"
@@ -39,7 +39,7 @@ def test_a_row_holds_every_picture_and_its_score(csd: Path, darkening_model: Pat
 
 def test_a_crop_shows_less_and_keeps_the_score(csd: Path, identity_model: Path) -> None:
     pair = open_dataset(f"csd:{csd}@test")[0]
-    restorers = {"same": Restorer(open_engine(identity_model))}
+    restorers = {"same": Restorer(open_engine(identity_model, precision="fp32"))}
     whole = make_row(pair.degraded, restorers, pair.clean)
     part = make_row(pair.degraded, restorers, pair.clean, (slice(8, 24), slice(4, 36)))
     for all_of_it, window in zip(whole, part, strict=True):
@@ -52,7 +52,9 @@ def test_photographs_without_truth_stand_beside_what_several_models_made(
 ) -> None:
     photo = open_dataset(f"csd:{csd}@test")[0].degraded
     models = {"same": identity_model, "dark": darkening_model}
-    cells = make_row(photo, {n: Restorer(open_engine(m)) for n, m in models.items()})
+    cells = make_row(
+        photo, {n: Restorer(open_engine(m, precision="fp32")) for n, m in models.items()}
+    )
     assert [cell.title for cell in cells] == [
         "degraded", "same: restored", "same: removed", "dark: restored", "dark: removed"
     ]  # fmt: skip

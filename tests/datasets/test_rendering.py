@@ -212,13 +212,12 @@ def test_a_weather_of_any_name_is_rendered_and_read(
 def test_published_rain_without_scipy_names_the_extra(
     clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("cmudrn.weather.published", "cmudrn.weather.streak_database"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "scipy", None)
+    monkeypatch.setitem(sys.modules, "scipy.ndimage", None)
     assert render_folder(Rendering(clean, tmp_path / "out", "rain", "light-rain")) == 6
     published = Rendering(clean, tmp_path / "other", "rain", "csd-rain", screens=clean)
-    with pytest.raises(MissingExtraError, match="Published rain needs the extra evaluate"):
+    with pytest.raises(MissingExtraError, match="streaks needs the extra evaluate"):
         render_folder(published)
+    assert not published.target.exists()
 
 
 def test_published_screens(clean: Path, tmp_path: Path) -> None:

@@ -1,9 +1,14 @@
 // Runs the native engine over awkward sizes, for the sanitizers to watch. Every instruction set's
 // vector length is compiled for any processor (CMUDRN_ANY_CPU) and must agree with the shortest.
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
+#include <string>
 #include <vector>
 
 extern "C" {
@@ -12,6 +17,11 @@ void cmudrn_network_free(void*);
 void* cmudrn_stream_new(const void*, int, int, int, int, int);
 int cmudrn_stream_push(void*, const float*, long, int, float*, float*, long);
 void cmudrn_stream_free(void*);
+void* cmudrn_program_new(const char*, const std::int64_t*, long, const float*, long);
+void cmudrn_program_free(void*);
+void* cmudrn_executor_new(const void*, int, int, int, int*);
+int cmudrn_executor_run(void*, const float*, float* const*);
+void cmudrn_executor_free(void*);
 double cmudrn_peak_gflops(const char*, int, long);
 }
 
@@ -23,8 +33,8 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1, false},  {2, 1, 7, 2, 1, 2, 1, true},     {2, 7, 1, 1, 2, 3, 3, false},
-    {2, 37, 53, 2, 2, 2, 5, true}, {2, 70, 131, 3, 1, 2, 70, false}, {3, 9, 17, 1, 1, 2, 4, true},
+    {1, 1, 1, 1, 1, 1, 1, false},   {2, 1, 7, 2, 1, 2, 1, true},      {2, 7, 1, 1, 2, 3, 3, false},
+    {2, 37, 53, 2, 2, 2, 5, true},  {2, 70, 131, 3, 1, 2, 70, false}, {3, 9, 17, 1, 1, 2, 4, true},
     {1, 203, 5, 3, 1, 2, 64, true}, {2, 6, 1100, 1, 1, 2, 6, true},
 };
 
@@ -40,10 +50,11 @@ std::vector<float> weights(const Case& c) {
   const int branch = 880 + 4 * 2320 + 435, unit = c.branches * c.branches * 16;
   const bool fused = c.branches > 1;
   const int fusion = 9 * 3 * c.branches * 16 + 16 + 2320 + 435;
-  std::vector<float> numbers =
-      random_floats(static_cast<size_t>(c.branches * branch + 5 * unit + fused * fusion), -.1f, .1f);
+  std::vector<float> numbers = random_floats(
+      static_cast<size_t>(c.branches * branch + 5 * unit + fused * fusion), -.1f, .1f);
   for (int i = c.branches * branch; i < c.branches * branch + 5 * unit; ++i)
-    numbers[static_cast<size_t>(i)] = c.same ? 1.f / static_cast<float>(c.branches) : numbers[static_cast<size_t>(i)];
+    numbers[static_cast<size_t>(i)] =
+        c.same ? 1.f / static_cast<float>(c.branches) : numbers[static_cast<size_t>(i)];
   return numbers;
 }
 
@@ -54,8 +65,7 @@ std::vector<float> run(const char* isa, const Case& c) {
   void* network = cmudrn_network_new(isa, c.branches, fused, fused, 0, numbers.data(),
                                      static_cast<long>(numbers.size()));
   if (!network) return {};
-  void* stream =
-      cmudrn_stream_new(network, c.height, c.width, c.stages, c.recursions, c.threads);
+  void* stream = cmudrn_stream_new(network, c.height, c.width, c.stages, c.recursions, c.threads);
   const auto plane = static_cast<long>(pixels);
   std::vector<float> restored(3 * pixels), branches(3 * pixels * static_cast<size_t>(c.branches));
   int done = 0;
@@ -71,9 +81,102 @@ std::vector<float> run(const char* isa, const Case& c) {
   return done == c.height ? restored : std::vector<float>{};
 }
 
+// A network as Python lowered it, a degraded image, and what ONNX Runtime makes of it.
+struct Lowered {
+  std::int64_t height, width;
+  std::vector<std::int64_t> code;
+  std::vector<float> numbers, degraded, expected;
+};
+
+template <class Number>
+std::vector<Number> read_numbers(std::ifstream& file, std::int64_t count) {
+  std::vector<Number> numbers(static_cast<size_t>(count));
+  file.read(reinterpret_cast<char*>(numbers.data()),
+            static_cast<std::streamsize>(sizeof(Number) * numbers.size()));
+  return numbers;
+}
+
+Lowered read_lowered(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::vector<std::int64_t> head = read_numbers<std::int64_t>(file, 5);
+  Lowered lowered{head[3], head[4], read_numbers<std::int64_t>(file, head[0]), {}, {}, {}};
+  const std::int64_t image = 3 * lowered.height * lowered.width;
+  lowered.numbers = read_numbers<float>(file, head[1]);
+  lowered.degraded = read_numbers<float>(file, image);
+  lowered.expected = read_numbers<float>(file, head[2] * image);
+  return lowered;
+}
+
+// The network's images one after another; nothing where it is refused.
+std::vector<float> run_lowered(const char* isa, const Lowered& network, int threads) {
+  void* program =
+      cmudrn_program_new(isa, network.code.data(), static_cast<long>(network.code.size()),
+                         network.numbers.data(), static_cast<long>(network.numbers.size()));
+  if (!program) return {};
+  int reason = 0;
+  void* executor = cmudrn_executor_new(program, static_cast<int>(network.height),
+                                       static_cast<int>(network.width), threads, &reason);
+  std::vector<float> made;
+  if (executor) {
+    const auto size = static_cast<size_t>(3 * network.height * network.width);
+    std::vector<float> degraded = network.degraded;
+    degraded.resize(size);
+    made.resize(16 * size);  // as many images as a program may have
+    std::vector<float*> images;
+    for (size_t i = 0; i < 16; ++i) images.push_back(made.data() + i * size);
+    if (cmudrn_executor_run(executor, degraded.data(), images.data()) != 0) made.clear();
+    cmudrn_executor_free(executor);
+  }
+  cmudrn_program_free(program);
+  return made;
+}
+
+// Whether all that is expected was made.
+bool agree(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() > b.size()) return false;
+  float most = 1;
+  for (const float value : a) most = std::max(most, std::fabs(value));
+  for (size_t i = 0; i < a.size(); ++i)
+    if (!(std::fabs(a[i] - b[i]) <= 1e-5f * most)) return false;
+  return true;
+}
+
+// Runs the network on every instruction set, then with numbers of its code changed: what is not
+// refused may return anything, but has to come back.
+bool try_lowered(const std::string& path, int changes) {
+  Lowered network = read_lowered(path);
+  for (const char* isa : {"portable", "avx2", "avx512"}) {
+    const std::vector<float> got = run_lowered(isa, network, 3);
+    if (got.empty() && isa[0] != 'p') continue;  // not an x86-64 processor
+    if (!agree(network.expected, got))
+      return std::printf("%s differs: %s\n", isa, path.c_str()), false;
+  }
+  run_lowered("avx512bf16", network, 2);
+  constexpr std::int64_t numbers[] = {
+      -2,        -1,       0,    1,    2,       3,         5,
+      16,        31,       4095, 4096, 1 << 20, INT32_MAX, std::int64_t{1} << 32,
+      INT64_MAX, INT64_MIN};
+  std::mt19937 generator(7);
+  for (int i = 0; i < changes; ++i) {
+    Lowered changed = network;
+    for (unsigned k = 0; k <= generator() % 3; ++k) {
+      std::int64_t& number = changed.code[generator() % changed.code.size()];
+      number = generator() % 2 ? numbers[generator() % 16]
+                               : number + static_cast<std::int64_t>(generator() % 3) - 1;
+    }
+    if (generator() % 8 == 0) changed.code.resize(generator() % changed.code.size());
+    if (generator() % 8 == 0) changed.width = static_cast<std::int64_t>(generator() % 40);
+    run_lowered(i % 2 ? "avx2" : "portable", changed, 2);
+  }
+  return true;
+}
+
 }  // namespace
 
-int main() {
+int main(int count, char** arguments) {
+  const int changes = count > 1 ? std::atoi(arguments[1]) : 0;
+  for (int i = 2; i < count; ++i)
+    if (!try_lowered(arguments[i], changes)) return 1;
   for (const Case& c : kCases) {
     const std::vector<float> expected = run("portable", c);
     if (expected.empty()) return std::puts("a picture did not come out whole"), 1;

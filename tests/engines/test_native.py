@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cmudrn.engines import open_engine
+from cmudrn.engines.base import available_cores
 from cmudrn.engines.native import (
     MIN_PSNR_DB,
     NativeEngine,
@@ -329,3 +331,18 @@ def test_a_forced_set_without_bfloat16_refuses_it(
     monkeypatch.setenv("CMUDRN_NATIVE_ISA", "portable")
     with pytest.raises(NativeUnavailableError, match="bfloat16"):
         NativeEngine(paper, precision="bf16")
+
+
+@pytest.mark.parametrize(
+    "limit, cores",
+    [("50000 100000", 1), ("100000 100000", 1), ("max 100000", None), ("0 0", None), ("x", None)],
+)
+def test_a_container_limits_the_threads(limit: str, cores: int | None, tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text(limit)
+    every = available_cores(tmp_path / "none")
+    assert available_cores(tmp_path) == (every if cores is None else cores)
+
+
+def test_float32_runs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda: False)
+    assert open_engine("cmudrn", threads=1).precision == "fp32"

@@ -1,15 +1,66 @@
-"""The native engine's C++ with the compiler's sanitizers, in its own program."""
+"""The native engine's C++ in a program of its own: under the sanitizers, and for another processor.
+
+The program runs the paper's pipeline over awkward sizes, random networks on every instruction set
+(`CMUDRN_ANY_CPU` lets any processor run them), and programs that were changed at random.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from support.wide_networks import random_network, run_onnxruntime
+
+from cmudrn.engines.native.lowering import lower
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "src" / "cmudrn" / "engines" / "native" / "cpp"
+NETWORKS = 12
+CHANGES = int(os.environ.get("CMUDRN_TEST_PROGRAMS", "40"))
+"""Changed programs that are tried for each network; more by this environment variable."""
+AARCH64 = "aarch64-linux-gnu-g++"
+
+
+def write_programs(folder: Path) -> list[str]:
+    """Write random networks as programs, with what ONNX Runtime makes of an image."""
+    paths = []
+    for seed in range(NETWORKS):
+        network = random_network(seed)
+        program, side = lower(network), max(8, network.alignment)
+        head = [program.code.size, program.numbers.size, len(program.outputs), 3 * side, 2 * side]
+        batch = np.random.default_rng(seed).random((1, 3, 3 * side, 2 * side), np.float32)
+        expected = run_onnxruntime(network, batch).values()
+        path = folder / f"{seed}.program"
+        arrays: list[NDArray[Any]] = [np.array(head, np.int64), program.code, program.numbers]
+        arrays += [batch, *expected]
+        path.write_bytes(b"".join(array.tobytes() for array in arrays))
+        paths.append(str(path))
+    return paths
+
+
+def build(compiler: str, flags: list[str], folder: Path) -> Path:
+    """Return the compiled program; skip where the compiler cannot make it."""
+    flags = ["-std=c++20", "-pthread", "-Wno-psabi", "-g1", *flags]
+    probe = [compiler, *flags, "-x", "c++", "-", "-o", str(folder / "probe")]
+    if subprocess.run(probe, input=b"#include <barrier>\nint main() {}", check=False).returncode:
+        pytest.skip(f"{compiler} has no C++20 library, or does not know {' '.join(flags)}")
+    sources = [str(path) for path in (*sorted(SOURCES.glob("*.cpp")), HERE / "native_driver.cpp")]
+    driver = folder / "driver"
+    subprocess.run([compiler, *flags, *sources, "-o", str(driver)], check=True)
+    return driver
+
+
+def run(command: list[str], folder: Path, changes: int) -> None:
+    """Run the program and expect it to find nothing."""
+    command = [*command, str(changes), *write_programs(folder)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert ran.returncode == 0 and ran.stdout.strip() == "agreed", ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
@@ -17,23 +68,14 @@ def test_no_sanitizer_has_a_complaint(sanitizer: str, tmp_path: Path) -> None:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("there is no C++ compiler here")
-    flags = [f"-fsanitize={sanitizer}", "-std=c++20", "-pthread", "-Wno-psabi", "-O1", "-g1"]
-    probe = [compiler, *flags, "-x", "c++", "-", "-o", str(tmp_path / "probe")]
-    if subprocess.run(probe, input=b"#include <barrier>\nint main() {}", check=False).returncode:
-        pytest.skip(f"{compiler} has no C++20 library or no {sanitizer} sanitizer")
-    driver = tmp_path / "driver"
-    sources = [*sorted(SOURCES.glob("*.cpp")), HERE / "native_driver.cpp"]
-    subprocess.run(
-        [
-            compiler,
-            *flags,
-            "-fno-sanitize-recover=all",
-            "-DCMUDRN_ANY_CPU",
-            *map(str, sources),
-            "-o",
-            str(driver),
-        ],
-        check=True,
-    )
-    ran = subprocess.run([driver], capture_output=True, text=True, timeout=300, check=False)
-    assert ran.returncode == 0 and ran.stdout.strip() == "agreed", ran.stdout + ran.stderr
+    flags = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=all", "-O1", "-DCMUDRN_ANY_CPU"]
+    driver = build(compiler, flags, tmp_path)
+    run([str(driver)], tmp_path, CHANGES if "address" in sanitizer else CHANGES // 8)
+
+
+def test_aarch64_equals_onnxruntime(tmp_path: Path) -> None:
+    emulator = shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+    if emulator is None or shutil.which(AARCH64) is None:
+        pytest.skip(f"{AARCH64} and qemu-aarch64 (g++-aarch64-linux-gnu, qemu-user) are not here")
+    driver = build(AARCH64, ["-O2", "-static"], tmp_path)
+    run([emulator, str(driver)], tmp_path, 2)

@@ -45,6 +45,8 @@ def test_auto_rounds_only_where_the_promise_is_kept(
     monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     monkeypatch.setattr("cmudrn.engines.native.passes_precision_check", lambda exact, rounded: kept)
+    faster = bool(instruction_sets("bf16"))
+    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda: faster)
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine)
     assert engine.precision == ("bf16" if kept and instruction_sets("bf16") else "fp32")

@@ -20,13 +20,15 @@ from cmudrn.errors import (
     FileError,
     ImageFileError,
     InvalidSettingError,
-    MissingExtraError,
     TargetError,
 )
 from cmudrn.files import atomic_file
 from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
+from cmudrn.weather.published import PublishedRain, list_screens
+from cmudrn.weather.scipy_filters import ndimage
+from cmudrn.weather.streak_database import DatabaseRain, is_database, open_database
 from cmudrn.weather.weather import GREATEST, Degraded, Weather
 
 MASKS = {"rain": "Streaks"}
@@ -147,15 +149,7 @@ def _hash(path: Path) -> str:
 
 
 def _published(folder: Path, seed: int, severity: float) -> Weather:
-    try:  # scipy is not in a base install
-        from cmudrn.weather.published import PublishedRain, list_screens  # noqa: PLC0415
-        from cmudrn.weather.streak_database import (  # noqa: PLC0415
-            DatabaseRain,
-            is_database,
-            open_database,
-        )
-    except ImportError as error:
-        raise MissingExtraError("Published rain", "evaluate") from error
+    ndimage()  # SciPy is not in a base install: refused before anything is written
     if is_database(folder):
         open_database(folder)  # what is wrong with it is said before anything is written
         return DatabaseRain(folder=folder, seed=seed, severity=severity)

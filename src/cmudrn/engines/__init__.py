@@ -83,13 +83,13 @@ def _check(engine: str, threads: int | None, precision: str) -> None:
 
 
 def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engine:
-    from cmudrn.engines.native import NativeEngine, instruction_sets, passes_precision_check
+    from cmudrn.engines.native import NativeEngine, bf16_is_faster, passes_precision_check
 
     if precision == "bf16":
         return NativeEngine(model, threads, "bf16")
     exact = NativeEngine(model, threads)
     forced = os.environ.get("CMUDRN_NATIVE_ISA", "")
-    if precision == "auto" and instruction_sets("bf16") and forced in ("", "avx512bf16"):
+    if precision == "auto" and bf16_is_faster() and forced in ("", "avx512bf16"):
         rounded = NativeEngine(model, threads, "bf16")
         if passes_precision_check(exact, rounded):
             return rounded

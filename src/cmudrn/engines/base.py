@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -110,8 +112,19 @@ def name_outputs(names: Sequence[str], arrays: Sequence[Batch], info: ModelInfo)
     return EngineOutputs(restored, {task: found.get(task, restored) for task in info.tasks})
 
 
-def available_cores() -> int:
-    """Return how many processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return how many processor cores this process may use: at least 1.
+
+    Both the cores it is bound to and the time that its container is allowed count.
+
+    Args:
+        cgroup: where the container's limits lie; version 2 of them.
+    """
+    bound = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    try:
+        quota, period = (cgroup / "cpu.max").read_text().split()
+        allowed = math.ceil(int(quota) / int(period))
+    except (OSError, ValueError, ZeroDivisionError):  # no container, no limit ("max")
+        return cores
+    return max(1, min(cores, allowed))

@@ -1,7 +1,12 @@
 """The project's own compiled engine: C++ in `cpp/`, absent where no compiler was at hand."""
 
 from cmudrn.engines.native.engine import NativeEngine
-from cmudrn.engines.native.library import NativeUnavailableError, instruction_sets, peak_gflops
+from cmudrn.engines.native.library import (
+    NativeUnavailableError,
+    bf16_is_faster,
+    instruction_sets,
+    peak_gflops,
+)
 from cmudrn.engines.native.pipeline import RowStream
 from cmudrn.engines.native.precision_check import MIN_PSNR_DB, passes_precision_check
 
@@ -10,6 +15,7 @@ __all__ = [
     "NativeEngine",
     "NativeUnavailableError",
     "RowStream",
+    "bf16_is_faster",
     "instruction_sets",
     "passes_precision_check",
     "peak_gflops",

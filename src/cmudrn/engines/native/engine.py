@@ -16,9 +16,11 @@ from cmudrn.models.info import ModelInfo
 from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 
-TILE_PIXELS = 2_100_000
-"""A frame of 1920x1088 goes through whole. Small windows would compute what lies around their cores
-twice; larger ones would take more memory."""
+PIPELINE_TILE_PIXELS = 2_100_000
+"""A frame of 1920x1088 goes through whole. Rows flow through the pipeline, so that large windows
+take little memory; small ones would compute what lies around their cores twice."""
+LAYERS_TILE_PIXELS = 1_600_000
+"""The executor keeps whole maps for its skips: 12 megapixels stay below 400 MB."""
 MAX_EXECUTORS = 4
 """Networks kept, each at one depth and with or without its branches."""
 
@@ -34,8 +36,6 @@ class NativeEngine:
         threads: processor threads of a call.
         tile_pixels: the largest window, in pixels, that it is worth giving to a call.
     """
-
-    tile_pixels: int = TILE_PIXELS
 
     def __init__(
         self,
@@ -74,6 +74,7 @@ class NativeEngine:
                 self._pipeline = PaperPipeline(
                     self._model, self._info, self.instruction_set, self.threads
                 )
+        self.tile_pixels: int = PIPELINE_TILE_PIXELS if self._pipeline else LAYERS_TILE_PIXELS
         if self._pipeline is None:
             layers = self._info.layers()
             if layers is None:

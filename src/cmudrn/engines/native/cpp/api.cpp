@@ -69,8 +69,7 @@ Layers find_layers(const Kernels* kernels) {
 #if defined(__x86_64__)
   if (kernels == &cmudrn::kAvx2) return {&cmudrn::kAvx2Layers, &cmudrn::kAvx2Layers};
   if (kernels == &cmudrn::kAvx512) return {&cmudrn::kAvx512Layers, &cmudrn::kAvx512Layers};
-  if (kernels == &cmudrn::kAvx512Bf16)
-    return {&cmudrn::kAvx512Bf16Layers, &cmudrn::kAvx512Layers};
+  if (kernels == &cmudrn::kAvx512Bf16) return {&cmudrn::kAvx512Bf16Layers, &cmudrn::kAvx512Layers};
 #endif
   return {&cmudrn::kPortableLayers, &cmudrn::kPortableLayers};
 }
@@ -82,11 +81,11 @@ Layers find_layers(const Kernels* kernels) {
 CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
 
 // A network, or null (unknown instruction set, wrong count of numbers, no memory).
-CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fused,
-                                          int fusion_skip, int rectify_leave,
-                                          const float* numbers, long count) try {
+CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fused, int fusion_skip,
+                                          int rectify_leave, const float* numbers, long count) try {
   const Kernels* kernels = find(isa);
-  if (!kernels || !numbers || count < 0 || branches < 1 || branches > cmudrn::kMostBranches) return nullptr;
+  if (!kernels || !numbers || count < 0 || branches < 1 || branches > cmudrn::kMostBranches)
+    return nullptr;
   return new Network(*kernels, {branches, fused != 0, fusion_skip != 0, rectify_leave != 0},
                      numbers, count);
 } catch (const std::exception&) {
@@ -95,7 +94,8 @@ CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fus
 
 CMUDRN_EXPORT void cmudrn_network_free(Network* network) { delete network; }
 
-// A stream for one picture of that size, or null (a number out of bounds, no memory). The network must outlive it.
+// A stream for one picture of that size, or null (a number out of bounds, no memory). The network
+// must outlive it.
 CMUDRN_EXPORT Stream* cmudrn_stream_new(const Network* network, int height, int width, int stages,
                                         int recursions, int threads) try {
   const auto within = [](int number, int most) { return 1 <= number && number <= most; };

@@ -62,8 +62,8 @@ void Executor::work(const Pictures& pictures, std::size_t thread, std::size_t s)
   const Segment& segment = schedule_.segments[s];
   const std::size_t rows = segment.rows.size(), tasks = segment.columns.size() * rows;
   for (std::size_t i = next_task_[s]++; i < tasks; i = next_task_[s]++) {
-    Task task(schedule_, segment, segment.columns[i / rows], arena_.data(),
-              scratch_[thread].data(), pictures);
+    Task task(schedule_, segment, segment.columns[i / rows], arena_.data(), scratch_[thread].data(),
+              pictures);
     task.run(segment.rows[i % rows]);
   }
 }

@@ -14,8 +14,8 @@ constexpr int kTileColumns = 4;
 constexpr int kDown = 4;
 constexpr int kAcross = 6;
 constexpr int kFrequencies = kDown * kAcross;  // frequency = kDown * across + down
-constexpr int kMean = kDown * 2;               // the only frequency in which an even picture is not 0
-constexpr int kBlockTiles = 12;                // the longest block
+constexpr int kMean = kDown * 2;  // the only frequency in which an even picture is not 0
+constexpr int kBlockTiles = 12;   // the longest block
 constexpr int kMostBranches = 4;
 
 // A block is a run of horizontally adjacent tiles. Frequencies are in the order of the tables in
@@ -34,7 +34,7 @@ struct Product {
 
 struct Kernels {
   const char* name;
-  bool bf16;  // blocks and weights are bfloat16, sums are not
+  bool bf16;             // blocks and weights are bfloat16, sums are not
   const Kernels* exact;  // run the layers that bfloat16 would hurt most; nullptr: these do
 
   // Input rows -> transformed block. rows[i] points at the first tile's first pixel.

@@ -209,8 +209,7 @@ void multiply(const void* block, const Product* products, int count, int tiles, 
   for (; left >= 2; left -= 2, column += 2)
     multiply_columns<2>(from, column, tiles, inputs, std::make_integer_sequence<int, kTiles>{});
   if (left == 1)
-    multiply_columns<1>(from, column, tiles, inputs,
-                        std::make_integer_sequence<int, 2 * kTiles>{});
+    multiply_columns<1>(from, column, tiles, inputs, std::make_integer_sequence<int, 2 * kTiles>{});
 }
 
 // Six sums across -> the four outputs of one row of a tile; `step` is from one sum to the next.
@@ -244,8 +243,8 @@ void finish_block(const float* sums, int tiles, int outputs, const float* const 
   }
 }
 
-void finish(const float* sums, int tiles, int outputs, bool rectify,
-            const float* const residual[2], float* const out[2]) {
+void finish(const float* sums, int tiles, int outputs, bool rectify, const float* const residual[2],
+            float* const out[2]) {
   if (rectify && residual) return finish_block<true, true>(sums, tiles, outputs, residual, out);
   if (rectify) return finish_block<true, false>(sums, tiles, outputs, residual, out);
   if (residual) return finish_block<false, true>(sums, tiles, outputs, residual, out);

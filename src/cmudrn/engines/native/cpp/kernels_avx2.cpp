@@ -30,8 +30,8 @@ namespace {
 
 const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx2Layers = {kLanes, kTiles, false,          transform_layer, multiply_layer,
-                                      finish_layer,   convolve_layer, combine_layer};
+const LayerKernels kAvx2Layers = {kLanes,         kTiles,       false,          transform_layer,
+                                  multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

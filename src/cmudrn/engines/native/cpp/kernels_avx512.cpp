@@ -16,7 +16,8 @@
 #undef CMUDRN_IN_REGISTER
 #define CMUDRN_IN_REGISTER "+m"
 #elif defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,fma")
@@ -30,8 +31,8 @@ namespace {
 
 const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx512Layers = {kLanes, kTiles, false,          transform_layer, multiply_layer,
-                                      finish_layer,   convolve_layer, combine_layer};
+const LayerKernels kAvx512Layers = {kLanes,         kTiles,       false,          transform_layer,
+                                    multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

@@ -23,7 +23,9 @@
 #undef CMUDRN_IN_REGISTER
 #define CMUDRN_IN_REGISTER "+m"
 #elif defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma"))), apply_to = function)
+#pragma clang attribute push(                                                     \
+    __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma"))), \
+    apply_to = function)
 #else
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx512bf16,fma")
@@ -38,8 +40,9 @@ namespace {
 const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
                              multiply,     finish, stitch,   peak};
 
-const LayerKernels kAvx512Bf16Layers = {kLanes, kTiles, true,          transform_layer, multiply_layer,
-                                      finish_layer,   convolve_layer, combine_layer};
+const LayerKernels kAvx512Bf16Layers = {kLanes,          kTiles,         true,
+                                        transform_layer, multiply_layer, finish_layer,
+                                        convolve_layer,  combine_layer};
 
 }  // namespace cmudrn
 

@@ -26,7 +26,7 @@ namespace {
 
 const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kPortableLayers = {kLanes, kTiles, false,          transform_layer, multiply_layer,
-                                      finish_layer,   convolve_layer, combine_layer};
+const LayerKernels kPortableLayers = {kLanes,         kTiles,       false,          transform_layer,
+                                      multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn

@@ -19,9 +19,9 @@ constexpr int kWinogradTiles = 12;  // tiles of a block of the executor
 
 // What follows the sums of a convolution.
 struct Epilogue {
-  Activation activation;   // none, relu or slope
-  const float* slopes;     // factor of negative numbers, one a channel; for Activation::slope
-  bool add_first;          // the residual is added before the activation
+  Activation activation;     // none, relu or slope
+  const float* slopes;       // factor of negative numbers, one a channel; for Activation::slope
+  bool add_first;            // the residual is added before the activation
   const float* residual[2];  // the output rows' residuals at their first pixel, or nullptr
   long residual_pixel;
 };
@@ -39,8 +39,8 @@ struct WinogradProduct {
   const void* weights;  // see pack_winograd in program.cpp
   const float* bias;
   int tiles;
-  int inputs;   // rounded up to even in bfloat16
-  int pitch;    // of the block
+  int inputs;  // rounded up to even in bfloat16
+  int pitch;   // of the block
   int outputs;
 };
 

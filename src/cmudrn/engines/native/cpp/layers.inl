@@ -125,10 +125,10 @@ struct AcrossProduct {
   const float* bias;   // nullptr: not this frequency
   long step;           // from one frequency of the block to the next
   long tile_step;
-  long frequency;      // numbers of weights in one frequency
+  long frequency;  // numbers of weights in one frequency
   int inputs;
   float* sums;
-  long row;    // from one of the two rows of sums to the other
+  long row;  // from one of the two rows of sums to the other
   int output_pitch;
 };
 
@@ -228,8 +228,7 @@ void finish_layer(const float* sums, int tiles, int outputs, const Epilogue& epi
 #pragma GCC unroll 4
         for (int column = 0; column < 4; ++column)
           store_first(out[i] + (first + column) * pixel + channel,
-                      finished(y[column], epilogue, i, first + column, channel),
-                      outputs - channel);
+                      finished(y[column], epilogue, i, first + column, channel), outputs - channel);
       }
     }
   }
@@ -265,8 +264,8 @@ void convolve_some(const DirectInput& input, long first, const float* weights, c
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) {
       const int at = channel + v * kLanes;
-      store_first(out + (first + x) * pixel + at,
-                  finished(sums[x][v], epilogue, 0, first + x, at), outputs - at);
+      store_first(out + (first + x) * pixel + at, finished(sums[x][v], epilogue, 0, first + x, at),
+                  outputs - at);
     }
 }
 
@@ -274,9 +273,9 @@ using ConvolveSome = void (*)(const DirectInput&, long, const float*, const floa
                               const Epilogue&, int, float*, long);
 
 template <int Vectors, int... Less>
-void convolve_pixels(const DirectInput& input, const float* weights, const float* bias,
-                     int outputs, const Epilogue& epilogue, int channel, int count, float* out,
-                     long pixel, std::integer_sequence<int, Less...>) {
+void convolve_pixels(const DirectInput& input, const float* weights, const float* bias, int outputs,
+                     const Epilogue& epilogue, int channel, int count, float* out, long pixel,
+                     std::integer_sequence<int, Less...>) {
   constexpr ConvolveSome table[] = {convolve_some<Less + 1, Vectors>...};
   constexpr int most = sizeof...(Less);
   for (int x = 0; x < count; x += most)
@@ -284,8 +283,8 @@ void convolve_pixels(const DirectInput& input, const float* weights, const float
                                                      channel, out, pixel);
 }
 
-void convolve_layer(const DirectInput& input, const float* weights, const float* bias,
-                    int outputs, const Epilogue& epilogue, int count, float* out, long pixel) {
+void convolve_layer(const DirectInput& input, const float* weights, const float* bias, int outputs,
+                    const Epilogue& epilogue, int count, float* out, long pixel) {
   const long taps = static_cast<long>(input.kernel) * input.kernel * input.inputs;
   for (int channel = 0; channel < outputs; channel += 2 * kLanes) {
     const int vectors = outputs - channel > kLanes ? 2 : 1;

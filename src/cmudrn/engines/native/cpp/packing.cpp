@@ -42,7 +42,8 @@ class Packer {
   long pack_vector(long first, int count) {
     if (first < 0) return -1;
     const std::size_t to = reserve(static_cast<std::size_t>(count) + kLine);
-    std::memcpy(&program_.packed[to], numbers_ + first, sizeof(float) * static_cast<std::size_t>(count));
+    std::memcpy(&program_.packed[to], numbers_ + first,
+                sizeof(float) * static_cast<std::size_t>(count));
     return static_cast<long>(to);
   }
 
@@ -53,8 +54,8 @@ class Packer {
     const std::size_t to = reserve(padded * groups);
     const auto count = static_cast<std::size_t>(operation.group_outputs());
     for (std::size_t group = 0; first >= 0 && group < groups; ++group)
-      std::memcpy(&program_.packed[to + group * padded],
-                  numbers_ + first + group * count, sizeof(float) * count);
+      std::memcpy(&program_.packed[to + group * padded], numbers_ + first + group * count,
+                  sizeof(float) * count);
     return static_cast<long>(to);
   }
 
@@ -74,12 +75,14 @@ class Packer {
     operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
     const float* weights = numbers_ + operation.weights;
     const auto groups = static_cast<std::size_t>(operation.groups);
-    if (operation.group_floats > kMaxPacked / groups) throw std::invalid_argument("too many weights");
+    if (operation.group_floats > kMaxPacked / groups)
+      throw std::invalid_argument("too many weights");
     const std::size_t first = reserve(operation.group_floats * groups);
     operation.weights = static_cast<long>(first);
     for (std::size_t group = 0; group < groups; ++group) {
       float* to = &program_.packed[first + group * operation.group_floats];
-      const float* from = weights + group * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
+      const float* from =
+          weights + group * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
       if (!operation.winograd)
         pack_direct(operation, from, to);
       else if (operation.exact)
@@ -121,9 +124,8 @@ class Packer {
       for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
         for (int in = 0; in < inputs; ++in)
           for (int f = 0; f < kFrequencies; ++f)
-            to[first + (static_cast<long>(f) * inputs + in) * width + lane] =
-                static_cast<float>(frequency_weight(
-                    from + 9 * (static_cast<long>(output + lane) * inputs + in), f));
+            to[first + (static_cast<long>(f) * inputs + in) * width + lane] = static_cast<float>(
+                frequency_weight(from + 9 * (static_cast<long>(output + lane) * inputs + in), f));
     });
   }
 
@@ -138,8 +140,8 @@ class Packer {
             const double weight = frequency_weight(taps, f == kFrequencies ? kMean : f);
             std::uint16_t bits = to_bf16(static_cast<float>(weight));
             if (f == kFrequencies) bits = to_bf16(static_cast<float>(weight) - from_bf16(bits));
-            const long at = first + (static_cast<long>(f) * inputs + in / 2 * 2) * width +
-                            2 * lane + in % 2;
+            const long at =
+                first + (static_cast<long>(f) * inputs + in / 2 * 2) * width + 2 * lane + in % 2;
             std::memcpy(reinterpret_cast<char*>(to) + 2 * at, &bits, sizeof bits);
           }
         }

@@ -5,8 +5,8 @@
 
 namespace cmudrn {
 
-// Fills program.packed and makes every operation's indices indices of it. Decides which convolutions
-// run as Winograd's. Throws std::invalid_argument where that takes too much memory.
+// Fills program.packed and makes every operation's indices indices of it. Decides which
+// convolutions run as Winograd's. Throws std::invalid_argument where that takes too much memory.
 void pack(Program& program, const float* numbers);
 
 }  // namespace cmudrn

@@ -30,8 +30,8 @@ class Builder {
     Layer layer{{}, true, stitch.identity ? nullptr : &stitch};
     for (size_t b = 0; b < maps.size(); ++b) {
       const int output = stitch.merges && b > 0 ? scratch(b) : built.maps++;
-      layer.lanes.push_back({&choose(network_.branches[b]), maps[b],
-                             residuals ? (*residuals)[b] : kNone, output});
+      layer.lanes.push_back(
+          {&choose(network_.branches[b]), maps[b], residuals ? (*residuals)[b] : kNone, output});
     }
     for (size_t b = 0; b < maps.size(); ++b) maps[b] = layer.lanes[stitch.merges ? 0 : b].output;
     built.layers.push_back(std::move(layer));
@@ -62,7 +62,8 @@ class Builder {
     const int output = built.maps++;
     for (size_t b = 0; b < maps.size(); ++b) {
       const int start = residuals ? (*residuals)[0] : kNone;
-      layer.lanes.push_back({&choose(network_.folded[b]), maps[b], b == 0 ? start : output, output});
+      layer.lanes.push_back(
+          {&choose(network_.folded[b]), maps[b], b == 0 ? start : output, output});
     }
     maps.assign(maps.size(), output);
     built.layers.push_back(std::move(layer));
@@ -141,8 +142,7 @@ Strip::Strip(const Kernels& kernels, const Pipeline& pipeline, int height, int w
 
 float* Strip::at(int map, int row, int column) const {
   const size_t line = static_cast<size_t>(1 + map * kRows + row % kRows);
-  return memory_.data() + line * stride_ +
-         static_cast<size_t>(column - left_ + kGuard) * kChannels;
+  return memory_.data() + line * stride_ + static_cast<size_t>(column - left_ + kGuard) * kChannels;
 }
 
 void Strip::run(int layer, int pair) const {
@@ -171,9 +171,8 @@ void Strip::run_block(const Layer& layer, int pair, int first_tile, int tiles) c
     const float* rows[4];
     for (int i = 0; i < 4; ++i) {
       const int from = row - 1 + i;
-      rows[i] = from < 0 || from >= height_
-                    ? memory_.data() + (column - left_ + kGuard) * kChannels
-                    : at(lanes[first].input, from, column);
+      rows[i] = from < 0 || from >= height_ ? memory_.data() + (column - left_ + kGuard) * kChannels
+                                            : at(lanes[first].input, from, column);
     }
     kernels.transform(rows, tiles, convolution.inputs, block);
     Product products[kMostBranches];  // of the lanes that read this block
@@ -194,8 +193,7 @@ void Strip::finish(const Layer& layer, const Lane& lane, int row, int column, in
                    const float* sums) const {
   float* const out[2] = {at(lane.output, row, column), at(lane.output, row + 1, column)};
   const int outputs = lane.convolution->outputs;
-  if (lane.residual < 0)
-    return kernels_->finish(sums, tiles, outputs, layer.rectify, nullptr, out);
+  if (lane.residual < 0) return kernels_->finish(sums, tiles, outputs, layer.rectify, nullptr, out);
   const float* const residual[2] = {at(lane.residual, row, column),
                                     at(lane.residual, row + 1, column)};
   kernels_->finish(sums, tiles, outputs, layer.rectify, residual, out);

@@ -44,7 +44,7 @@ struct Layer {
 
 struct Pipeline {
   std::vector<Layer> layers;
-  int inputs = 0;            // maps 0 .. inputs - 1 are filled from outside
+  int inputs = 0;  // maps 0 .. inputs - 1 are filled from outside
   int maps = 0;
   std::vector<int> outputs;  // maps to read after the last layer
 

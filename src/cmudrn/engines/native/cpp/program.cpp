@@ -9,7 +9,7 @@ namespace cmudrn {
 namespace {
 
 constexpr std::int64_t kVersion = 1;
-constexpr int kHeader = 4;          // version, values, operations, pictures
+constexpr int kHeader = 4;  // version, values, operations, pictures
 constexpr int kOperationFields = 19;
 constexpr int kSourceFields = 8;
 constexpr int kRecord = kOperationFields + kMaxSources * kSourceFields;
@@ -154,9 +154,10 @@ class Checker {
     require(operation.value >= 0, "a result is missing");
     auto& written = written_[static_cast<std::size_t>(operation.value)];
     require(!read_[static_cast<std::size_t>(operation.value)], "a map is written after it is read");
-    require(static_cast<std::size_t>(operation.channel) + static_cast<std::size_t>(operation.outputs) <=
-                written.size(),
-            "channels lie out of bounds");
+    require(
+        static_cast<std::size_t>(operation.channel) + static_cast<std::size_t>(operation.outputs) <=
+            written.size(),
+        "channels lie out of bounds");
     for (int c = operation.channel; c < operation.channel + operation.outputs; ++c) {
       require(!written[static_cast<std::size_t>(c)], "a map is written twice");
       written[static_cast<std::size_t>(c)] = true;

@@ -27,17 +27,17 @@ enum class Kind : int { input, output, convolution, combination, product };
 // A view of a map that an operation reads.
 struct Source {
   int value;
-  int channel;   // first channel
-  int up;        // every pixel is read `up` times across and down
-  int phases;    // neighbouring ones of those reads are that many channels apart (pixel shuffle)
-  int down;      // every down-th pixel is read, from (top, left) on
+  int channel;  // first channel
+  int up;       // every pixel is read `up` times across and down
+  int phases;   // neighbouring ones of those reads are that many channels apart (pixel shuffle)
+  int down;     // every down-th pixel is read, from (top, left) on
   int top, left;
   long weights;  // of combinations: index in the numbers, later of packed floats; -1: ones
 };
 
 struct Operation {
   Kind kind;
-  int value;    // that it writes, from `channel` on; -1 for outputs
+  int value;  // that it writes, from `channel` on; -1 for outputs
   int channel;
   int outputs;  // channels written
   int inputs;   // channels read by a convolution

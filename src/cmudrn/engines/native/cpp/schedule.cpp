@@ -8,13 +8,14 @@ namespace cmudrn {
 namespace {
 
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
-constexpr int kMaxReach = 4;                     // pixels that a segment's convolutions see, added up
-constexpr int kLeastColumns = 32;                // narrower strips overlap too much
-constexpr int kLeastRows = 16;                   // of a task
-constexpr int kTasksPerThread = 3;               // so that threads end together
-constexpr int kUnit = 4;                         // strips and tasks begin at multiples of it
+constexpr int kMaxReach = 8;        // pixels that a segment's convolutions see, added up
+constexpr int kLeastColumns = 32;   // narrower strips overlap too much
+constexpr int kLeastRows = 16;      // of a task
+constexpr int kTasksPerThread = 3;  // so that threads end together
+constexpr int kUnit = 4;            // strips and tasks begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
-constexpr std::size_t kMaxArena = std::size_t{1} << 35;  // floats
+constexpr int kMaxScale = 64;  // a map is at most so much larger than the picture
+constexpr std::size_t kMaxArena = std::size_t{1} << 31;  // floats
 constexpr std::size_t kSlack = 64;                       // floats that vectors read beyond a map
 
 Size output_size(const Operation& operation, std::size_t source, Size from) {
@@ -42,76 +43,13 @@ bool changes_scale(const Operation& operation, const Source& source) {
          source.down > 1;
 }
 
-Range joined(Range a, Range b) {
-  if (a.empty()) return b;
-  if (b.empty()) return a;
-  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
-}
-
 // What it costs that rings do not fit the part of an L2 cache that they should; measured.
 double cache_penalty(std::size_t floats) {
   const double times = static_cast<double>(floats) / static_cast<double>(kRingFloats);
-  return times <= 1 ? 0 : std::min(0.25, 0.05 * (times - 1));
-}
-
-Range aligned(const Operation& operation, Range range, int length, int unit) {
-  if (!operation.winograd || range.empty()) return range;
-  return {range.begin / unit * unit, std::min(round_up(range.end, unit), length)};
+  return times <= 1 ? 0 : std::min(0.4, 0.03 * (times - 1));
 }
 
 }  // namespace
-
-Range scaled(Range base, int base_length, int length) {
-  const int ratio = std::max(1, (length + base_length / 2) / base_length);
-  const auto end = base.end == base_length ? length
-                                           : std::min<long>(length, static_cast<long>(base.end) * ratio);
-  return {static_cast<int>(std::min<long>(length, static_cast<long>(base.begin) * ratio)),
-          static_cast<int>(end)};
-}
-
-Range needed(const Operation& operation, std::size_t source, Range outputs, int input_length) {
-  Range range = outputs;
-  if (operation.kind == Kind::convolution && source == 0) {
-    range.begin = outputs.begin * operation.stride - operation.pad;
-    range.end = (outputs.end - 1) * operation.stride - operation.pad + operation.kernel;
-  } else if (operation.kind == Kind::combination || operation.kind == Kind::product) {
-    const Source& view = operation.sources[source];
-    range.begin = outputs.begin / view.up * view.down;
-    range.end = ((outputs.end - 1) / view.up + 1) * view.down;
-  }
-  return {std::clamp(range.begin, 0, input_length), std::clamp(range.end, 0, input_length)};
-}
-
-void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
-               std::vector<Range>& operations, std::vector<Range>& maps) {
-  const auto length = [&](int value) {
-    const Size size = schedule.sizes[static_cast<std::size_t>(value)];
-    return rows ? size.height : size.width;
-  };
-  const int base_length = rows ? segment.base.height : segment.base.width;
-  operations.assign(segment.operations.size(), {});
-  maps.assign(segment.maps.size(), {});
-  for (std::size_t m = 0; m < maps.size(); ++m)
-    if (segment.maps[m].whole && segment.maps[m].made)
-      maps[m] = scaled(base, base_length, length(segment.maps[m].value));
-  for (std::size_t i = operations.size(); i-- > 0;) {
-    const Operation& operation = *segment.operations[i];
-    const auto map_of = [&](int value) {
-      return static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)]);
-    };
-    Range& range = operations[i];
-    if (operation.kind == Kind::output)
-      range = scaled(base, base_length, length(operation.sources[0].value));
-    else
-      range = aligned(operation, maps[map_of(operation.value)], length(operation.value),
-                      rows ? kTileRows : kTileColumns);
-    if (range.empty()) continue;
-    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
-      const std::size_t m = map_of(operation.sources[s].value);
-      maps[m] = joined(maps[m], needed(operation, s, range, length(operation.sources[s].value)));
-    }
-  }
-}
 
 Schedule::Schedule(const Program& chosen, Size picture, int threads)
     : program(chosen), size(picture) {
@@ -151,7 +89,8 @@ void Schedule::infer_sizes() {
     }
     Size& known = sizes[static_cast<std::size_t>(operation.value)];
     if (known.height != 0 && !same(known, made)) throw std::invalid_argument("maps differ in size");
-    if (made.height > kMaxSide || made.width > kMaxSide)
+    if (made.height > kMaxSide || made.width > kMaxSide || made.height / kMaxScale > size.height ||
+        made.width / kMaxScale > size.width)
       throw std::invalid_argument("a map is too large");
     known = made;
   }
@@ -161,7 +100,7 @@ void Schedule::infer_layouts() {
   layouts.resize(program.channels.size());
   for (std::size_t v = 0; v < layouts.size(); ++v) {
     const int channels = program.channels[v];
-    layouts[v].pixel = round_up(channels, channels <= 4 ? 4 : channels <= 8 ? 8 : 16);
+    layouts[v].pixel = round_up(channels, channels <= 12 ? 4 : 8);
     layouts[v].left = layouts[v].right = kTileColumns;
   }
   for (const Operation& operation : program.operations) {
@@ -330,7 +269,8 @@ void Schedule::cut_columns(Segment& segment, int strips) {
     propagate(*this, segment, strip.base, false, strip.operations, strip.maps);
     for (std::size_t k = 0; k < segment.operations.size(); ++k)
       if (const int value = segment.operations[k]->value; value >= 0) {
-        Range& map = strip.maps[static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)])];
+        Range& map =
+            strip.maps[static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)])];
         map = joined(map, strip.operations[k]);
       }
     segment.columns.push_back(std::move(strip));
@@ -358,12 +298,14 @@ void Schedule::measure_rings(Segment& segment) {
           map.begin = std::min(map.begin, read.begin);
         }
         if (operation.value < 0) continue;
-        Range& map = alive[static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(operation.value)])];
+        Range& map = alive[static_cast<std::size_t>(
+            segment.map_of[static_cast<std::size_t>(operation.value)])];
         map.end = std::max(map.end, operations[i].end);
         map.begin = std::min(map.begin, done[i]);
       }
       for (std::size_t m = 0; m < alive.size(); ++m)
-        segment.maps[m].capacity = std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
+        segment.maps[m].capacity =
+            std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
       for (std::size_t i = 0; i < operations.size(); ++i)
         if (!operations[i].empty()) done[i] = operations[i].end;
     }
@@ -402,7 +344,8 @@ void Schedule::place_whole_maps() {
       for (bool moved = true; moved;) {
         moved = false;
         for (const Placed& other : placed)
-          if (other.first <= last && s <= other.last && other.begin < at + floats && at < other.end) {
+          if (other.first <= last && s <= other.last && other.begin < at + floats &&
+              at < other.end) {
             at = other.end;
             moved = true;
           }

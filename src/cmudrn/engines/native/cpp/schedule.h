@@ -20,10 +20,10 @@ struct Size {
 // A map within a segment.
 struct SegmentMap {
   int value;
-  bool made = false;   // written here
-  bool ring = false;   // read here too: only its latest rows are kept, for each thread
-  bool whole = false;  // read by later segments
-  int capacity = 0;    // rows of the ring
+  bool made = false;       // written here
+  bool ring = false;       // read here too: only its latest rows are kept, for each thread
+  bool whole = false;      // read by later segments
+  int capacity = 0;        // rows of the ring
   std::size_t offset = 0;  // of the ring, floats in a thread's memory
 };
 
@@ -62,8 +62,8 @@ class Schedule {
   std::vector<Size> sizes;      // of every value
   std::vector<Layout> layouts;  // of every value
   std::vector<Segment> segments;
-  std::size_t arena = 0;    // floats of whole maps
-  std::size_t scratch = 0;  // floats of rings of a thread, the largest segment's
+  std::size_t arena = 0;        // floats of whole maps
+  std::size_t scratch = 0;      // floats of rings of a thread, the largest segment's
   std::size_t longest_row = 0;  // floats
 
   static constexpr int kStepRows = 4;  // base rows that a strip moves on at a time
@@ -85,6 +85,9 @@ class Schedule {
 // its base needs.
 void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
                std::vector<Range>& operations, std::vector<Range>& maps);
+
+// The smallest range that holds both.
+Range joined(Range a, Range b);
 
 // The part of a map of that length that a part of the base stands for.
 Range scaled(Range base, int base_length, int length);

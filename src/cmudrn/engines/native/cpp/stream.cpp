@@ -9,7 +9,7 @@
 namespace cmudrn {
 namespace {
 
-constexpr int kStepRows = 32;      // rows a task moves on at most, but for the flush at the end
+constexpr int kStepRows = 32;       // rows a task moves on at most, but for the flush at the end
 constexpr int kStripColumns = 512;  // about; wide strips recompute less, narrow ones fit the cache
 constexpr int kLeastColumns = 48;   // narrower strips, to feed more threads, do not pay
 
@@ -72,7 +72,9 @@ void Stream::add_section(const Pipeline& pipeline, int threads) {
   section.pipeline = &pipeline;
   const int strips = count_strips(width_, threads);
   for (int i = 0; i < strips; ++i) {
-    const auto edge = [&](int n) { return static_cast<int>(static_cast<long>(width_) * n / strips); };
+    const auto edge = [&](int n) {
+      return static_cast<int>(static_cast<long>(width_) * n / strips);
+    };
     section.strips.emplace_back(network_.kernels, pipeline, height_, width_, edge(i), edge(i + 1));
   }
 }

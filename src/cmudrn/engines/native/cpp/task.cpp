@@ -98,7 +98,8 @@ void Task::clear_guards(Range rows) {
     if (!map.made) continue;
     const Size size = size_of(map.value);
     const auto clear = [&](const MapView& view, int y, int from, int to) {
-      std::memset(view.at(y, from), 0, static_cast<std::size_t>((to - from) * view.pixel) * sizeof(float));
+      std::memset(view.at(y, from), 0,
+                  static_cast<std::size_t>((to - from) * view.pixel) * sizeof(float));
     };
     const Layout& layout = schedule_.layouts[static_cast<std::size_t>(map.value)];
     if (map.ring)
@@ -144,7 +145,8 @@ void Task::copy_whole(const Operation& operation, Range rows) {
   const Range columns = scaled(strip_.base, segment_.base.width, size.width);
   const MapView &from = reads(operation.value), &to = whole_[index(operation.value)];
   const auto floats = static_cast<std::size_t>(operation.outputs);
-  const bool all = operation.outputs == schedule_.program.channels[static_cast<std::size_t>(operation.value)];
+  const bool all =
+      operation.outputs == schedule_.program.channels[static_cast<std::size_t>(operation.value)];
   for (int y = std::max(rows.begin, part.begin); y < std::min(rows.end, part.end); ++y) {
     if (all) {
       const auto count = static_cast<std::size_t>((columns.end - columns.begin) * to.pixel);
@@ -228,7 +230,8 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
       rows[row] = here ? out.at(y + row, x) + operation.channel + group * outputs : unused_;
       if (!operation.has_residual() || !here) continue;
       const Source& residual = operation.sources[1];
-      after.residual[row] = reads(residual.value).at(y + row, x) + residual.channel + group * outputs;
+      after.residual[row] =
+          reads(residual.value).at(y + row, x) + residual.channel + group * outputs;
     }
     kernels.finish(sums_, tiles, outputs, after, rows, out.pixel);
   }
@@ -252,16 +255,16 @@ void Task::run_direct(const Operation& operation, Range rows, Range columns) {
       Epilogue after = epilogue(operation, group);
       if (operation.has_residual()) {
         const Source& residual = operation.sources[1];
-        after.residual[0] = reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
+        after.residual[0] =
+            reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
       }
       const float* weights = program.packed.data() + operation.weights;
       const float* bias = program.packed.data() + operation.bias;
-      program.exact.convolve(input,
-                             weights + static_cast<std::size_t>(group) * operation.group_floats,
-                             bias + static_cast<long>(group) * operation.padded_outputs, outputs,
-                             after, columns.end - columns.begin,
-                             out.at(y, columns.begin) + operation.channel + group * outputs,
-                             out.pixel);
+      program.exact.convolve(
+          input, weights + static_cast<std::size_t>(group) * operation.group_floats,
+          bias + static_cast<long>(group) * operation.padded_outputs, outputs, after,
+          columns.end - columns.begin,
+          out.at(y, columns.begin) + operation.channel + group * outputs, out.pixel);
     }
 }
 
@@ -276,16 +279,20 @@ void Task::run_combination(const Operation& operation, Range rows, Range columns
       const Source& source = operation.sources[j];
       const MapView& view = reads(source.value);
       const int row = y / source.up * source.down + source.top;
-      const long channel = source.channel + static_cast<long>(y % source.up) * source.up * source.phases;
-      sources[j] = {view.at(row, source.left) + channel, packed(source.weights), view.pixel,
-                    source.up, source.phases, source.down};
+      const long channel =
+          source.channel + static_cast<long>(y % source.up) * source.up * source.phases;
+      sources[j] = {view.at(row, source.left) + channel,
+                    packed(source.weights),
+                    view.pixel,
+                    source.up,
+                    source.phases,
+                    source.down};
     }
-    schedule_.program.exact.combine(
-        sources, static_cast<int>(operation.sources.size()),
-        operation.kind == Kind::product, packed(operation.bias),
-        operation.activation, packed(operation.slopes), columns.begin,
-        columns.end - columns.begin, operation.outputs,
-        out.at(y, columns.begin) + operation.channel, out.pixel);
+    schedule_.program.exact.combine(sources, static_cast<int>(operation.sources.size()),
+                                    operation.kind == Kind::product, packed(operation.bias),
+                                    operation.activation, packed(operation.slopes), columns.begin,
+                                    columns.end - columns.begin, operation.outputs,
+                                    out.at(y, columns.begin) + operation.channel, out.pixel);
   }
 }
 

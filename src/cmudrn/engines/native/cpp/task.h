@@ -58,8 +58,8 @@ class Task {
   std::vector<MapView> read_;   // of every map of the segment: what operations read and write
   std::vector<MapView> whole_;  // the whole map, where there is one
   Range rows_;                  // of the base
-  float* zeros_;  // a row outside the picture
-  float* unused_;  // a row that nobody reads
+  float* zeros_;                // a row outside the picture
+  float* unused_;               // a row that nobody reads
   float* block_;
   float* sums_;
 };

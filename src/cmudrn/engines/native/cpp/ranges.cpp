@@ -1,0 +1,75 @@
+// Which rows and columns of every map a part of a segment's results needs.
+#include <algorithm>
+
+#include "schedule.h"
+
+namespace cmudrn {
+namespace {
+
+Range aligned(const Operation& operation, Range range, int length, int unit) {
+  if (!operation.winograd || range.empty()) return range;
+  return {range.begin / unit * unit, std::min(round_up(range.end, unit), length)};
+}
+
+}  // namespace
+
+Range joined(Range a, Range b) {
+  if (a.empty()) return b;
+  if (b.empty()) return a;
+  return {std::min(a.begin, b.begin), std::max(a.end, b.end)};
+}
+
+Range scaled(Range base, int base_length, int length) {
+  const int ratio = std::max(1, (length + base_length / 2) / base_length);
+  const auto end = base.end == base_length
+                       ? length
+                       : std::min<long>(length, static_cast<long>(base.end) * ratio);
+  return {static_cast<int>(std::min<long>(length, static_cast<long>(base.begin) * ratio)),
+          static_cast<int>(end)};
+}
+
+Range needed(const Operation& operation, std::size_t source, Range outputs, int input_length) {
+  Range range = outputs;
+  if (operation.kind == Kind::convolution && source == 0) {
+    range.begin = outputs.begin * operation.stride - operation.pad;
+    range.end = (outputs.end - 1) * operation.stride - operation.pad + operation.kernel;
+  } else if (operation.kind == Kind::combination || operation.kind == Kind::product) {
+    const Source& view = operation.sources[source];
+    range.begin = outputs.begin / view.up * view.down;
+    range.end = ((outputs.end - 1) / view.up + 1) * view.down;
+  }
+  return {std::clamp(range.begin, 0, input_length), std::clamp(range.end, 0, input_length)};
+}
+
+void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
+               std::vector<Range>& operations, std::vector<Range>& maps) {
+  const auto length = [&](int value) {
+    const Size size = schedule.sizes[static_cast<std::size_t>(value)];
+    return rows ? size.height : size.width;
+  };
+  const int base_length = rows ? segment.base.height : segment.base.width;
+  operations.assign(segment.operations.size(), {});
+  maps.assign(segment.maps.size(), {});
+  for (std::size_t m = 0; m < maps.size(); ++m)
+    if (segment.maps[m].whole && segment.maps[m].made)
+      maps[m] = scaled(base, base_length, length(segment.maps[m].value));
+  for (std::size_t i = operations.size(); i-- > 0;) {
+    const Operation& operation = *segment.operations[i];
+    const auto map_of = [&](int value) {
+      return static_cast<std::size_t>(segment.map_of[static_cast<std::size_t>(value)]);
+    };
+    Range& range = operations[i];
+    if (operation.kind == Kind::output)
+      range = scaled(base, base_length, length(operation.sources[0].value));
+    else
+      range = aligned(operation, maps[map_of(operation.value)], length(operation.value),
+                      rows ? kTileRows : kTileColumns);
+    if (range.empty()) continue;
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const std::size_t m = map_of(operation.sources[s].value);
+      maps[m] = joined(maps[m], needed(operation, s, range, length(operation.sources[s].value)));
+    }
+  }
+}
+
+}  // namespace cmudrn
