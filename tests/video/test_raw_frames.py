@@ -123,7 +123,7 @@ def test_frames_with_alpha_or_yuv_keep_their_size_and_colours(
     layout: str, size: str, identity_model: Path
 ) -> None:
     form, frame = RawFormat.parse(layout, size), sample(layout, size)
-    restorer = cmudrn.load(identity_model, threads=1)
+    restorer = cmudrn.load(identity_model, threads=1, precision="fp32")
     for strength, tolerance in ((0.0, 0), (1.0, 0 if layout == "rgba" else 2)):
         out = BytesIO()
         settings = RestoreSettings(strength=strength)

@@ -54,8 +54,8 @@ async function add(list) {
     const item = { file, name: file.name || "pasted.png", state: "waiting", url: null };
     const refusal = refuse(item);
     items.push(item);
+    addToStrip(item); // before the wait: an earlier photo's answer draws every tile
     item.shown = await look(item, file);
-    addToStrip(item);
     if (refusal) fail(item, refusal);
     if (!current || current.state === "failed") select(item);
   }
