@@ -4,6 +4,7 @@ DEMO := .venv
 TEST := .venv-test
 BARE := .venv-bare
 CODE := src tests benchmarks $(wildcard tools)
+CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h tests/engines/*.cpp)
 SLOW := cluster experiments live page server training video
 
 .PHONY: demo test test-fast lint bare clean
@@ -25,6 +26,7 @@ $(TEST)/.installed: pyproject.toml
 lint: $(TEST)/.installed
 	$(TEST)/bin/ruff check $(CODE)
 	$(TEST)/bin/ruff format --check $(CODE)
+	$(TEST)/bin/clang-format --dry-run -Werror $(CPP)
 	$(TEST)/bin/mypy
 	$(TEST)/bin/lint-imports
 
