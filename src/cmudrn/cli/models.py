@@ -13,7 +13,7 @@ from cmudrn.cli.terminal import say
 
 @app.command()
 def models(as_json: options.Json = False) -> None:
-    """List the models that ship with cmudrn: licence, hash, training data."""
+    """List the models that ship with cmudrn: licence, hash, training data, scores."""
     from dataclasses import asdict
 
     from cmudrn.models import shipped_models
@@ -30,4 +30,4 @@ def models(as_json: options.Json = False) -> None:
         say(f"  trained on  {model.trained_on}")
         for name, scores in model.scores.items():
             row = ", ".join(f"{measure} {value:g}" for measure, value in scores.items())
-            say(f"  {name:<12}{row}")
+            say(f"  {name:<24}{row}")
