@@ -100,3 +100,15 @@ def test_markdown_and_latex_are_well_formed() -> None:
 def test_latex_shows_every_sign_as_it_is() -> None:
     row = to_latex([["heading"], [r"\a{b}^~&%$#_"]]).splitlines()[4]
     assert row == (r"\textbackslash{}a\{b\}\textasciicircum{}\textasciitilde{}\&\%\$\#\_ \\")
+
+
+@pytest.mark.parametrize(
+    "name", ["=HYPERLINK(1)", "+cmd|' /C calc'!A0", "-2+cmd", "@SUM(1)", "\t=1"]
+)
+def test_a_name_is_no_formula_of_a_spreadsheet(name: str) -> None:
+    assert next(csv.reader(io.StringIO(to_csv([[name]])))) == [f"'{name}"]
+
+
+@pytest.mark.parametrize("cell", ["-0.53", "+1.20 [-0.1, +2.5]", "-inf", "picture-1.png", "12"])
+def test_numbers_and_other_names_stay(cell: str) -> None:
+    assert next(csv.reader(io.StringIO(to_csv([[cell]])))) == [cell]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
@@ -87,10 +88,22 @@ def to_markdown(rows: Sequence[Cells]) -> str:
 
 
 def to_csv(rows: Sequence[Cells]) -> str:
-    """Return rows as comma-separated values."""
+    """Return rows as comma-separated values.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe in front. Numbers, with
+    their signs and intervals, stay as they are.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
     return text.getvalue()
+
+
+def _no_formula(cell: str) -> str:
+    is_number = re.fullmatch(r"[-+\d.,\[\]() einf]*", cell)
+    return (
+        f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else cell
+    )
 
 
 def to_latex(rows: Sequence[Cells]) -> str:
