@@ -180,7 +180,7 @@ def _choose_by_key(page: Page) -> FileChooser:
             page.expect_file_chooser(timeout=30_000) as chooser,
         ):
             page.keyboard.press("Space")
-            return it.value
+            return chooser.value
     raise AssertionError("three presses opened no file chooser")
 
 
