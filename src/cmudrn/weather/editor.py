@@ -13,6 +13,7 @@ import numpy as np
 
 from cmudrn.image import Image
 from cmudrn.weather.particles import Floats
+from cmudrn.weather.rain import composite_light
 from cmudrn.weather.weather import (
     NORMAL,
     Degraded,
@@ -92,14 +93,10 @@ def _upper_normal(fraction: float) -> float:
 
 def blend(clean: Image, opacity: Floats, light: Floats, how: str) -> Image:
     """Return clean with light laid over it: "add", "screen" or "alpha", clipped to [0, 1]."""
-    layer = opacity[..., None]
-    if how == "alpha":
-        laid = clean * (1 - layer) + layer * light
-    elif how == "screen":
-        laid = 1 - (1 - clean) * (1 - layer * light)
-    else:
-        laid = clean + layer * light
-    return np.clip(laid, 0, 1).astype(np.float32)
+    if how == "screen":
+        laid: Image = 1 - (1 - clean) * (1 - opacity[..., None] * light)
+        return np.clip(laid, 0, 1).astype(np.float32)
+    return composite_light(clean, opacity, light, attenuates=how == "alpha")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +160,7 @@ class Editor(Weather):
 
 @dataclass(frozen=True)
 class EditorScene:
-    """Smeared noise drawn for a picture or a sequence."""
+    """Smeared noise or lines, drawn for a picture or a sequence."""
 
     opacity: Floats
     light: Floats

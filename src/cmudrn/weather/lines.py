@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from cmudrn.image import Image
-from cmudrn.weather.particles import Floats
-from cmudrn.weather.rain import composite_light
+from cmudrn.weather.editor import EditorScene
 from cmudrn.weather.weather import (
     NORMAL,
-    Degraded,
     Range,
     Weather,
     draw,
@@ -47,7 +43,7 @@ class LineRain(Weather):
     light: Range = (0.55, 1.0)
     tint: float = 0.03
 
-    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> LineScene:
+    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> EditorScene:
         """Return lines drawn for pictures of (H, W) pixels."""
         length = draw_log(rng, self.length_px)
         low, high = self.width_px
@@ -74,30 +70,4 @@ class LineRain(Weather):
         light = draw_light(rng, self.light, self.tint)
         parameters = {"length_px": length, "width_px": width, "light": light.tolist()}
         fall = (length * float(np.cos(tilt)), length * float(np.sin(tilt)))
-        return LineScene(opacity, light, fall, parameters)
-
-
-@dataclass(frozen=True)
-class LineScene:
-    """Lines drawn for a picture or a sequence."""
-
-    opacity: Floats
-    light: Floats
-    fall: tuple[float, float]
-    parameters: dict[str, Any]
-
-    def __call__(self, clean: Image, frame: int = 0) -> Degraded:
-        """Return the frame in rain, with its "streaks"."""
-        moved = [round(frame * step) for step in self.fall]
-        opacity = np.roll(self.opacity, moved, (0, 1)) if frame else self.opacity
-        laid = composite_light(clean, opacity, self.light, attenuates=True)
-        return Degraded(laid, {"streaks": opacity}, self.parameters)
-
-    def reduced(self, factor: int) -> LineScene:
-        """Return the scene for pictures with 1 / factor of the rows and columns."""
-        height, width = (side // factor * factor for side in self.opacity.shape)
-        blocks = self.opacity[:height, :width].reshape(
-            height // factor, factor, width // factor, factor
-        )
-        fall = (self.fall[0] / factor, self.fall[1] / factor)
-        return replace(self, opacity=blocks.mean((1, 3)), fall=fall)
+        return EditorScene(opacity, light, "alpha", "streaks", fall, parameters)
