@@ -1,6 +1,6 @@
 """Real photographs beside what models make of them, for looking at.
 
-    python tools/real_sheets.py ../shared/data/real INTO runs/x/last.safetensors cmudrn
+    python tools/real_sheets.py PHOTOS INTO runs/x/last.safetensors cmudrn
 
 For every photograph one PNG file: the input, each model's result, and (doubled, about grey) what
 each took away. Nothing is measured: there is no ground truth. Look for people, limbs, vehicles,
@@ -37,7 +37,6 @@ def main() -> None:
     parser.add_argument("--no-difference", action="store_true")
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
-    score_checkpoint.torch.set_num_threads(1)
     models = {name: score_checkpoint.open_model(name) for name in given.models}
     for path in sorted(p for p in given.photos.rglob("*") if p.suffix.lower() in SUFFIXES):
         photo = Image.fromarray(to_8_bit(read_image(path)))
