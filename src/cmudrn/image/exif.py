@@ -8,6 +8,7 @@ is written anew, behind all others, and whatever that one points to keeps its by
 from __future__ import annotations
 
 import io
+import math
 import struct
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
@@ -31,14 +32,27 @@ _CARRIED = frozenset(
     | set(range(40091, 40096))  # Windows' title, comment, author, keywords and subject
 )
 _STORAGE = frozenset(
-    {254, 255, *range(256, 269), *range(273, 300), 301, *range(317, 326), *range(332, 348)}
+    {254, 255, *range(256, 269), *range(273, 300), 301, *range(317, 326), 330, *range(332, 348)}
     | {529, 530, 531, 532}  # how the pixels are stored
     | {700, 33723, 34377, 34675}  # XMP, IPTC, Photoshop's and ICC data, which libvips carries
 )
 
 _SHORT, _LONG, _RATIONAL, _LONG8 = 3, 4, 5, 16
-UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 16: 8}
+UNITS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8} | {
+    13: 4,
+    16: 8,
+    18: 8,
+}
 """Kind of value -> bytes of one number; kinds 5 and 10 are fractions of two."""
+
+_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 5: "u4", 6: "i1", 8: "i2", 9: "i4", 10: "i4"} | {
+    11: "f4",
+    12: "f8",
+    13: "u4",
+    16: "u8",
+    18: "u8",
+}
+"""Kind of value -> NumPy's name of one of its numbers, least byte first."""
 
 _MAX_ENTRIES, _MAX_BYTES = 512, 1 << 22  # of one, of all: more than any camera writes
 _MAX_PER_MM = 40_000  # a million pixels an inch; more is damage
@@ -147,17 +161,46 @@ def upright(
     return with_tags(bytes(patched), tags)
 
 
-def read_tags(file: BinaryIO) -> tuple[Tags, list[int]]:
+def read_tags(file: BinaryIO, place: int | None = None) -> tuple[Tags, list[int]]:
     """Return what a TIFF file or bare EXIF block says of its picture, and the tags left out.
 
     Damaged values are passed over. The tags left out do not count those of how the pixels are
     stored, nor those that libvips carries.
+
+    Args:
+        file: the file; its position moves.
+        place: where the picture's directory stands; the first one when left out.
     """
     if not (opened := open_block(file)):
         return {}, []
-    carried = _read(file, *opened, _CARRIED)
-    present = set(_entries(file, *opened) or {})
+    layout, first = opened
+    place = first if place is None else place
+    carried = _read(file, layout, place, _CARRIED)
+    present = set(_entries(file, layout, place) or {})
     return carried, sorted(present - _STORAGE - set(carried))
+
+
+def read_directory(file: BinaryIO, layout: Layout, place: int, wanted: Set[int]) -> Tags:
+    """Return the wanted tags of a directory, 64 kB at most; damaged ones are passed over."""
+    return _read(file, layout, place, wanted, _Above(left=[1 << 16]))
+
+
+def following_directory(file: BinaryIO, layout: Layout, place: int) -> int:
+    """Return where the directory after one stands; 0 where it is the last."""
+    entries = read_number(layout.count, file, place)
+    behind = place + layout.count.size + entries * layout.entry.size
+    return read_number(layout.address, file, behind)
+
+
+def numbers(value: Value | Tags | None) -> list[float]:
+    """Return the numbers of a value; none for a text, a directory, or nothing."""
+    if not isinstance(value, Value) or value.kind not in _NUMBERS:
+        return []
+    found: list[float] = np.frombuffer(value.data, "<" + _NUMBERS[value.kind]).tolist()
+    if value.kind not in (5, 10):
+        return found
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [above / below if below else math.nan for above, below in pairs]
 
 
 def make_block(tags: Tags) -> bytes:

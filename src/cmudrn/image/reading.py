@@ -31,6 +31,7 @@ from cmudrn.image.containers import (
 from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.prescan import check_structure
+from cmudrn.image.tiff import Meaning, convert, read_meaning
 from cmudrn.image.vips import pyvips, reason
 
 MAX_PIXELS = 128_000_000
@@ -126,9 +127,10 @@ def _read(
     notes = []
     if kind == "jpeg" and has_second_picture(file):
         notes.append("A second picture inside it (preview, depth or gain map) is left out.")
-    lossless, (extras, told) = is_lossless(file, kind), _extras(file, kind)
+    meaning = read_meaning(file, name) if kind == "tiff" else None
+    lossless, (extras, told) = is_lossless(file, kind), _extras(file, kind, meaning)
     file.seek(0)
-    picture = _read_vips(source, kind, max_pixels, name)
+    picture = _read_vips(source, kind, max_pixels, name, meaning)
     return replace(
         picture,
         metadata={**picture.metadata, **extras},
@@ -137,14 +139,16 @@ def _read(
     )
 
 
-def _extras(file: BinaryIO, kind: str) -> tuple[dict[str, bytes], list[str]]:
+def _extras(
+    file: BinaryIO, kind: str, meaning: Meaning | None
+) -> tuple[dict[str, bytes], list[str]]:
     """Return the metadata that libvips does not read, and what to say of it."""
     if kind == "png":
         return png_extras(file), []
     if kind == "jpeg" and (comments := jpeg_comments(file)):
         return {"jpeg-comments": comments}, []
     if kind == "tiff":
-        tags, left_out = read_tags(file)
+        tags, left_out = read_tags(file, meaning.place if meaning else None)
         named = ", ".join(map(str, left_out))
         told = [f"Its TIFF tags {named} are left out."] if left_out else []
         return ({"exif-data": make_block(tags)} if tags else {}), told
@@ -205,13 +209,17 @@ def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
     return Picture(rgb, alpha, "bmp", metadata=metadata, resolution=resolution)
 
 
-def _read_vips(source: Any, kind: str, max_pixels: int, name: str) -> Picture:
+def _read_vips(
+    source: Any, kind: str, max_pixels: int, name: str, meaning: Meaning | None
+) -> Picture:
+    options = {"page": meaning.page} if meaning else {}
     try:
         load = getattr(pyvips.Image, f"{kind}load_source")
-        image = load(source, access="sequential", fail_on="error")
+        image = load(source, access="sequential", fail_on="error", **options)
         _check_size(image.width, image.height, max_pixels, name)
-        _refuse_pages(image, name)
-        notes = []
+        if meaning is None:
+            _refuse_pages(image, name)
+        notes = list(meaning.notes) if meaning else []
         if image.interpretation == "cmyk":
             depth = 16 if image.format == "ushort" else 8
             image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
@@ -222,6 +230,10 @@ def _read_vips(source: Any, kind: str, max_pixels: int, name: str) -> Picture:
         sentence = f"{name} is damaged or cut short ({reason(error)})."
         raise DamagedImageError(sentence, path=name) from error
     array = array.reshape(image.height, image.width, image.bands)
+    if meaning is not None:
+        if image.bands < meaning.colours + (meaning.alpha is not None):
+            raise DamagedImageError(f"{name} is damaged: channels are missing.", path=name)
+        array = convert(array, meaning)
     _check_range(array, name)
     return _make_picture(image, array, kind, tuple(notes))
 
@@ -230,7 +242,7 @@ def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) 
     fields = set(image.get_fields())
     orientation = image.get("orientation") if "orientation" in fields else 1
     array = _upright(array, orientation)
-    has_alpha = image.bands in (2, 4)
+    has_alpha = array.shape[2] in (2, 4)
     colours = array[..., :-1] if has_alpha else array
     resolution = (image.xres, image.yres)
     return Picture(
@@ -259,12 +271,6 @@ def _check_pixels(image: Any, name: str) -> None:
         raise UnsupportedImageError(
             f"{name} holds {image.format} samples; 8 or 16 bit integers and 32-bit floats are "
             "kept.",
-            path=name,
-        )
-    if image.bands > 4 or image.interpretation in ("lab", "labs", "labq", "xyz"):
-        raise UnsupportedImageError(
-            f"{name} holds {image.bands} channels ({image.interpretation}); "
-            "grey, RGB and CMYK pictures, with or without alpha, are restored.",
             path=name,
         )
 
