@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from cmudrn.engines import open_engine
-from cmudrn.engines.profile import measure_profile, pick_depth
+from cmudrn.restoration.profile import measure_profile, pick_depth
 
 SIZES = ((250, 250), (500, 500), (720, 1280), (1080, 1920))
 BUDGETS_MS = (10, 30, 100, 300, 1000)

@@ -17,9 +17,9 @@ from PIL import Image as Pillow
 
 import cmudrn
 from cmudrn.engines.native import instruction_sets
-from cmudrn.engines.profile import Profile
 from cmudrn.errors import CmudrnError, ImageValueError, InvalidSettingError, TargetError
 from cmudrn.restoration import Restorer
+from cmudrn.restoration.profile import Profile
 from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from cmudrn.cli import app
 from cmudrn.engines import open_engine
 from cmudrn.engines.native import instruction_sets
-from cmudrn.engines.profile import load_profile
+from cmudrn.restoration.profile import load_profile
 
 RUNNER = CliRunner()
 

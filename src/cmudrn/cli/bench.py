@@ -34,7 +34,7 @@ def bench(
 ) -> None:
     """Time a model on this machine and keep the profile for `restore --budget-ms`."""
     from cmudrn.engines import open_engine
-    from cmudrn.engines.profile import measure_profile, profile_path, save_profile
+    from cmudrn.restoration.profile import measure_profile, profile_path, save_profile
 
     label = f"{engine} {precision}"
     if heatmap is not None:

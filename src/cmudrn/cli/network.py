@@ -31,7 +31,7 @@ class Network:
         """
         import cmudrn
         from cmudrn.engines import open_engine
-        from cmudrn.engines.profile import load_profile
+        from cmudrn.restoration.profile import load_profile
         from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
 
         if self.budget_ms is None:

@@ -43,6 +43,7 @@ def parity(
     from cmudrn.engines.native.precision_check import trial_picture
     from cmudrn.errors import CmudrnError
     from cmudrn.image import from_batch, read_image, to_batch
+    from cmudrn.restoration import run_network
     from cmudrn.weather import WEATHERS
 
     clean = from_batch(trial_picture(side, side)) if picture is None else read_image(picture)
@@ -59,14 +60,14 @@ def parity(
                 raise
             typer.echo(f"{name} {precision}: {error}", err=True)
     answers = {
-        label: [from_batch(engine(batch).restored).clip(0, 1) for batch in batches]
+        label: [from_batch(run_network(engine, batch).restored).clip(0, 1) for batch in batches]
         for label, engine in engines.items()
     }
     seconds: dict[str, list[float]] = {label: [] for label in engines}
     for _ in range(rounds):
         for label, engine in engines.items():
             start = time.perf_counter()
-            engine(batches[0])
+            run_network(engine, batches[0])
             seconds[label].append(time.perf_counter() - start)
     typer.echo("engine          largest diff  PSNR dB  lost dB       ms")
     exact = answers["onnx fp32"]

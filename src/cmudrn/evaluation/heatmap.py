@@ -14,10 +14,10 @@ import numpy as np
 
 from cmudrn.engines import Engine
 from cmudrn.engines.native import NativeUnavailableError, peak_gflops
-from cmudrn.engines.profile import time_call
 from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
 from cmudrn.files import atomic_file
+from cmudrn.restoration.profile import time_call
 
 OnCell = Callable[["Cell"], None]
 """Called with each cell when it was measured."""

@@ -27,6 +27,7 @@ from cmudrn.export.onnx_unet import export_unet
 from cmudrn.files import atomic_file, check_target
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
+from cmudrn.restoration import run_network
 
 TOLERANCE = 1e-4
 
@@ -205,7 +206,7 @@ def compare(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
     others = ((1, 1), (4, 2)) if exported.info.adjustable else ()
     for stages, recursions in ((None, None), *others):
         ours, theirs = (
-            engine(batch, branches=True, stages=stages, recursions=recursions)
+            run_network(engine, batch, branches=True, stages=stages, recursions=recursions)
             for engine in (live, exported)
         )
         pairs = [(ours.restored, theirs.restored)]

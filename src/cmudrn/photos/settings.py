@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cmudrn.image import MAX_BYTES, MAX_PIXELS
 from cmudrn.photos.provenance import Provenance
@@ -91,9 +90,9 @@ class PhotoResult:
     passed: bool = False
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the result as JSON objects; the weather stands there only if it was asked for."""
-        scored: dict[str, Any] = {}
+        scored: dict[str, object] = {}
         if self.weather is not None:
             scores = {name: round(value, 4) for name, value in asdict(self.weather).items()}
             scored = {"weather": scores, "passed": self.passed}

@@ -1,6 +1,6 @@
 """The restore core: an image of any size to a restored image."""
 
-from cmudrn.restoration.restorer import OnTile, Restorer, restore_image
+from cmudrn.restoration.restorer import OnTile, Restorer, restore_image, run_network
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 
 __all__ = [
@@ -10,4 +10,5 @@ __all__ = [
     "Restorer",
     "Sequence",
     "restore_image",
+    "run_network",
 ]

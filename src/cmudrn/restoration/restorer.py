@@ -1,7 +1,8 @@
 """The restore core: an image of any size to its restoration, in bounded memory.
 
 Photographs, clips, raw frames, streams, the server, batches and the Python interface all call
-`restore_image`, and nothing else calls an engine.
+`restore_image`. Its tiles, benchmarks and the check of an export run the network alone with
+`run_network`, and nothing else calls an engine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.engines.base import Batch, Engine
+from cmudrn.engines.base import Batch, Engine, EngineOutputs
 from cmudrn.errors import ModelFileError
 from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_float, to_rgb
 from cmudrn.models.info import ModelInfo, check_depth
@@ -79,6 +80,34 @@ def restore_image(
     passed = settings.gate and decisive.passes
     kept = residuals if settings.layers else {}
     return RestoredImage(image if passed else restored, branches, kept, weather, passed)
+
+
+def run_network(
+    engine: Engine,
+    batch: Batch,
+    *,
+    branches: bool = False,
+    stages: int | None = None,
+    recursions: int | None = None,
+) -> EngineOutputs:
+    """Run the network alone: no tiles, no dehazing, no change gating.
+
+    Args:
+        engine: runs it.
+        batch: (B, 3, H, W) float32 RGB in [0, 1]; see `Engine`.
+        branches: also return each branch's estimate.
+        stages: T; None is the model's own.
+        recursions: S; None is the model's own.
+
+    Raises:
+        ImageValueError: the batch is of another shape.
+        InvalidSettingError: the model does not take this depth.
+        ModelFileError: the model returned values that are no numbers.
+    """
+    outputs = engine(batch, branches=branches, stages=stages, recursions=recursions)
+    if not np.isfinite(outputs.restored).all():
+        raise ModelFileError(f"The model {engine.info.name} returned values that are no numbers.")
+    return outputs
 
 
 class Restorer:
@@ -220,16 +249,13 @@ def _pieces(
     for done, tile in enumerate(tiles, 1):
         window = to_rgb(to_float(_clipped(image[tile.window])))
         seen = correction(window, tile.window, (height, width)) if correction else window
-        outputs = restorer.engine(
+        outputs = run_network(
+            restorer.engine,
             _padded(to_batch(seen), tile),
             branches=layered,
             stages=settings.stages,
             recursions=settings.recursions,
         )
-        if not np.isfinite(outputs.restored).all():
-            raise ModelFileError(
-                f"The model {restorer.info.name} returned values that are no numbers."
-            )
         yield _Piece(
             tile.core,
             window[tile.inner],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from cmudrn.engines import Engine, open_engine
-from cmudrn.engines.profile import Choice, OpenWith, Profile, pick_depth
 from cmudrn.image import Pixels
+from cmudrn.restoration.profile import Choice, OpenWith, Profile, pick_depth
 from cmudrn.restoration.restorer import Restorer
 from cmudrn.restoration.settings import RestoreSettings
 

@@ -12,7 +12,6 @@ import logging
 import socket
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
 
 import uvicorn
 from starlette.types import Scope
@@ -50,7 +49,7 @@ class BoundedConnection(H11Protocol):
         self,
         config: uvicorn.Config,
         server_state: ServerState,
-        app_state: dict[str, Any],
+        app_state: dict[str, object],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state | {"connection": self}, _loop)

@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -56,13 +55,14 @@ class RestoreRequest:
     view: str = "restored"
     format: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the request as JSON values."""
-        return asdict(self)
+    def to_json(self) -> bytes:
+        """Return the request as JSON."""
+        return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> RestoreRequest:
+    def from_json(cls, text: bytes) -> RestoreRequest:
         """Return the request that `to_json` wrote."""
+        record = json.loads(text)
         return cls(**record | {"settings": RestoreSettings(**record["settings"])})
 
 

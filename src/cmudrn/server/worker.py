@@ -62,7 +62,7 @@ class Worker:
                     self._stop.set()
                     self._jobs.put(None)
                 else:
-                    request = RestoreRequest.from_json(json.loads(data))
+                    request = RestoreRequest.from_json(data)
                     self._jobs.put((request, frames.read_frame(self._inbox)[1]))
         except EOFError:
             os._exit(0)  # in the middle of a picture, too: nobody waits for it

@@ -97,7 +97,7 @@ class WorkerProcess:
             raise Problem(500, "The process that restored the picture ended.") from error
 
     async def _write_job(self, request: RestoreRequest, body: Body) -> None:
-        record = json.dumps(request.to_json()).encode()
+        record = request.to_json()
         self._in_frame = True
         self._stdin.write(frames.HEAD.pack(frames.JOB, len(record)) + record)
         with body.data as data:

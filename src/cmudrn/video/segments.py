@@ -66,7 +66,7 @@ class SegmentStore:
         plan: everything that decides what the segments hold; those of another plan are discarded.
     """
 
-    def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(self, target: Path, plan: Mapping[str, object]) -> None:
         self.path = target.with_name(f".{target.name}.segments")
         self._target = target
         self._plan = json.dumps(plan, indent=1, sort_keys=True, default=str)

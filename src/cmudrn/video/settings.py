@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from cmudrn.restoration import RestoreSettings
 from cmudrn.video.encode import VideoFormat
@@ -68,7 +67,7 @@ class ClipResult:
     scores: Path | None = None
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the result as a record of plain values."""
         return {
             "input": str(self.source),

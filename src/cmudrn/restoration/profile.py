@@ -17,6 +17,7 @@ from cmudrn.engines.base import Engine, available_cores
 from cmudrn.errors import FileError, InvalidSettingError, TargetError
 from cmudrn.files import atomic_file
 from cmudrn.models.info import ModelInfo
+from cmudrn.restoration.restorer import run_network
 
 OpenWith = Callable[[int], Engine]
 """Opens the engine with a number of threads."""
@@ -137,7 +138,7 @@ def time_call(
     for _ in range(rounds + 1):
         batch = rng.normal(0.5, 0.2, (1, 3, height, width)).astype(np.float32)
         start = time.perf_counter()
-        engine(batch, stages=stages, recursions=recursions)
+        run_network(engine, batch, stages=stages, recursions=recursions)
         seconds.append(time.perf_counter() - start)
     return seconds[1:]
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from cmudrn.engines import open_engine
-from cmudrn.engines.profile import (
+from cmudrn.errors import FileError
+from cmudrn.restoration.profile import (
     Profile,
     load_profile,
     measure_profile,
@@ -17,7 +18,6 @@ from cmudrn.engines.profile import (
     profile_path,
     save_profile,
 )
-from cmudrn.errors import FileError
 from cmudrn.restoration.time_budget import BudgetRestorer
 
 PROFILE = Profile("0" * 64, "auto auto", {1: (0.0, 10.0, 40.0), 2: (0.0, 5.0, 20.0)})
