@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.checkpoints.drn_authors import load_official_drn
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
-from cmudrn.engines.base import Batch, EngineOutputs
+from cmudrn.engines.base import TILE_PIXELS, Batch, EngineOutputs
 from cmudrn.errors import FileError
 from cmudrn.export.onnx_graph import describe
 from cmudrn.models.info import ModelInfo
@@ -32,6 +32,11 @@ class TorchEngine:
         sha256: hash of the file it came from, "" where there is none.
         veil_estimator: sees whole images before the network; None where there is none.
     """
+
+    tile_pixels = TILE_PIXELS
+    precision = "fp32"
+    threads = 1
+    instruction_set = ""
 
     def __init__(
         self,
