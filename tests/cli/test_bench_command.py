@@ -15,7 +15,7 @@ RUNNER = CliRunner()
 
 def test_bench_keeps_a_profile_for_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    ran = RUNNER.invoke(app, ["bench"])
+    ran = RUNNER.invoke(app, ["bench", "--rounds", "1"])
     assert ran.exit_code == 0, ran.output
     profile = load_profile(open_engine("cmudrn").info, "auto auto")
     threads = [int(line.split()[0]) for line in ran.output.splitlines()[2:]]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated, Any, get_args
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import cmudrn
 from cmudrn.cli import app
+from cmudrn.cli.help import with_metavar
 from cmudrn.cli.progress import INTERVAL_S, Lines
 from cmudrn.cli.terminal import begin, describe, missing_extra, printable
 from cmudrn.errors import CmudrnError, LimitExceededError, TargetError
@@ -29,6 +34,44 @@ def test_every_command_takes_the_short_options(command: str) -> None:
     assert done.exit_code == 0
     assert "--quiet" in done.stdout and "--verbose" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+    # No type behind a flag, no "--x/--no-x" for what is off anyway, no frame, no cut sentence.
+    assert not re.search(r"<(bool|str|int|float|path|list)|--no-(over|branch|cost)", done.stdout)
+    assert done.stdout.isascii()
+
+
+def test_common_options_stand_before_the_panels() -> None:
+    text = CliRunner().invoke(app, ["restore", "-h"], env={"COLUMNS": "80"}).stdout
+    titles = re.findall(r"^(\w[\w ]*):\n", text, re.MULTILINE)
+    panels = ["Result", "Network and speed", "Video", "Which files are read"]
+    assert titles == ["Arguments", "Options", *panels]
+    common, rest = text.split("Result:")
+    assert "  -o, --output PATH  File" in common and "--overwrite        Replace" in common
+    assert "--codec NAME" in rest and "  --no-change-gating  Also" in rest
+
+
+@pytest.mark.parametrize(
+    "annotation, metavar",
+    [
+        (list[Path] | None, "PATH"),
+        (int | None, "N"),
+        (float, "N"),
+        (str, "TEXT"),
+        (list[str], "TEXT"),
+        (bool, None),
+    ],
+)
+def test_a_value_is_named_in_a_word(annotation: Any, metavar: str | None) -> None:
+    info = typer.Option()
+    kind = inspect.Parameter.KEYWORD_ONLY
+    given = inspect.Parameter("x", kind, annotation=Annotated[annotation, info])
+    assert get_args(with_metavar(given).annotation)[1].metavar == metavar
+    assert info.metavar is None
+
+
+def test_the_list_of_commands_cuts_no_sentence() -> None:
+    text = CliRunner().invoke(app, ["-h"], env={"COLUMNS": "80"}).stdout
+    assert "..." not in text.partition("Commands:")[2]
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_the_help_tells_the_exit_codes_and_knows_completion() -> None:

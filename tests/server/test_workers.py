@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from cmudrn.image import Picture, encode_picture, read_picture
-from cmudrn.server import Limits
+from cmudrn.server import Limits, frames, worker_pool
 from cmudrn.server.body import Body
 from cmudrn.server.budget import MemoryBudget
 from cmudrn.server.problems import Problem
@@ -154,15 +154,22 @@ def test_a_worker_that_breaks_is_a_problem(work: str, status: int) -> None:
 @pytest.mark.parametrize(
     ("work", "is_kept"), [("pass", True), ("time.sleep(60)", False), ("sys.exit(1)", False)]
 )
-def test_a_worker_that_does_not_stop_is_replaced(work: str, is_kept: bool) -> None:
+def test_a_worker_that_does_not_stop_is_replaced(
+    work: str, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_kept:  # however busy the machine is
+        monkeypatch.setattr(worker_pool, "GRACE_SECONDS", 30.0)
+
     async def scene() -> None:
         process = worker(work)
+        await process.start()
+        assert (await process._read_frame())[0] == frames.READY
         with pytest.raises((TimeoutError, Problem)):
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 3)
+            await asyncio.wait_for(process.work(REQUEST, make_body()), 1)
         before = process.process_id
         started = time.monotonic()
         await process.settle()
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 40
         assert (process.process_id == before) == is_kept
         await process.end()
 

@@ -49,7 +49,7 @@ def test_a_sample_is_restored(tmp_path: Path, name: str) -> None:
 
 COMMANDS = {
     "batch {photos} {out}": "cluster",
-    "bench --engine onnx": None,
+    "bench --engine onnx --rounds 1": None,
     "doctor folder:{photos}": None,
     "evaluate cmudrn --data folder:{photos} --weather light-rain": "evaluate",
     "export {out} {out}.onnx": "train",

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from cmudrn.cli.help import Command, Group, with_metavar
 from cmudrn.cli.terminal import begin
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -24,7 +25,7 @@ class App(typer.Typer):
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
         """Register a command, as `typer.Typer.command` does."""
-        register = super().command(name, **options)
+        register = super().command(name, cls=Command, **options)
 
         def decorate(function: Function) -> Function:
             register(_with_verbosity(function))
@@ -48,7 +49,8 @@ def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
         inspect.Parameter(name, keyword, default=False, annotation=annotation)
         for name, annotation in added.items()
     ]
-    whole = signature.replace(parameters=[*signature.parameters.values(), *parameters])
+    own = map(with_metavar, signature.parameters.values())
+    whole = signature.replace(parameters=[*own, *parameters])
     command.__signature__ = whole  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in whole.parameters.values()}
     return command
@@ -56,10 +58,12 @@ def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
 
 app = App(
     name="cmudrn",
+    cls=Group,
     help="Remove rain and snow from photos, video and camera streams.",
     epilog="Exit codes: 0 all went well, 1 something failed and is named, 2 the command line is "
     "wrong, 130 interrupted.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

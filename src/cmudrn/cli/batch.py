@@ -22,17 +22,27 @@ if TYPE_CHECKING:
 def batch(
     source: Annotated[str, typer.Argument(help="Folder: a path or an fsspec address (s3://).")],
     target: Annotated[str, typer.Argument(help="Folder for the results, likewise.")],
-    model: Annotated[str, typer.Option(help="Shipped name or .onnx file.")] = "cmudrn",
-    strength: Annotated[float, typer.Option(min=0, max=1, help="0 nothing, 1 all.")] = 1.0,
-    stages: Annotated[int | None, typer.Option(min=1, help="Outer loop; fewer is faster.")] = None,
-    recursions: Annotated[
-        int | None, typer.Option(min=1, help="Inner loop; fewer is faster.")
+    model: Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")] = "cmudrn",
+    strength: Annotated[
+        float, typer.Option(min=0, max=1, help="0 changes nothing, 1 is full strength.")
+    ] = 1.0,
+    stages: Annotated[
+        int | None, typer.Option(min=1, help="Outer recursions. Fewer are faster.")
     ] = None,
-    quality: Annotated[int | None, typer.Option(min=1, max=100, help="Of JPEG and WebP.")] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Engines at once; 0 is one a core.")] = 0,
+    recursions: Annotated[
+        int | None, typer.Option(min=1, help="Inner recursions. Fewer are faster.")
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Pictures at once. 0 is one for each core.")
+    ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each engine.")] = 1,
-    tries: Annotated[int, typer.Option(min=1, help="For a file that cannot be reached.")] = 3,
-    address: Annotated[str | None, typer.Option(help="Of a Ray cluster; none is alone.")] = None,
+    tries: Annotated[int, typer.Option(min=1, help="Tries for a file that cannot be reached.")] = 3,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster. Without it this machine alone.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files in the target that no batch made.")
     ] = False,

@@ -21,6 +21,7 @@ def bench(
     model: Annotated[str, typer.Option(help="A shipped model's name, or a file.")] = "cmudrn",
     engine: Annotated[str, typer.Option(help="auto, native, onnx or openvino.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    rounds: Annotated[int, typer.Option(min=1, help="Calls at each depth; medians count.")] = 5,
     heatmap: Annotated[
         Path | None,
         typer.Option(
@@ -28,9 +29,13 @@ def bench(
             "a stopped run was."
         ),
     ] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="A cell of the heat map.")] = 3,
-    largest: Annotated[int, typer.Option(min=100, help="Side of the heat map's end.")] = 1000,
-    loops: Annotated[int, typer.Option(min=1, max=7, help="Most T = S of the heat map.")] = 7,
+    pictures: Annotated[
+        int, typer.Option(min=1, help="Pictures that are timed for each cell of the heat map.")
+    ] = 3,
+    largest: Annotated[
+        int, typer.Option(min=100, help="Side of the heat map's largest pictures, pixels.")
+    ] = 1000,
+    loops: Annotated[int, typer.Option(min=1, max=7, help="Largest T = S of the heat map.")] = 7,
 ) -> None:
     """Time a model on this machine and keep the profile for `restore --budget-ms`."""
     from cmudrn.engines import open_engine
@@ -47,7 +52,7 @@ def bench(
         sides = range(SMALLEST, largest + 1, STEP)
         measure_heatmap(opened, heatmap, title, sides, range(1, loops + 1), pictures, _tell)
         return
-    profile = measure_profile(lambda n: open_engine(model, engine, n, precision), label)
+    profile = measure_profile(lambda n: open_engine(model, engine, n, precision), label, rounds)
     info = open_engine(model, engine, 1, precision).info
     save_profile(profile, profile_path(info, label))
     typer.echo(f"{_fingerprint()}\nthreads  T  S  ms per megapixel")

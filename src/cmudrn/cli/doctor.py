@@ -22,7 +22,7 @@ SHOWN = 5
 def doctor(
     datasets: Annotated[
         list[str],
-        typer.Argument(metavar="DATASET...", help="KIND:PATH[@PART], e.g. csd:../CSD@train."),
+        typer.Argument(metavar="DATASET", help="KIND:PATH[@PART], such as csd:../CSD@train."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:

@@ -33,14 +33,14 @@ class Format(StrEnum):
 Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[[NAME=]MODEL]...",
+        metavar="[NAME=]MODEL",
         help="Shipped name, .onnx file, checkpoint, run folder, .pth file of the DRN authors, "
         "tkl:, hdcwnet:, airnet: or prenet:FILE of other authors, or Python module:function.",
     ),
 ]
 Datasets = Annotated[
     list[str] | None,
-    typer.Option(help="Dataset KIND:PATH[@PART], e.g. rain100:Rain100L; repeatable."),
+    typer.Option(metavar="DATASET", help="KIND:PATH[@PART], such as rain100:Rain100L; repeatable."),
 ]
 Weathers = Annotated[
     str,
@@ -50,25 +50,31 @@ ResultFolders = Annotated[
     list[str] | None,
     typer.Option(metavar="[NAME=]DIR", help="Folder of somebody's results; repeatable."),
 ]
-Stages = Annotated[int | None, typer.Option(help="Outer loop of the models.")]
-Recursions = Annotated[int | None, typer.Option(help="Inner loop of the models.")]
-Branches = Annotated[bool, typer.Option(help="Score each branch of the models too.")]
+Stages = Annotated[int | None, typer.Option(help="Outer recursions of the models.")]
+Recursions = Annotated[int | None, typer.Option(help="Inner recursions of the models.")]
+Branches = Annotated[bool, typer.Option("--branches", help="Score each branch of the models too.")]
 ChangeGating = Annotated[
     bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the weather.")]
-TableFormat = Annotated[Format, typer.Option(help="Of the printed table.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the weather.")]
+TableFormat = Annotated[Format, typer.Option(help="Format of the printed table.")]
 Intervals = Annotated[bool, typer.Option(help="Print 95 % bootstrap intervals.")]
 Protocols = Annotated[
-    str, typer.Option(help="Columns, with commas, e.g. psnr_rgb8,psnr_y,ssim_rgb.")
+    str, typer.Option(help="Columns, with commas, such as psnr_rgb8,psnr_y,ssim_rgb.")
 ]
-Costs = Annotated[bool, typer.Option(help="Print parameters, multiply-adds and time, too.")]
+Costs = Annotated[
+    bool, typer.Option("--costs", help="Print parameters, multiply-adds and time, too.")
+]
 PictureScores = Annotated[
     Path | None, typer.Option(help="Write a CSV file with a line for every picture.")
 ]
-Overwrite = Annotated[bool, typer.Option(help="Replace the file of --pictures if it exists.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads; none is all.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the file of --pictures if it exists.")
+]
+Threads = Annotated[
+    int | None, typer.Option(help="Processor threads. Without it one for each core.")
+]
 EngineName = Annotated[str, typer.Option(help="auto, native, onnx or openvino.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16 or auto.")]
 

@@ -26,7 +26,7 @@ CHOICES = (
 @app.command()
 def parity(
     model: Annotated[str, typer.Argument(help="A shipped model's name, or a file.")] = "cmudrn",
-    side: Annotated[int, typer.Option(min=16, help="Of the square picture, pixels.")] = 500,
+    side: Annotated[int, typer.Option(min=16, help="Side of the square picture, pixels.")] = 500,
     rounds: Annotated[int, typer.Option(min=1, help="Interleaved calls; medians count.")] = 5,
     picture: Annotated[
         str | None, typer.Option(help="Picture to lay weather over; by default a drawn one.")

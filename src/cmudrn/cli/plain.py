@@ -13,8 +13,9 @@ from cmudrn.errors import InvalidSettingError
 Plain = Annotated[
     bool,
     typer.Option(
+        "--plain",
         help="Write a model file (or a shipped model, by name) for other programs: one input, "
-        "no loops. Needs no torch."
+        "no loops. Needs no torch.",
     ),
 ]
 Stages = Annotated[int | None, typer.Option(min=1, max=64, help="With --plain: T of the file.")]

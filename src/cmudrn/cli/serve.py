@@ -16,16 +16,19 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8000,
     model: Annotated[
-        list[str], typer.Option(help="Shipped name or .onnx file, repeatable; default: all.")
+        list[str],
+        typer.Option(
+            help="A shipped model's name, or an ONNX file; repeatable. Without it all that ship."
+        ),
     ] = [],  # noqa: B006
     allow_host: Annotated[
         list[str], typer.Option(help="Host name to answer to besides this machine's; repeatable.")
     ] = [],  # noqa: B006
-    workers: Annotated[int, typer.Option(min=0, help="Pictures at once; 0 chooses.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Pictures at once. 0 chooses.")] = 0,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait.")] = 8,
-    max_bytes: Annotated[int, typer.Option(min=1, help="Largest file.")] = 64 << 20,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture.")] = 50_000_000,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration.")] = 120.0,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Largest file, bytes.")] = 64 << 20,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, pixels.")] = 50_000_000,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration, seconds.")] = 120.0,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page and an API that restore pictures; nothing leaves this machine."""

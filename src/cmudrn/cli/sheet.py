@@ -23,12 +23,14 @@ KINDS = {".png": "png", ".pdf": "pdf", ".svg": "svg"}
 Models = Annotated[
     list[str],
     typer.Argument(
-        metavar="[NAME=]MODEL...",
+        metavar="[NAME=]MODEL",
         help="Shipped name, .onnx file, checkpoint, run folder or .pth.",
     ),
 ]
 Output = Annotated[Path, typer.Argument(help="The .png, .pdf or .svg file to write.")]
-Datasets = Annotated[list[str] | None, typer.Option(help="Dataset KIND:PATH[@PART]; repeatable.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option(metavar="DATASET", help="KIND:PATH[@PART]; repeatable.")
+]
 Weather = Annotated[str, typer.Option(help="For folders of clean pictures: lay this over them.")]
 Photos = Annotated[
     list[Path] | None,
@@ -38,9 +40,11 @@ PairNames = Annotated[
     str, typer.Option(help="Names of the pairs, with commas; by default the first three.")
 ]
 Crop = Annotated[str, typer.Option(help="Show LEFT,TOP,WIDTH,HEIGHT only, pixels.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the weather.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads; none is all.")]
-Overwrite = Annotated[bool, typer.Option(help="Replace a sheet that exists.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the weather.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Processor threads. Without it one for each core.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a sheet that exists.")]
 
 
 @app.command()

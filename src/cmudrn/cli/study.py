@@ -37,12 +37,15 @@ def study(
     ] = [],  # noqa: B006
     row: Annotated[list[str], typer.Option(help="Only this row; repeatable.")] = [],  # noqa: B006
     workers: Annotated[int, typer.Option(min=1, help="Runs at once, one thread each.")] = 1,
-    table_only: Annotated[bool, typer.Option(help="Train nothing; print the table.")] = False,
+    table_only: Annotated[
+        bool, typer.Option("--table-only", help="Train nothing; print the table.")
+    ] = False,
     again: Annotated[
-        bool, typer.Option(help="Remove runs older than their configuration, data or code.")
+        bool,
+        typer.Option("--again", help="Remove runs older than their configuration, data or code."),
     ] = False,
     table_format: Annotated[
-        Format, typer.Option("--format", help="Of the printed table.")
+        Format, typer.Option("--format", help="Format of the printed table.")
     ] = Format.markdown,
     into: Annotated[
         Path | None, typer.Option(help="Put the table between the study's markers in this page.")

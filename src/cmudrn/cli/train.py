@@ -74,7 +74,9 @@ def export(
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option(help="Replace a model file that exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model file that exists.")
+    ] = False,
     plain: Plain = False,
     stages: Stages = None,
     recursions: Recursions = None,

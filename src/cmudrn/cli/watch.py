@@ -40,17 +40,22 @@ Overwrite = Annotated[
 Gate = Annotated[
     bool, typer.Option("--gate", help="Leave frames as they are that show clear weather.")
 ]
-Strength = Annotated[float, typer.Option(min=0, max=1, help="0 changes nothing, 1 all.")]
-Depth = Annotated[int | None, typer.Option(min=1, help="Fewer are faster.")]
-Seconds = Annotated[float | None, typer.Option(min=0, help="Stop after so long.")]
+Strength = Annotated[
+    float, typer.Option(min=0, max=1, help="0 changes nothing, 1 is full strength.")
+]
+Stages = Annotated[int | None, typer.Option(min=1, help="Outer recursions. Fewer are faster.")]
+Recursions = Annotated[int | None, typer.Option(min=1, help="Inner recursions. Fewer are faster.")]
+Seconds = Annotated[float | None, typer.Option(min=0, help="Stop after so many seconds.")]
 Stale = Annotated[
-    float, typer.Option(min=0.05, help="Seconds without a frame until STALE is said.")
+    float, typer.Option(min=0.05, help="Seconds without a frame until STALE is printed.")
 ]
 Report = Annotated[float, typer.Option(min=0.1, help="Seconds between reports.")]
 Waiting = Annotated[int, typer.Option(min=1, help="Frames of a stream that may wait.")]
 Attempts = Annotated[
     int | None,
-    typer.Option(min=0, help="How often in a row to open a lost source again; no end."),
+    typer.Option(
+        min=0, help="How often in a row a lost source is opened again. Without it there is no end."
+    ),
 ]
 Timeout = Annotated[
     float, typer.Option(min=0.1, help="Seconds until a silent address counts as lost.")
@@ -67,7 +72,7 @@ MaxPixels = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Tell events as JSON lines.")]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")]
-Engine = Annotated[str, typer.Option(help="What runs the network.")]
+Engine = Annotated[str, typer.Option(help="What runs the network: auto, native, onnx or openvino.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads.")]
 
 
@@ -79,8 +84,8 @@ def watch(
     overwrite: Overwrite = False,
     gate: Gate = False,
     strength: Strength = 1.0,
-    stages: Depth = None,
-    recursions: Depth = None,
+    stages: Stages = None,
+    recursions: Recursions = None,
     seconds: Seconds = None,
     stale: Stale = 2.0,
     report: Report = 10.0,

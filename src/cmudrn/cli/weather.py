@@ -21,14 +21,16 @@ def weather(
     preset: Annotated[
         str | None, typer.Option(help="csd-rain, light-rain, csd-snow, snow, ...")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn.")] = 0,
     severity: Annotated[float, typer.Option(help="0 clean, 3 the preset, 5 the worst.")] = 3.0,
     streaks: Annotated[
         Path | None,
         typer.Option(help="Folder of published rain screens, or of Columbia's streak database."),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Moving frames of each picture.")] = 1,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    frames: Annotated[
+        int, typer.Option(min=1, help="Frames of a moving sequence from each picture.")
+    ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render at once.")] = 1,
 ) -> None:
     """Render a folder in rain or snow, in the layout of the data set CSD.
 
