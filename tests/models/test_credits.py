@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import csv
+import json
+from dataclasses import asdict
 from pathlib import Path
 
-import cmudrn
+from typer.testing import CliRunner
 
-CREDITS = Path(cmudrn.__file__).parent / "models" / "training-data.csv"
+from cmudrn.cli import app
+from cmudrn.models.credits import training_photographs
 
 
 def test_every_training_photograph_has_a_source_and_a_licence() -> None:
-    with CREDITS.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert len({row["file"] for row in rows}) == len(rows) > 400
-    assert all(row["source"] and row["path_in_source"] and row["licence"] for row in rows)
+    photographs = training_photographs()
+    assert len({x.file for x in photographs}) == len(photographs) == 460
+    assert all(x.source and x.path_in_source and x.licence for x in photographs)
 
 
 def test_the_list_is_that_of_the_photographs(shared_data: Path) -> None:
-    with CREDITS.open(encoding="utf-8", newline="") as stream:
-        listed = {row["file"] for row in csv.DictReader(stream)}
     folders = (shared_data / "clean" / name for name in ("train", "train_urban"))
     there = {f"{path.parent.name}/{path.name}" for folder in folders for path in folder.iterdir()}
-    assert there == listed
+    assert there == {x.file for x in training_photographs()}
+
+
+def test_the_command_names_every_photograph() -> None:
+    photographs = training_photographs()
+    printed = CliRunner().invoke(app, ["models", "--credits"]).stdout.splitlines()
+    for x, line in zip(photographs, printed, strict=True):
+        assert x.file in line and x.licence in line and x.author in line
+    as_json = CliRunner().invoke(app, ["models", "--credits", "--json"]).stdout
+    assert json.loads(as_json) == [asdict(x) for x in photographs]

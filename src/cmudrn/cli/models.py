@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Annotated
 
 import typer
 
@@ -10,14 +11,29 @@ from cmudrn.cli import options
 from cmudrn.cli.app import app
 from cmudrn.cli.terminal import say
 
+Credits = Annotated[
+    bool,
+    typer.Option("--credits", help="List the training photographs: author, licence, source."),
+]
+
 
 @app.command()
-def models(as_json: options.Json = False) -> None:
+def models(as_json: options.Json = False, with_credits: Credits = False) -> None:
     """List the models that ship with cmudrn: licence, hash, training data, scores."""
     from dataclasses import asdict
 
     from cmudrn.models import shipped_models
+    from cmudrn.models.credits import training_photographs
 
+    if with_credits:
+        photographs = training_photographs()
+        if as_json:
+            typer.echo(json.dumps([asdict(x) for x in photographs], indent=2))
+            return
+        for x in photographs:
+            author = f"{x.author}. " if x.author else ""
+            say(f"{x.file}  {author}{x.licence}. {x.page or f'{x.source}: {x.path_in_source}'}")
+        return
     shipped = shipped_models()
     if as_json:
         records = [{**asdict(model), "path": str(model.path)} for model in shipped.values()]
