@@ -17,7 +17,15 @@ import cmudrn
 from cmudrn.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from cmudrn.cli import app
 from cmudrn.errors import CmudrnError
-from cmudrn.experiments.study import STUDIES, Study, expected, list_trials, read_cells, read_study
+from cmudrn.experiments.study import (
+    STUDIES,
+    Study,
+    expected,
+    list_trials,
+    read_cells,
+    read_study,
+    shipped_studies,
+)
 from cmudrn.experiments.table import describe, insert, make_table
 from cmudrn.training import fingerprints
 from cmudrn.training.config import Config, load_config
@@ -357,3 +365,20 @@ def test_wrong_studies_are_explained(tmp_path: Path, study: Path) -> None:
         list_trials("ablation", read_study("ablation"), tmp_path, {}, ["x"])
     with pytest.raises(CmudrnError, match="to put the table between"):
         insert("table", tmp_path / "none.md", "ablation")
+
+
+def test_all_tables_of_a_checkout_are_printed_without_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    done = CliRunner().invoke(app, ["study", "--all", "--table-only", "--data", str(tmp_path)])
+    assert done.exit_code == 0 and "was not checked" in done.output
+    assert "missing" not in done.output and done.output.count("was not run") == 1
+    for name in set(shipped_studies()) - {"recipe"}:
+        assert read_study(name).title in done.output
+
+
+@pytest.mark.parametrize("asked", [[], ["ablation", "--all"], ["ablation"]])
+def test_a_study_is_asked_for_by_name_and_folder_or_all_are(asked: list[str]) -> None:
+    done = CliRunner().invoke(app, ["study", *asked, "--table-only"])
+    assert done.exit_code == 2 and "--" in done.output

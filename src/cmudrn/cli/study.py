@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from cmudrn.experiments.study import Study, TestConfig, Trial
 
 
+STORED = Path("docs/runs/studies")
+"""Where a checkout keeps the runs of its studies."""
+AS_STORED = "Each table is as stored; whether it is up to date was not checked"
+
+
 @app.command()
 def study(
     name: Annotated[
@@ -24,8 +29,14 @@ def study(
         typer.Argument(
             help="ablation, baselines, unveiled, alpha, loops, recipe, or a .toml file."
         ),
-    ],
-    run: Annotated[Path, typer.Option(help="Folder of the runs; studies may share one.")],
+    ] = "",
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the runs; studies may share one. Needed unless --all."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every study, of docs/runs/studies unless --run says.")
+    ] = False,
     data: DataFolder = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Lay KEY=VALUE over every row; repeatable.")
@@ -55,28 +66,48 @@ def study(
     need_torch()
     need_metrics()
     from cmudrn.config import parse_settings
-    from cmudrn.evaluation import table
     from cmudrn.experiments import study as studies
+
+    if bool(name) == every or (run is None and not every):
+        raise typer.BadParameter("Give the name of one study and the folder --run, or --all.")
+    set_data_folder(data)
+    unchecked = None
+    for one in studies.shipped_studies() if every else [name]:
+        read = _read(one, budget, test)
+        trials = studies.list_trials(one, read, run or STORED, parse_settings(settings), row)
+        if every and table_only and not any(trial.folder.exists() for trial in trials):
+            typer.echo(f"The study {one} was not run: {run or STORED} has no run of it.", err=True)
+            continue
+        missing = studies.find_missing_data(trials, read.test) if table_only else None
+        if missing is None:
+            with options_for_settings():
+                _bring_up_to_date(trials, read.test, workers, again=again, train=not table_only)
+        _print_table(one, read, trials, table_format.value, into, missing)
+        unchecked = unchecked or missing
+    if unchecked:
+        typer.echo(f"{AS_STORED}: {unchecked}", err=True)
+
+
+def _print_table(
+    name: str,
+    read: Study,
+    trials: Sequence[Trial],
+    table_format: str,
+    into: Path | None,
+    missing: str | None,
+) -> None:
+    """Print a study's table, and put it into a page if one is given."""
+    from cmudrn.evaluation import table
     from cmudrn.experiments.table import describe, insert, make_table
 
-    set_data_folder(data)
-    read = _read(name, budget, test)
-    trials = studies.list_trials(name, read, run, parse_settings(settings), row)
-    missing = studies.find_missing_data(trials, read.test) if table_only else None
-    if missing is None:
-        with options_for_settings():
-            _bring_up_to_date(trials, read.test, workers, again=again, train=not table_only)
-    text = table.FORMATS[table_format.value](make_table(read, trials, check=missing is None))
-    if table_format == Format.markdown:
+    text = table.FORMATS[table_format](make_table(read, trials, check=missing is None))
+    if table_format == Format.markdown.value:
         text = f"{describe(read, trials)}\n\n{text}"
     if into is not None and missing is not None:
         raise CmudrnError(f"A page shows checked cells only: {missing}")
     if into is not None:
         insert(text, into, Path(name).stem)
     typer.echo(text, nl=False)
-    if missing is not None:
-        note = f"The table is as stored; whether it is up to date was not checked: {missing}"
-        typer.echo(note, err=True)
 
 
 def _read(name: str, budget: str, test: list[str]) -> Study:

@@ -141,6 +141,11 @@ class Trial:
         return self.folder / "last.safetensors"
 
 
+def shipped_studies() -> list[str]:
+    """Return the names of the studies in the package, in alphabetical order."""
+    return sorted(path.stem for path in STUDIES.glob("*.toml"))
+
+
 def read_study(name: str) -> Study:
     """Return a shipped study by its name, or one from a .toml file.
 
