@@ -10,7 +10,7 @@ LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload
 PARALLEL := --numprocesses=2 --dist=loadfile
 SLOW := cluster experiments live page server training video
 
-.PHONY: demo test test-fast lint bare clean
+.PHONY: demo test test-fast lint bare release-check clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/cmudrn restore samples -o restored --overwrite
@@ -60,5 +60,9 @@ bare: $(BARE)/.installed
 	$(BARE)/bin/pip install --quiet --disable-pip-version-check $(BARE)/dist/*.whl
 	cd tests/wheel && ../../$(BARE)/bin/python -m pytest -p no:cacheprovider .
 
+# Everything that has to hold before a release, on a fresh clone.
+release-check:
+	bash tools/release_check.sh
+
 clean:
-	rm -rf $(DEMO) $(TEST) $(BARE) build restored
+	rm -rf $(DEMO) $(TEST) $(BARE) build dist release restored
