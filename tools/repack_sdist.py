@@ -1,6 +1,6 @@
 """Make the bytes of a source distribution depend on its content alone.
 
-    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) python tools/repack_sdist.py dist/cmudrn-0.1.0.tar.gz
+    SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) python tools/repack_sdist.py dist/x.tar.gz
 
 setuptools writes the time of the build, the user's name and the order of the file system into the
 archive. This sorts the members, and replaces times and owners.

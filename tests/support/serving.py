@@ -5,18 +5,26 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cmudrn.server import Limits, create_app
+from cmudrn.server.security import LOCAL_HOSTS
 from cmudrn.server.serve import Server
 
 
 @contextlib.contextmanager
-def serving(model: Path, limits: Limits | None = None) -> Iterator[str]:
+def serving(
+    model: Path,
+    limits: Limits | None = None,
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] = (),
+) -> Iterator[str]:
     """Yield the address of a server that runs in a thread of this process."""
     limits = limits or Limits()
-    server = Server(create_app({"tiny": model}, limits), limits)
+    served = create_app({"tiny": model}, limits, [*LOCAL_HOSTS, *hosts], token)
+    server = Server(served, limits)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -29,6 +29,10 @@ def serve(
     max_bytes: Annotated[int, typer.Option(min=1, help="Largest file, bytes.")] = 64 << 20,
     max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, pixels.")] = 50_000_000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration, seconds.")] = 120.0,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="Answer only requests that show the token in this file (docs/serve.md)."),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page and an API that restore pictures; nothing leaves this machine."""
@@ -41,7 +45,9 @@ def serve(
         raise MissingExtraError("This command", "serve") from error
     from cmudrn.server import Limits, create_app
     from cmudrn.server.serve import serve as run_server
+    from cmudrn.server.tokens import read_token
 
+    token = read_token(token_file) if token_file else None
     limits = Limits(
         bytes=max_bytes,
         pixels=max_pixels,
@@ -51,7 +57,8 @@ def serve(
         seconds=seconds,
     )
     hosts = ["127.0.0.1", "localhost", "::1", host, *allow_host]
-    run_server(create_app(_named(model), limits, hosts), limits, host, port, open_page=open_page)
+    served = create_app(_named(model), limits, hosts, token)
+    run_server(served, limits, host, port, open_page=open_page)
 
 
 def _named(models: list[str]) -> dict[str, str]:

@@ -60,6 +60,7 @@ def create_app(
     models: Mapping[str, str | os.PathLike[str]],
     limits: Limits | None = None,
     hosts: Iterable[str] = LOCAL_HOSTS,
+    token: str | None = None,
 ) -> Guard:
     """Return the server as an ASGI application.
 
@@ -68,6 +69,7 @@ def create_app(
             default.
         limits: what requests may take.
         hosts: names that the server answers to.
+        token: what requests must show, except those for /health; None for none.
 
     Raises:
         CmudrnError: a model cannot be opened.
@@ -108,7 +110,7 @@ def create_app(
         app.add_api_route(
             route, page, methods=["GET", "HEAD"], include_in_schema=False, response_model=None
         )
-    return Guard(app, hosts, drain_bytes=2 * limits.bytes, on_stop=service.stop)
+    return Guard(app, hosts, 2 * limits.bytes, service.stop, token)
 
 
 class Service:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cmudrn.server.connections import connection_of
 from cmudrn.server.problems import Problem, problem_response
+from cmudrn.server.tokens import ASK, is_allowed
 
 DRAIN_SECONDS = 5.0
 """How long a body that nobody wants is read, so that its sender sees the answer."""
@@ -47,16 +48,23 @@ class Guard:
         drain_bytes: how much of an unread body is read and dropped before an answer, so that a
             client that is still sending sees it.
         on_stop: called once the server is told to stop.
+        token: what requests must show; None for none.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str], drain_bytes: int, on_stop: Callable[[], None]
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        drain_bytes: int,
+        on_stop: Callable[[], None],
+        token: str | None = None,
     ) -> None:
         self._app = app
         self._hosts = frozenset(host.lower().strip("[]") for host in hosts)
         self._drain_bytes = drain_bytes
         self._drain_seconds = DRAIN_SECONDS
         self._on_stop = on_stop
+        self._token = token
 
     def stop(self) -> None:
         """End what is under way: requests for restorations are answered with 503 at once."""
@@ -112,6 +120,10 @@ class Guard:
             foreign = headers["origin"] == "null"
         if foreign:
             raise Problem(403, "Pages of other sites may not use this server.")
+        if self._token is not None and not is_allowed(
+            self._token, scope["path"], headers.get("authorization", "")
+        ):
+            raise Problem(401, "This server needs its token.", ASK)
 
     def _is_own(self, origin: str, host: str, scope: Scope) -> bool:
         """Return whether an origin is this server, as far as the Host header knows it.
