@@ -16,7 +16,7 @@ OPEN_PATHS = frozenset({"/health"})
 ASK = {"WWW-Authenticate": 'Basic realm="CMUDRN", charset="UTF-8"'}
 """Makes a browser ask for the token, as the password of any name."""
 
-_LEAST, _MOST = 16, 1000
+_SHORTEST, _LONGEST = 16, 1000
 
 
 def read_token(path: Path) -> str:
@@ -28,7 +28,7 @@ def read_token(path: Path) -> str:
     """
     try:
         status = path.stat()
-        text = path.read_text(encoding="utf-8")[: _MOST + 2].rstrip("\r\n")
+        text = path.read_text(encoding="utf-8")[: _LONGEST + 2].rstrip("\r\n")
     except (OSError, ValueError) as error:
         raise FileError(f"Cannot read the token in {path}: {error}.", path=path) from error
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
@@ -37,9 +37,9 @@ def read_token(path: Path) -> str:
             f"(chmod 600).",
             path=path,
         )
-    if not (_LEAST <= len(text) <= _MOST and text.isascii() and text.isprintable()):
+    if not (_SHORTEST <= len(text) <= _LONGEST and text.isascii() and text.isprintable()):
         raise InvalidSettingError(
-            f"{path} does not hold a token: one line of {_LEAST} to {_MOST:,} printable ASCII "
+            f"{path} does not hold a token: one line of {_SHORTEST} to {_LONGEST:,} printable ASCII "
             "characters.",
             setting="token_file",
         )
