@@ -72,6 +72,10 @@ PictureScores = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the file of --pictures if it exists.")
 ]
+Downstream = Annotated[
+    bool,
+    typer.Option("--downstream", help="Instead: how much of the text can be read again."),
+]
 Threads = Annotated[
     int | None, typer.Option(help="Processor threads. Without it one for each core.")
 ]
@@ -95,6 +99,7 @@ def evaluate(
     intervals: Intervals = True,
     protocols: Protocols = "",
     costs: Costs = False,
+    downstream: Downstream = False,
     pictures: PictureScores = None,
     overwrite: Overwrite = False,
     threads: Threads = None,
@@ -121,6 +126,9 @@ def evaluate(
         for method in _methods(text, opened, stages, recursions, branches, change_gating)
     ]
     methods += _folders(pred or [])
+    if downstream:
+        typer.echo(_read_text(sets, methods, limit, format.value), nl=False)
+        return
     scores = []
     for name, dataset in sets.items():
         scores += score(name, dataset, methods, limit=limit, on_pair=_teller(name))
@@ -136,6 +144,18 @@ def evaluate(
         typer.echo("\n" + printable_lines(differences), nl=False)
     for note in dict.fromkeys(method.note for method in methods if method.note):
         typer.echo(f"\n{note}", err=format is not Format.markdown)
+
+
+def _read_text(
+    sets: dict[str, Dataset], methods: list[Method], limit: int | None, table_format: str
+) -> str:
+    from cmudrn.evaluation import table
+    from cmudrn.evaluation.downstream import evaluate_text, open_recogniser, text_table
+
+    read, readings = open_recogniser(), []
+    for name, dataset in sets.items():
+        readings += evaluate_text(name, dataset, methods, read, limit=limit, on_pair=_teller(name))
+    return printable_lines(table.FORMATS[table_format](text_table(readings)))
 
 
 def _check_picture_scores(target: Path, models: list[str], overwrite: bool) -> None:

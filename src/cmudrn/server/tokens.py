@@ -39,8 +39,8 @@ def read_token(path: Path) -> str:
         )
     if not (_SHORTEST <= len(text) <= _LONGEST and text.isascii() and text.isprintable()):
         raise InvalidSettingError(
-            f"{path} does not hold a token: one line of {_SHORTEST} to {_LONGEST:,} printable ASCII "
-            "characters.",
+            f"{path} does not hold a token: one line of {_SHORTEST} to {_LONGEST:,} printable "
+            "ASCII characters.",
             setting="token_file",
         )
     return text
