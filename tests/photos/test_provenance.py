@@ -18,13 +18,20 @@ import cmudrn
 from cmudrn.errors import CmudrnError, LimitExceededError
 from cmudrn.image import Picture, read_picture, write_picture
 from cmudrn.photos import PhotoSettings, Provenance, restore_photo
-from cmudrn.photos.provenance import ENHANCED, evidence_path, mark_enhanced, mark_xmp
+from cmudrn.photos.provenance import (
+    ENHANCED,
+    NOT_EVIDENCE,
+    evidence_path,
+    mark_enhanced,
+    mark_xmp,
+)
 from cmudrn.photos.record import Record, read_record
 from cmudrn.photos.verify import Limits, verify
 from cmudrn.restoration import RestoreSettings
 
 RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 IPTC = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+PHOTOSHOP = "{http://ns.adobe.com/photoshop/1.0/}"
 OPEN = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
     b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
@@ -54,8 +61,19 @@ def test_the_mark_is_there_once_and_the_rest_is_kept(xmp: bytes) -> None:
         for entry in root.iter(RDF + "Description")
     ]
     assert [value for value in found if value] == [ENHANCED.decode()]
+    said = [entry.get(PHOTOSHOP + "Instructions") for entry in root.iter(RDF + "Description")]
+    assert [value for value in said if value] == [NOT_EVIDENCE]
     assert (OTHER in marked) == (OTHER in xmp)
     assert mark_xmp(marked) == marked
+
+
+def test_the_photographers_instructions_stay() -> None:
+    own = (
+        b'<rdf:Description rdf:about="" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" '
+        b'photoshop:Instructions="embargo until noon"/>'
+    )
+    marked = mark_xmp(OPEN + b">" + own + b"</rdf:RDF></x:xmpmeta>")
+    assert own in marked and marked.count(b"photoshop:Instructions") == 1 and ENHANCED in marked
 
 
 def test_xmp_that_cannot_be_marked_is_refused() -> None:
@@ -107,6 +125,7 @@ def record_of(restored: Path) -> Record:
 
 def test_the_record_says_what_happened(restored: Path, tiny_model: Path) -> None:
     record = record_of(restored)
+    assert record.statement == NOT_EVIDENCE
     source = restored.parent.parent / "in" / "a.jpg"
     for part, path in ((record.input, source), (record.output, restored)):
         assert part.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -93,6 +93,7 @@ class Record:
         settings: how.
         arguments: the command line.
         machine: where.
+        statement: what the result does not show; "" in early records.
     """
 
     format: int
@@ -104,6 +105,7 @@ class Record:
     settings: SettingsRecord
     arguments: tuple[str, ...]
     machine: MachineRecord
+    statement: str = ""
 
 
 def encode_record(record: Record) -> bytes:
