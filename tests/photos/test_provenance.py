@@ -260,7 +260,8 @@ def test_16_bit_tiff_with_layers_and_record(tmp_path: Path, tiny_model: Path) ->
     deep = np.random.default_rng(1).integers(0, 65_536, (20, 30, 3), np.uint16)
     write_picture(Picture(deep), tmp_path / "a.tif")
     settings = PhotoSettings(RestoreSettings(layers=True), provenance=Provenance(str(tiny_model)))
-    done = restore_photo(cmudrn.load(tiny_model), tmp_path / "a.tif", tmp_path / "b.tif", settings)
+    restorer = cmudrn.load(tiny_model, precision="fp32")
+    done = restore_photo(restorer, tmp_path / "a.tif", tmp_path / "b.tif", settings)
     assert set(done.layers) == {"rain", "snow", "fused"}
     assert all(one.ok for one in verify(tmp_path / "b.tif", model=str(tiny_model)))
     marked = read_picture(tmp_path / "b.tif").metadata["xmp-data"]
@@ -273,9 +274,20 @@ def test_through_a_link_to_the_folder(restored: Path, tmp_path: Path, tiny_model
     link.symlink_to(deep)
     shutil.copy(tmp_path / "in" / "a.jpg", deep / "a.jpg")
     settings = PhotoSettings(provenance=Provenance(str(tiny_model)))
-    restore_photo(cmudrn.load(tiny_model), deep / "a.jpg", link / "b.jpg", settings)
+    restorer = cmudrn.load(tiny_model, precision="fp32")
+    restore_photo(restorer, deep / "a.jpg", link / "b.jpg", settings)
     for folder in (link, deep):
         assert all(one.ok for one in verify(folder / "b.jpg", model=str(tiny_model)))
+
+
+def test_a_record_is_refused_where_nobody_could_verify_it(tmp_path: Path, tiny_model: Path) -> None:
+    Pillow.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    restorer = cmudrn.load(tiny_model, engine="onnx")
+    restorer.engine.precision = "bf16"
+    settings = PhotoSettings(provenance=Provenance(str(tiny_model)))
+    with pytest.raises(CmudrnError, match="fp32"):
+        restore_photo(restorer, tmp_path / "a.png", tmp_path / "b.png", settings)
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_a_lost_output_is_noticed(restored: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.errors import InvalidSettingError
 from cmudrn.files import IMAGE_SUFFIXES, atomic_file, check_target, claim_target, make_folder
 from cmudrn.image import (
     Image,
@@ -52,9 +53,17 @@ def restore_photo(
     Raises:
         ImageFileError: the source cannot be read, or the format cannot hold it.
         TargetError: a file cannot be written, is there already, or another process is writing it.
+        InvalidSettingError: a record is asked for and the engine rounds to bfloat16, which differs
+            with the number of threads, so that nobody could verify the record.
         CmudrnError: as `restore_image`; nothing is written then.
     """
     start = time.perf_counter()
+    if settings.provenance is not None and restorer.engine.precision != "fp32":
+        raise InvalidSettingError(
+            "A record needs a model that was loaded with the precision fp32.",
+            setting="precision",
+            value=restorer.engine.precision,
+        )
     tasks = restorer.info.tasks
     with claim_target(target):
         for path in result_paths(target, settings, tasks):
