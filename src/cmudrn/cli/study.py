@@ -21,6 +21,13 @@ STORED = Path("docs/runs/studies")
 """Where a checkout keeps the runs of its studies."""
 AS_STORED = "Each table is as stored; whether it is up to date was not checked"
 
+Every = Annotated[
+    bool, typer.Option("--all", help="Every study, of docs/runs/studies unless --run says.")
+]
+Again = Annotated[
+    bool, typer.Option("--again", help="Remove runs older than their configuration, data or code.")
+]
+
 
 @app.command()
 def study(
@@ -34,9 +41,7 @@ def study(
         Path | None,
         typer.Option(help="Folder of the runs; studies may share one. Needed unless --all."),
     ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every study, of docs/runs/studies unless --run says.")
-    ] = False,
+    every: Every = False,
     data: DataFolder = None,
     settings: Annotated[
         list[str], typer.Option("--set", help="Lay KEY=VALUE over every row; repeatable.")
@@ -51,10 +56,7 @@ def study(
     table_only: Annotated[
         bool, typer.Option("--table-only", help="Train nothing; print the table.")
     ] = False,
-    again: Annotated[
-        bool,
-        typer.Option("--again", help="Remove runs older than their configuration, data or code."),
-    ] = False,
+    again: Again = False,
     table_format: Annotated[
         Format, typer.Option("--format", help="Format of the printed table.")
     ] = Format.markdown,

@@ -53,17 +53,12 @@ def restore_photo(
     Raises:
         ImageFileError: the source cannot be read, or the format cannot hold it.
         TargetError: a file cannot be written, is there already, or another process is writing it.
-        InvalidSettingError: a record is asked for and the engine rounds to bfloat16, which differs
-            with the number of threads, so that nobody could verify the record.
+        InvalidSettingError: a record is asked for, and the engine does not compute in float32.
         CmudrnError: as `restore_image`; nothing is written then.
     """
     start = time.perf_counter()
-    if settings.provenance is not None and restorer.engine.precision != "fp32":
-        raise InvalidSettingError(
-            "A record needs a model that was loaded with the precision fp32.",
-            setting="precision",
-            value=restorer.engine.precision,
-        )
+    if settings.provenance is not None:
+        _require_float32(restorer)
     tasks = restorer.info.tasks
     with claim_target(target):
         for path in result_paths(target, settings, tasks):
@@ -139,6 +134,13 @@ def _format_for(source: Path, target: Path, picture: Picture, settings: PhotoSet
     if source.suffix == target.suffix:  # a PNG that is called .jpg stays what it is
         return picture.format
     return IMAGE_SUFFIXES.get(target.suffix.lower(), picture.format)
+
+
+def _require_float32(restorer: Restorer) -> None:
+    """Refuse bfloat16: it rounds differently with other threads, so no record could be verified."""
+    if restorer.engine.precision != "fp32":
+        sentence = "A record needs a model that was loaded with the precision fp32."
+        raise InvalidSettingError(sentence, setting="precision", value=restorer.engine.precision)
 
 
 def _keeps_bytes(picture: Picture, done: RestoredImage, settings: PhotoSettings) -> bool:
