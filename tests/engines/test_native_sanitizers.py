@@ -56,11 +56,16 @@ def build(compiler: str, flags: list[str], folder: Path) -> Path:
     return driver
 
 
-def run(command: list[str], folder: Path, changes: int) -> None:
+def run(command: list[str], folder: Path, changes: int, most_pixels: int = 10**9) -> None:
     """Run the program and expect it to find nothing."""
-    command = [*command, str(changes), *write_programs(folder)]
+    command = [*command, str(changes), str(most_pixels), *write_programs(folder)]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert ran.returncode == 0 and ran.stdout.strip() == "agreed", ran.stdout + ran.stderr
+
+
+def instruction_sets_of(command: list[str]) -> list[str]:
+    """Return what the program runs, of the instruction sets that there are."""
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 @pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
@@ -78,4 +83,5 @@ def test_aarch64_equals_onnxruntime(tmp_path: Path) -> None:
     if emulator is None or shutil.which(AARCH64) is None:
         pytest.skip(f"{AARCH64} and qemu-aarch64 (g++-aarch64-linux-gnu, qemu-user) are not here")
     driver = build(AARCH64, ["-O2", "-static"], tmp_path)
-    run([emulator, str(driver)], tmp_path, 2)
+    assert {"neon", "neonbf16"} <= set(instruction_sets_of([emulator, str(driver)]))
+    run([emulator, str(driver)], tmp_path, 2, most_pixels=1500)

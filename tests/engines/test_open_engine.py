@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cmudrn.engines import ENGINES, PRECISIONS, open_engine
-from cmudrn.engines.native import NativeEngine, instruction_sets
+from cmudrn.engines.native import NativeEngine, bf16_is_faster, instruction_sets
 from cmudrn.engines.native.precision_check import trial_picture
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError
@@ -50,6 +50,18 @@ def test_auto_rounds_only_where_the_promise_is_kept(
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine)
     assert engine.precision == ("bf16" if kept and instruction_sets("bf16") else "fp32")
+
+
+@needs_native
+@pytest.mark.parametrize("forced", (*instruction_sets(), *instruction_sets("bf16")))
+def test_auto_keeps_to_a_forced_instruction_set(
+    monkeypatch: pytest.MonkeyPatch, forced: str
+) -> None:
+    monkeypatch.setenv("CMUDRN_NATIVE_ISA", forced)
+    bf16_is_faster.cache_clear()
+    engine = open_engine("cmudrn")
+    assert isinstance(engine, NativeEngine) and engine.instruction_set == forced
+    assert bf16_is_faster() in (True, False)  # what is forced has no say in it
 
 
 @pytest.mark.parametrize("engine, precision", [("tpu", "auto"), ("auto", "fp8")])

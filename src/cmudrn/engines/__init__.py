@@ -83,13 +83,19 @@ def _check(engine: str, threads: int | None, precision: str) -> None:
 
 
 def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engine:
-    from cmudrn.engines.native import NativeEngine, bf16_is_faster, passes_precision_check
+    from cmudrn.engines.native import (
+        BF16_SETS,
+        FORCED_ISA,
+        NativeEngine,
+        bf16_is_faster,
+        passes_precision_check,
+    )
 
-    if precision == "bf16":
+    forced = os.environ.get(FORCED_ISA, "")
+    if precision == "bf16" or (precision == "auto" and forced in BF16_SETS):
         return NativeEngine(model, threads, "bf16")
     exact = NativeEngine(model, threads)
-    forced = os.environ.get("CMUDRN_NATIVE_ISA", "")
-    if precision == "auto" and bf16_is_faster() and forced in ("", "avx512bf16"):
+    if precision == "auto" and not forced and bf16_is_faster():
         rounded = NativeEngine(model, threads, "bf16")
         if passes_precision_check(exact, rounded):
             return rounded

@@ -2,6 +2,8 @@
 
 from cmudrn.engines.native.engine import NativeEngine
 from cmudrn.engines.native.library import (
+    BF16_SETS,
+    FORCED_ISA,
     NativeUnavailableError,
     bf16_is_faster,
     instruction_sets,
@@ -11,6 +13,8 @@ from cmudrn.engines.native.pipeline import RowStream
 from cmudrn.engines.native.precision_check import MIN_PSNR_DB, passes_precision_check
 
 __all__ = [
+    "BF16_SETS",
+    "FORCED_ISA",
     "MIN_PSNR_DB",
     "NativeEngine",
     "NativeUnavailableError",

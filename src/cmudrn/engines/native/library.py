@@ -11,10 +11,10 @@ from pathlib import Path
 from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError, InvalidSettingError
 
-INSTRUCTION_SETS = ("avx512", "avx2", "portable")
+INSTRUCTION_SETS = ("avx512", "avx2", "neon", "portable")
 """Best first."""
 
-BF16_SETS = ("avx512bf16",)
+BF16_SETS = ("avx512bf16", "neonbf16")
 """Those that multiply bfloat16 numbers, and add in float32."""
 
 NO_NATIVE = "CMUDRN_NO_NATIVE"
@@ -114,11 +114,11 @@ def choose_instruction_set(precision: str = "fp32") -> str:
     """
     load_library()  # or its error
     here = instruction_sets(precision)
-    if precision == "bf16":
-        if not here or os.environ.get(FORCED_ISA, "") not in ("", *here):
-            raise NativeUnavailableError("The native engine has no bfloat16 on this processor.")
-        return here[0]
     forced = os.environ.get(FORCED_ISA, "")
+    if precision == "bf16":
+        if not here or forced not in ("", *here):
+            raise NativeUnavailableError("The native engine has no bfloat16 on this processor.")
+        return forced or here[0]
     if forced and forced not in here:
         raise InvalidSettingError(
             f"{FORCED_ISA} asks for {forced!r}; this machine has {', '.join(here) or 'none'}."
@@ -140,9 +140,12 @@ def peak_gflops(
     Raises:
         NativeUnavailableError: there is no compiled engine here, or no such precision.
     """
-    library = load_library()
-    isa, threads = choose_instruction_set(precision).encode(), threads or available_cores()
-    return max(float(library.cmudrn_peak_gflops(isa, threads, rounds)) for _ in range(tries))
+    return _peak(choose_instruction_set(precision), rounds, threads or available_cores(), tries)
+
+
+def _peak(instruction_set: str, rounds: int, threads: int, tries: int) -> float:
+    library, name = load_library(), instruction_set.encode()
+    return max(float(library.cmudrn_peak_gflops(name, threads, rounds)) for _ in range(tries))
 
 
 @functools.cache
@@ -151,8 +154,8 @@ def bf16_is_faster() -> bool:
 
     Some do it at a quarter of the rate: there float32 is both faster and exact.
     """
-    if not instruction_sets("bf16"):
+    here = [instruction_sets(precision) for precision in ("bf16", "fp32")]
+    if not all(here):
         return False
-    rates = (peak_gflops(20_000, 1, precision) for precision in ("bf16", "fp32"))
-    bf16, fp32 = rates
+    bf16, fp32 = (_peak(sets[0], 20_000, 1, tries=5) for sets in here)
     return bf16 > fp32

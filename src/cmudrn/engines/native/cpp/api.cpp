@@ -1,4 +1,10 @@
 // What Python calls (through ctypes). Nothing throws across this border.
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -27,8 +33,27 @@ using cmudrn::Planes;
 using cmudrn::Program;
 using cmudrn::Stream;
 
+#if defined(__aarch64__)
+// Whether the processor has dot products of bfloat16 numbers.
+bool has_bf16() {
+#if defined(__linux__)
+  constexpr unsigned long kBf16 = 1UL << 14;  // HWCAP2_BF16, which old headers lack
+  return (getauxval(AT_HWCAP2) & kBf16) != 0;
+#elif defined(__APPLE__)
+  int has = 0;
+  std::size_t size = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_BF16", &has, &size, nullptr, 0) == 0 && has != 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 bool runs_here(const Kernels& kernels) {
-#if defined(CMUDRN_ANY_CPU)
+#if defined(__aarch64__)
+  if (&kernels == &cmudrn::kNeon) return true;
+  if (&kernels == &cmudrn::kNeonBf16) return has_bf16();
+#elif defined(CMUDRN_ANY_CPU)
   return true;
 #elif defined(__x86_64__)
   __builtin_cpu_init();
@@ -51,6 +76,8 @@ const Kernels* find(const char* isa) {
 #if defined(__x86_64__)
   const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512,
                             &cmudrn::kAvx512Bf16};
+#elif defined(__aarch64__)
+  const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kNeon, &cmudrn::kNeonBf16};
 #else
   const Kernels* every[] = {&cmudrn::kPortable};
 #endif
@@ -70,6 +97,9 @@ Layers find_layers(const Kernels* kernels) {
   if (kernels == &cmudrn::kAvx2) return {&cmudrn::kAvx2Layers, &cmudrn::kAvx2Layers};
   if (kernels == &cmudrn::kAvx512) return {&cmudrn::kAvx512Layers, &cmudrn::kAvx512Layers};
   if (kernels == &cmudrn::kAvx512Bf16) return {&cmudrn::kAvx512Bf16Layers, &cmudrn::kAvx512Layers};
+#elif defined(__aarch64__)
+  if (kernels == &cmudrn::kNeon) return {&cmudrn::kNeonLayers, &cmudrn::kNeonLayers};
+  if (kernels == &cmudrn::kNeonBf16) return {&cmudrn::kNeonBf16Layers, &cmudrn::kNeonLayers};
 #endif
   return {&cmudrn::kPortableLayers, &cmudrn::kPortableLayers};
 }
@@ -77,7 +107,7 @@ Layers find_layers(const Kernels* kernels) {
 }  // namespace
 
 // Whether this library and this processor have an instruction set: portable, avx2, avx512 or
-// avx512bf16 (bfloat16 products).
+// neon; avx512bf16 or neonbf16 (bfloat16 products).
 CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
 
 // A network, or null (unknown instruction set, wrong count of numbers, no memory).

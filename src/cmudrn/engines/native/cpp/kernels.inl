@@ -44,6 +44,22 @@ inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) {
   };
   return sum + half(weights, 16) * half(inputs, 16) + half(weights, 0) * half(inputs, 0);
 }
+#elif defined(__aarch64__)
+inline void store_two(Stored* to, Vec first, Vec second) {
+  vst1_bf16(reinterpret_cast<bfloat16_t*>(to), vcvt_bf16_f32(first));
+  vst1_bf16(reinterpret_cast<bfloat16_t*>(to + kChannels), vcvt_bf16_f32(second));
+}
+
+inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) {
+  return vbfdotq_f32(sum, reinterpret_cast<bfloat16x8_t>(weights),
+                     reinterpret_cast<bfloat16x8_t>(inputs));
+}
+
+template <int Lane>
+inline Vec multiply_add_lane(Vec sum, Weights weights, Weights inputs) {
+  return vbfdotq_laneq_f32(sum, reinterpret_cast<bfloat16x8_t>(weights),
+                           reinterpret_cast<bfloat16x8_t>(inputs), Lane);
+}
 #else
 inline void store_two(Stored* to, Vec first, Vec second) {
   _mm512_store_si512(to, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(
@@ -69,6 +85,57 @@ inline void store_two(Stored* to, Vec first, Vec second) {
 }
 
 inline Vec multiply_add(Vec sum, Weights weights, Weights inputs) { return sum + weights * inputs; }
+
+#if defined(CMUDRN_BY_LANE)
+template <int Lane>
+inline Vec multiply_add_lane(Vec sum, Weights weights, Weights inputs) {
+  return vfmaq_laneq_f32(sum, weights, inputs, Lane);
+}
+#endif
+#endif
+
+constexpr int kTogether = sizeof(float) / sizeof(Stored);  // bfloat16 numbers go in pairs
+
+#if defined(CMUDRN_BY_LANE)
+typedef Weights LooseWeights __attribute__((aligned(2), may_alias));
+
+// The products of the inputs in one lane of a vector, for all tiles; then of the next lanes.
+template <int Lane, int Tiles, int Vectors>
+inline void add_lanes(Vec (&sums)[Tiles][Vectors], const Weights (&values)[Tiles],
+                      const Stored* const (&weights)[Vectors], long step) {
+  if constexpr (Lane < kLanes) {
+    Weights factors[Vectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v)
+      factors[v] = *reinterpret_cast<const LooseWeights*>(weights[v] + Lane * step);
+#pragma GCC unroll 12
+    for (int tile = 0; tile < Tiles; ++tile)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v)
+        sums[tile][v] = multiply_add_lane<Lane>(sums[tile][v], factors[v], values[tile]);
+    add_lanes<Lane + 1>(sums, values, weights, step);
+  }
+}
+
+// Adds the products of as many whole vectors of inputs as there are, and returns how many inputs
+// those are. `tile_step` is from one tile's inputs to the next one's, `step` from one input's (or
+// pair's) weights to the next one's.
+template <int Tiles, int Vectors>
+inline int add_whole_vectors(Vec (&sums)[Tiles][Vectors], const Stored* from, long tile_step,
+                             const Stored* const (&weights)[Vectors], long step, int inputs) {
+  constexpr int count = kLanes * kTogether;
+  int input = 0;
+  for (; input + count <= inputs; input += count) {
+    Weights values[Tiles];
+#pragma GCC unroll 12
+    for (int tile = 0; tile < Tiles; ++tile)
+      values[tile] = *reinterpret_cast<const LooseWeights*>(from + tile * tile_step + input);
+    const Stored* here[Vectors];
+    for (int v = 0; v < Vectors; ++v) here[v] = weights[v] + input / kTogether * step;
+    add_lanes<0>(sums, values, here, step);
+  }
+  return input;
+}
 #endif
 
 inline Vec rectified(Vec value) {
@@ -120,8 +187,18 @@ struct Column {
 template <int Frequencies, int Tiles, int Vectors>
 inline void add_products(Vec (&sums)[2][Tiles][Vectors], const Stored* block, long step,
                          const Column* columns, long weight, int inputs) {
-  constexpr int together = sizeof(float) / sizeof(Stored);  // bfloat16 numbers go in pairs
-  for (int input = 0; input < inputs; input += together) {
+  int first = 0;
+#if defined(CMUDRN_BY_LANE)
+#pragma GCC unroll 2
+  for (int f = 0; f < Frequencies; ++f) {
+    const Stored* weights[Vectors];
+    for (int v = 0; v < Vectors; ++v)
+      weights[v] = columns[v].weights + weight + f * kChannels * kChannels;
+    first = add_whole_vectors(sums[f], block + f * step, 2 * kChannels, weights,
+                              kChannels * kTogether, inputs);
+  }
+#endif
+  for (int input = first; input < inputs; input += kTogether) {
 #pragma GCC unroll 2
     for (int f = 0; f < Frequencies; ++f) {
       const Stored* from = block + f * step + input;
@@ -202,7 +279,7 @@ void multiply(const void* block, const Product* products, int count, int tiles, 
   int left = 0;
   for (int i = 0; i < count; ++i)
     for (int output = 0; output < outputs; output += kLanes)
-      columns[left++] = {static_cast<const Stored*>(products[i].weights) + output,
+      columns[left++] = {static_cast<const Stored*>(products[i].weights) + output * kTogether,
                          products[i].bias + output, products[i].sums + output};
   const Column* column = columns;
   const Stored* from = static_cast<const Stored*>(block);
@@ -294,5 +371,5 @@ double peak(long rounds) {
       asm volatile("" : CMUDRN_IN_REGISTER(sums[chain]));
     }
   }
-  return (sizeof(float) / sizeof(Stored)) * 2.0 * kLanes * chains * static_cast<double>(rounds);
+  return kTogether * 2.0 * kLanes * chains * static_cast<double>(rounds);
 }

@@ -64,7 +64,7 @@ struct CombineSource {
 
 struct LayerKernels {
   int lanes;
-  int tiles;  // that are multiplied together
+  int tiles;  // that are multiplied together; kWinogradTiles is a multiple of it
   bool bf16;  // Winograd blocks and weights are bfloat16
 
   void (*transform)(const WinogradInput& input, void* block);
@@ -90,5 +90,7 @@ extern const LayerKernels kPortableLayers;
 extern const LayerKernels kAvx2Layers;
 extern const LayerKernels kAvx512Layers;
 extern const LayerKernels kAvx512Bf16Layers;
+extern const LayerKernels kNeonLayers;
+extern const LayerKernels kNeonBf16Layers;
 
 }  // namespace cmudrn

@@ -42,7 +42,11 @@ inline Vec finished(Vec value, const Epilogue& epilogue, int row, long pixel, in
   return epilogue.add_first ? value : value + added;
 }
 
-#if defined(CMUDRN_BF16) && !defined(CMUDRN_ANY_CPU)
+#if defined(CMUDRN_BF16) && defined(__aarch64__)
+inline void store_frequency(Stored* to, Vec value) {
+  vst1_bf16(reinterpret_cast<bfloat16_t*>(to), vcvt_bf16_f32(value));
+}
+#elif defined(CMUDRN_BF16) && !defined(CMUDRN_ANY_CPU)
 inline void store_frequency(Stored* to, Vec value) {
   const __m256bh rounded = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(value));
   _mm256_storeu_si256(reinterpret_cast<__m256i_u*>(to), reinterpret_cast<__m256i>(rounded));
@@ -96,8 +100,17 @@ void transform_layer(const WinogradInput& input, void* block) {
 template <int Frequencies, int Tiles, int Vectors>
 inline void add_frequencies(Vec (&sums)[2][Tiles][Vectors], const Stored* block, long step,
                             long tile_step, const Stored* weights, long frequency, int inputs) {
-  constexpr int together = sizeof(float) / sizeof(Stored);
-  for (int input = 0; input < inputs; input += together) {
+  int first = 0;
+#if defined(CMUDRN_BY_LANE)
+#pragma GCC unroll 2
+  for (int f = 0; f < Frequencies; ++f) {
+    const Stored* rows[Vectors];
+    for (int v = 0; v < Vectors; ++v) rows[v] = weights + f * frequency + v * kLanes * kTogether;
+    first = add_whole_vectors(sums[f], block + f * step, tile_step, rows,
+                              Vectors * kLanes * kTogether, inputs);
+  }
+#endif
+  for (int input = first; input < inputs; input += kTogether) {
 #pragma GCC unroll 2
     for (int f = 0; f < Frequencies; ++f) {
       const Stored* from = block + f * step + input;
@@ -105,7 +118,7 @@ inline void add_frequencies(Vec (&sums)[2][Tiles][Vectors], const Stored* block,
       Weights factors[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v)
-        factors[v] = *reinterpret_cast<const Weights*>(row + v * kLanes * together);
+        factors[v] = *reinterpret_cast<const Weights*>(row + v * kLanes * kTogether);
 #pragma GCC unroll 12
       for (int tile = 0; tile < Tiles; ++tile) {
         const Weights value = spread(from + tile * tile_step);
@@ -246,7 +259,14 @@ void convolve_some(const DirectInput& input, long first, const float* weights, c
   for (int ky = 0; ky < input.kernel; ++ky) {
     for (int kx = 0; kx < input.kernel; ++kx) {
       const float* from = input.rows[ky] + first * step + kx * input.pixel;
-      for (int in = 0; in < input.inputs; ++in, weights += Vectors * kLanes) {
+      int in = 0;
+#if defined(CMUDRN_BY_LANE) && !defined(CMUDRN_BF16)
+      const float* vectors[Vectors];
+      for (int v = 0; v < Vectors; ++v) vectors[v] = weights + v * kLanes;
+      in = add_whole_vectors(sums, from, step, vectors, Vectors * kLanes, input.inputs);
+      weights += in * Vectors * kLanes;
+#endif
+      for (; in < input.inputs; ++in, weights += Vectors * kLanes) {
         Vec factors[Vectors];
 #pragma GCC unroll 2
         for (int v = 0; v < Vectors; ++v) factors[v] = load(weights + v * kLanes);
