@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "cmudrn"
-CORE = PACKAGE / "restoration" / "restorer.py"
+CORE = PACKAGE / "restoration" / "pieces.py"
 TYPED_PACKAGES = ("photos", "video", "live", "server", "cluster")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -23,6 +23,8 @@ void cmudrn_program_free(void*);
 void* cmudrn_executor_new(const void*, int, int, int, int*);
 int cmudrn_executor_run(void*, const float*, float* const*);
 void cmudrn_executor_free(void*);
+void* cmudrn_row_executor_new(const void*, int, int, int, int, int*);
+int cmudrn_executor_push(void*, const float*, long, int, float* const*, long);
 double cmudrn_peak_gflops(const char*, int, long);
 }
 
@@ -139,6 +141,35 @@ std::vector<float> run_lowered(const char* isa, const Lowered& network, int thre
   return made;
 }
 
+// As run_lowered, but the image comes some rows at a time.
+std::vector<float> run_rows(const char* isa, const Lowered& network, int step_rows, int piece) {
+  void* program =
+      cmudrn_program_new(isa, network.code.data(), static_cast<long>(network.code.size()),
+                         network.numbers.data(), static_cast<long>(network.numbers.size()));
+  if (!program) return {};
+  int reason = 0;
+  const int height = static_cast<int>(network.height), width = static_cast<int>(network.width);
+  void* executor = cmudrn_row_executor_new(program, height, width, 2, step_rows, &reason);
+  std::vector<float> made;
+  if (executor) {
+    const long plane = network.height * network.width;
+    std::vector<float> degraded = network.degraded;
+    degraded.resize(static_cast<size_t>(3 * plane));
+    made.resize(static_cast<size_t>(16 * 3 * plane));
+    int done = 0;
+    for (int y = 0; y < height; y += piece) {
+      float* images[16];
+      for (long i = 0; i < 16; ++i) images[i] = made.data() + 3 * i * plane + done * width;
+      done += cmudrn_executor_push(executor, degraded.data() + y * width, plane,
+                                   std::min(piece, height - y), images, plane);
+    }
+    if (done != height) made.clear();
+    cmudrn_executor_free(executor);
+  }
+  cmudrn_program_free(program);
+  return made;
+}
+
 // Whether all that is expected was made.
 bool agree(const std::vector<float>& a, const std::vector<float>& b) {
   if (a.size() > b.size()) return false;
@@ -170,6 +201,9 @@ bool try_lowered(const std::string& path, int changes) {
     if (!agree(network.expected, got))
       return std::printf("%s differs: %s\n", isa, path.c_str()), false;
   }
+  for (const int step : {8, 16})
+    if (!agree(network.expected, run_rows(kFastest, network, step, 5)) && cmudrn_has(kFastest))
+      return std::printf("rows differ: %s\n", path.c_str()), false;
   for (const char* isa : kBf16) {
     const std::vector<float> got = run_lowered(isa, network, 2);
     if (!got.empty() && !near(network.expected, got))
@@ -190,6 +224,7 @@ bool try_lowered(const std::string& path, int changes) {
     if (generator() % 8 == 0) changed.code.resize(generator() % changed.code.size());
     if (generator() % 8 == 0) changed.width = static_cast<std::int64_t>(generator() % 40);
     run_lowered(i % 2 ? kFastest : "portable", changed, 2);
+    if (i % 4 == 0) run_rows(kFastest, changed, 8, 5);
   }
   return true;
 }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import copy
-import json
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from support.layer_reference import run_layers
-from support.random_networks import random_network
+from support.random_networks import random_network, record
 
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import Batch, Engine
@@ -21,15 +19,6 @@ from cmudrn.models.onnx_writer import write_onnx
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
 LAYER_ENGINES = ["onnx", "openvino", "native"]
-
-
-def record(**changes: Any) -> str:
-    """Return the record of a model that removes rain at one depth."""
-    about = {
-        "format": 2, "name": "random", "network": "multi-scale", "tasks": ["rain"], "stages": 1,
-        "recursions": 1, "elastic": False, "parameters": 1000, "licence": "MIT",
-    }  # fmt: skip
-    return json.dumps(about | changes)
 
 
 def save(network: LayerList, folder: Path) -> Path:

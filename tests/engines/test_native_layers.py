@@ -62,6 +62,49 @@ def test_random_networks_equal_onnxruntime(
     assert difference(network, batch, instruction_set, threads) < 1e-5
 
 
+@settings(
+    max_examples=EXAMPLES // 2,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    rows=st.integers(2, 20),
+    step=st.sampled_from([8, 16, 32, 64]),
+    pieces=st.lists(st.integers(0, 40), max_size=6),
+    threads=st.integers(1, 2),
+)
+def test_rows_pushed_in_pieces_give_the_whole_image(
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    rows: int,
+    step: int,
+    pieces: list[int],
+    threads: int,
+) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.executor.STEP_ROWS", step)
+    network = random_network(seed)
+    side = max(8, network.alignment)
+    batch = images(rows * side, 2 * side)
+    executor = LayerExecutor(network, instruction_sets()[0], threads)
+    whole = executor(batch)
+    for _ in range(2):  # the second image takes the memory of the first
+        with executor.stream(rows * side, 2 * side, {name: name for name in whole}) as stream:
+            parts = [stream.push(part) for part in np.split(batch[0], np.cumsum(pieces), axis=1)]
+        for name, image in whole.items():
+            joined = np.concatenate([part.branches[name] for part in parts], axis=2)
+            assert np.array_equal(joined, image)
+
+
+def test_rows_come_out_before_all_went_in() -> None:
+    executor = LayerExecutor(residual_network(24), instruction_sets()[0], 1)
+    with executor.stream(1000, 32, {}) as stream:
+        assert 300 < stream.push(images(500, 32)[0]).restored.shape[2] < 500
+    with executor.stream(1000, 32, {}) as stream, pytest.raises(ImageValueError, match="1000 rows"):
+        stream.push(images(1001, 32)[0])
+
+
 def residual_network(width: int) -> LayerList:
     """Return three convolutions at half resolution, in two groups."""
     build = NetworkBuilder(1)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.random_networks import random_network, record
 
 import cmudrn
 from cmudrn import CmudrnError, Restorer
 from cmudrn.engines import open_engine
+from cmudrn.engines.native import instruction_sets
 from cmudrn.image import Pixels, to_batch
 from cmudrn.models import ModelInfo
+from cmudrn.models.onnx_writer import write_onnx
 from cmudrn.restoration import RestoredImage, RestoreSettings, restore_image
 
 KINDS = [np.uint8, np.uint16, np.float32]
@@ -56,6 +59,33 @@ def test_tiled_equals_whole(
     assert np.abs(found.pixels - expected.pixels).max() <= 1e-5
     for task, estimate in expected.branches.items():
         assert np.abs(found.branches[task] - estimate).max() <= 1e-5
+
+
+@pytest.mark.parametrize("dtype, shape", [(np.uint8, (531, 300)), (np.float32, (403, 410, 3))])
+@pytest.mark.parametrize("model", ["paper", "strided"])
+def test_an_image_in_rows_equals_the_whole(
+    far_sighted_model, tmp_path: Path, model: str, dtype, shape
+) -> None:
+    if not instruction_sets():
+        pytest.skip("the native engine was not built here")
+    path = far_sighted_model
+    if model == "strided":
+        path = tmp_path / "strided.onnx"
+        path.write_bytes(write_onnx(random_network(10), record=record()))
+    engine = open_engine(path, "native", 2, "fp32")
+    array = make_array(1, shape, dtype)
+    whole = layered(Restorer(engine), array)
+    engine.tile_pixels, engine.stream_columns = 1, 100
+    restorer, counts = Restorer(engine), []
+    assert restorer.streaming_engine(*shape[:2]) and len(restorer.tiles(*shape[:2])) > 1
+    found = restore_image(
+        restorer, array, RestoreSettings(layers=True), on_tile=lambda *count: counts.append(count)
+    )
+    near = 1 if dtype == np.uint8 else 1e-5  # a value between two may be rounded either way
+    assert np.abs(found.pixels.astype(float) - whole.pixels).max() <= near
+    assert np.abs(found.branches["rain"] - whole.branches["rain"]).max() <= 1e-5
+    assert np.abs(found.residuals["fused"] - whole.residuals["fused"]).max() <= 1e-5
+    assert counts[-1] == (len(counts), len(counts)) and len(counts) > 8
 
 
 def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.MonkeyPatch) -> None:

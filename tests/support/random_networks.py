@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 
 from cmudrn.models.layers import Floats, Layer, LayerList, ValueShape, infer_shape
@@ -125,3 +128,12 @@ def random_network(seed: int, scales: int = 3) -> LayerList:
     rain = drawer.conv(value, 3, 3)
     restored = drawer.add("add", 0, rain)
     return LayerList(tuple(drawer.layers), {"restored": restored, "rain": rain})
+
+
+def record(**changes: Any) -> str:
+    """Return the record of a model that removes rain at one depth."""
+    about = {
+        "format": 2, "name": "random", "network": "multi-scale", "tasks": ["rain"], "stages": 1,
+        "recursions": 1, "elastic": False, "parameters": 1000, "licence": "MIT",
+    }  # fmt: skip
+    return json.dumps(about | changes)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,61 @@ class Engine(Protocol):
         Raises:
             InvalidSettingError: the model does not take this depth.
             ImageValueError: the batch is of another shape.
+        """
+        ...
+
+
+class RowStream(Protocol):
+    """One image on its way through a network, a few rows at a time; a context manager."""
+
+    def __enter__(self) -> RowStream:
+        """Return the stream."""
+        ...
+
+    def __exit__(self, *error: Any) -> None:
+        """Give the memory back."""
+        ...
+
+    def push(self, rows: Batch) -> EngineOutputs:
+        """Return the rows that the next rows finish: (1, 3, k, W), k from 0 to all that is left.
+
+        Args:
+            rows: (3, n, W) float32 RGB in [0, 1], the rows below the last ones pushed.
+        """
+        ...
+
+
+@runtime_checkable
+class StreamingEngine(Engine, Protocol):
+    """An engine that also takes an image in rows, so that memory does not grow with its height.
+
+    Attributes:
+        stream_columns: the widest image that it is worth giving to a stream; a bound on memory.
+    """
+
+    stream_columns: int
+
+    def stream(
+        self,
+        height: int,
+        width: int,
+        *,
+        branches: bool = False,
+        stages: int | None = None,
+        recursions: int | None = None,
+    ) -> RowStream:
+        """Return a stream for an image of that size.
+
+        Args:
+            height: rows that will be pushed in all, a multiple of `info.alignment`.
+            width: columns, likewise.
+            branches: also return each branch's estimate.
+            stages: T for this image; None is the model's own.
+            recursions: S for this image; None is the model's own.
+
+        Raises:
+            InvalidSettingError: the model does not take this depth.
+            ImageValueError: no such size, or not enough memory for it.
         """
         ...
 

@@ -17,7 +17,7 @@ from cmudrn.engines.base import Engine, available_cores
 from cmudrn.errors import FileError, InvalidSettingError, TargetError
 from cmudrn.files import atomic_file
 from cmudrn.models.info import ModelInfo
-from cmudrn.restoration.restorer import run_network
+from cmudrn.restoration.pieces import run_network
 
 OpenWith = Callable[[int], Engine]
 """Opens the engine with a number of threads."""

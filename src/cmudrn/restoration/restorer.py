@@ -1,28 +1,27 @@
 """The restore core: an image of any size to its restoration, in bounded memory.
 
 Photographs, clips, raw frames, streams, the server, batches and the Python interface all call
-`restore_image`. Its tiles, benchmarks and the check of an export run the network alone with
-`run_network`, and nothing else calls an engine.
+`restore_image`. Its pieces, benchmarks and the check of an export run the network alone
+(`cmudrn.restoration.pieces`), and nothing else calls an engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.engines.base import Batch, Engine, EngineOutputs
-from cmudrn.errors import ModelFileError
-from cmudrn.image import Image, Pixels, check_array, from_float, to_batch, to_float, to_rgb
+from cmudrn.engines.base import Engine, StreamingEngine
+from cmudrn.image import Image, Pixels, check_array, from_float
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
 from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
-from cmudrn.restoration.tiling import Area, Tile, make_tiles
+from cmudrn.restoration.tiling import Tile, make_strips, make_tiles
 from cmudrn.restoration.weather_classifier import check_scorable, score_weather
 
 OnTile = Callable[[int, int], None]
@@ -80,34 +79,6 @@ def restore_image(
     passed = settings.gate and decisive.passes
     kept = residuals if settings.layers else {}
     return RestoredImage(image if passed else restored, branches, kept, weather, passed)
-
-
-def run_network(
-    engine: Engine,
-    batch: Batch,
-    *,
-    branches: bool = False,
-    stages: int | None = None,
-    recursions: int | None = None,
-) -> EngineOutputs:
-    """Run the network alone: no tiles, no dehazing, no change gating.
-
-    Args:
-        engine: runs it.
-        batch: (B, 3, H, W) float32 RGB in [0, 1]; see `Engine`.
-        branches: also return each branch's estimate.
-        stages: T; None is the model's own.
-        recursions: S; None is the model's own.
-
-    Raises:
-        ImageValueError: the batch is of another shape.
-        InvalidSettingError: the model does not take this depth.
-        ModelFileError: the model returned values that are no numbers.
-    """
-    outputs = engine(batch, branches=branches, stages=stages, recursions=recursions)
-    if not np.isfinite(outputs.restored).all():
-        raise ModelFileError(f"The model {engine.info.name} returned values that are no numbers.")
-    return outputs
 
 
 class Restorer:
@@ -194,7 +165,22 @@ class Restorer:
             CmudrnError: the model does not take this depth.
         """
         radius = self.info.receptive_radius(stages, recursions)
+        streaming = self.streaming_engine(height, width)
+        if streaming:
+            columns = streaming.stream_columns
+            return make_strips(height, width, radius, columns, self.info.alignment)
         return make_tiles(height, width, radius, self.tile_pixels, self.info.alignment)
+
+    def streaming_engine(self, height: int, width: int) -> StreamingEngine | None:
+        """Return the engine where a picture of that size goes through it in rows, or None.
+
+        It does where it is larger than a call of the engine should be, unless the caller set
+        smaller tiles.
+        """
+        engine = self.engine
+        if not isinstance(engine, StreamingEngine) or self.tile_pixels < engine.tile_pixels:
+            return None
+        return engine if height * width > self.tile_pixels else None
 
     def make_change_gate(self, image: Pixels) -> ChangeGate | None:
         """Return a change gate for an image, or None where the model or the caller wants none."""
@@ -242,54 +228,27 @@ def _pieces(
     layered: bool,
     correction: VeilCorrection | None,
     on_tile: OnTile | None,
-) -> Iterator[_Piece]:
-    """Yield the image tile by tile after the network."""
+) -> Iterator[Piece]:
+    """Yield the image piece by piece after the network."""
     height, width = image.shape[:2]
+    passage = Passage(image, correction, layered, settings.stages, settings.recursions)
     tiles = restorer.tiles(height, width, settings.stages, settings.recursions)
-    for done, tile in enumerate(tiles, 1):
-        window = to_rgb(to_float(_clipped(image[tile.window])))
-        seen = correction(window, tile.window, (height, width)) if correction else window
-        outputs = run_network(
-            restorer.engine,
-            _padded(to_batch(seen), tile),
-            branches=layered,
-            stages=settings.stages,
-            recursions=settings.recursions,
-        )
-        yield _Piece(
-            tile.core,
-            window[tile.inner],
-            _cut(outputs.restored, tile.inner),
-            {task: _cut(batch, tile.inner) for task, batch in outputs.branches.items()},
-        )
-        del window, seen, outputs
+    engine = restorer.streaming_engine(height, width)
+    pieces: Iterator[Piece | None] = (passage.whole(restorer.engine, tile) for tile in tiles)
+    count = len(tiles)
+    if engine:
+        pieces = (piece for tile in tiles for piece in passage.in_rows(engine, tile))
+        count = sum(steps(tile) for tile in tiles)
+    for done, piece in enumerate(pieces, 1):
+        if piece:
+            yield piece
+        del piece  # or it would stay in memory beside the next one
         if on_tile:
-            on_tile(done, len(tiles))
-
-
-@dataclass(frozen=True)
-class _Piece:
-    core: Area
-    degraded: Image
-    fused: Image
-    branches: Mapping[str, Image]
-
-
-def _padded(batch: Batch, tile: Tile) -> Batch:
-    """Return a tile's window with the image's last rows and columns repeated as padding."""
-    below, right = tile.padding
-    if not (below or right):
-        return batch
-    return np.pad(batch, ((0, 0), (0, 0), (0, below), (0, right)), mode="edge")
-
-
-def _cut(batch: Batch, inner: Area) -> Image:
-    rows, columns = inner
-    return batch[0, :, rows, columns].transpose(1, 2, 0)
+            on_tile(done, count)
 
 
 def _finish(
-    piece: _Piece, strength: float, array: Pixels, change_gating: ChangeGate | None
+    piece: Piece, strength: float, array: Pixels, change_gating: ChangeGate | None
 ) -> Pixels:
     """Return the piece at a strength, in the kind and type of array; tell the change gate of it."""
     mixed: NDArray[np.float32] = piece.fused
@@ -302,13 +261,5 @@ def _finish(
     finished = from_float(mixed, array.dtype)
     if array.dtype == np.float32:
         own = array[piece.core]
-        finished += own - _clipped(own)
+        finished += own - clipped(own)
     return finished
-
-
-def _clipped(array: Pixels) -> Pixels:
-    """Return what the network sees of an array: floats end at black and white.
-
-    What they have beyond goes around the network, and `_finish` adds it again.
-    """
-    return np.clip(array, 0, 1) if array.dtype == np.float32 else array

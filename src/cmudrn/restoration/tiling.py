@@ -69,8 +69,31 @@ def make_tiles(
     core_height, core_width = height, width
     if radius is not None and height * width > max_pixels:
         core_height, core_width = _core_size(height, width, radius, max_pixels, alignment)
-    rows = _spans(height, core_height, radius or 0, alignment)
-    columns = _spans(width, core_width, radius or 0, alignment)
+    return _cut(height, width, (core_height, core_width), radius or 0, alignment)
+
+
+def make_strips(
+    height: int, width: int, radius: int | None, max_columns: int, alignment: int = 1
+) -> list[Tile]:
+    """Return strips of an image's whole height, as `make_tiles`, that are of about one width.
+
+    Args:
+        height: see `make_tiles`.
+        width: see `make_tiles`.
+        radius: see `make_tiles`.
+        max_columns: widest window; raised where the radius leaves no reasonable core.
+        alignment: see `make_tiles`.
+    """
+    core_width = width
+    if radius is not None and width > max_columns:
+        margin = radius + alignment - 1
+        core_width = ceil(width / ceil(width / max(max_columns - 2 * margin, 2 * margin + 16)))
+    return _cut(height, width, (height, core_width), radius or 0, alignment)
+
+
+def _cut(height: int, width: int, core: tuple[int, int], radius: int, alignment: int) -> list[Tile]:
+    rows = _spans(height, core[0], radius, alignment)
+    columns = _spans(width, core[1], radius, alignment)
     return [
         Tile(
             (row.window, column.window),

@@ -9,7 +9,6 @@ from cmudrn.engines.native.library import (
     instruction_sets,
     peak_gflops,
 )
-from cmudrn.engines.native.pipeline import RowStream
 from cmudrn.engines.native.precision_check import MIN_PSNR_DB, passes_precision_check
 
 __all__ = [
@@ -18,7 +17,6 @@ __all__ = [
     "MIN_PSNR_DB",
     "NativeEngine",
     "NativeUnavailableError",
-    "RowStream",
     "bf16_is_faster",
     "instruction_sets",
     "passes_precision_check",

@@ -11,16 +11,19 @@ from typing import Any
 from cmudrn.engines.base import Batch, EngineOutputs, available_cores, check_batch
 from cmudrn.engines.native.executor import LayerExecutor
 from cmudrn.engines.native.library import NativeUnavailableError, choose_instruction_set
-from cmudrn.engines.native.pipeline import PaperPipeline, RowStream
+from cmudrn.engines.native.pipeline import PaperPipeline
+from cmudrn.engines.native.rows import NativeRowStream
 from cmudrn.models.info import ModelInfo
 from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 
-PIPELINE_TILE_PIXELS = 2_100_000
-"""A frame of 1920x1088 goes through whole. Rows flow through the pipeline, so that large windows
-take little memory; small ones would compute what lies around their cores twice."""
-LAYERS_TILE_PIXELS = 1_600_000
-"""The executor keeps whole maps for its skips: 12 megapixels stay below 400 MB."""
+WHOLE_PIXELS = 2_100_000
+"""A frame of 1920x1088 goes through the paper's pipeline whole; larger images in rows."""
+LAYERS_WHOLE_PIXELS = 800_000
+"""The executor keeps whole maps of an image that comes at once, and only their latest rows of one
+that comes in rows."""
+STREAM_COLUMNS = 3072
+"""An image of 12 megapixels is two strips of it: some 120 MB beside the image."""
 MAX_EXECUTORS = 4
 """Networks kept, each at one depth and with or without its branches."""
 
@@ -35,7 +38,10 @@ class NativeEngine:
         precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
         tile_pixels: the largest window, in pixels, that it is worth giving to a call.
+        stream_columns: the widest image that it is worth giving to a stream.
     """
+
+    stream_columns = STREAM_COLUMNS
 
     def __init__(
         self,
@@ -74,7 +80,7 @@ class NativeEngine:
                 self._pipeline = PaperPipeline(
                     self._model, self._info, self.instruction_set, self.threads
                 )
-        self.tile_pixels: int = PIPELINE_TILE_PIXELS if self._pipeline else LAYERS_TILE_PIXELS
+        self.tile_pixels: int = WHOLE_PIXELS if self._pipeline else LAYERS_WHOLE_PIXELS
         if self._pipeline is None:
             layers = self._info.layers()
             if layers is None:
@@ -110,13 +116,11 @@ class NativeEngine:
         check_batch(batch, self._info)
         if self._pipeline is not None:
             return self._pipeline(batch, branches=branches, stages=stages, recursions=recursions)
-        layers = self._info.layers(stages, recursions)
-        assert layers is not None  # or the engine would not have been opened
-        network = self._networks.find(layers, self._wanted(layers, branches=branches))
+        network, outputs = self._find(branches, stages, recursions)
         made = network(batch)
-        restored = made[network.outputs[0]]
-        tasks = self._info.tasks if branches else ()
-        return EngineOutputs(restored, {task: made.get(task, restored) for task in tasks})
+        return EngineOutputs(
+            made[network.outputs[0]], {task: made[name] for task, name in outputs.items()}
+        )
 
     def stream(
         self,
@@ -126,17 +130,30 @@ class NativeEngine:
         branches: bool = False,
         stages: int | None = None,
         recursions: int | None = None,
-    ) -> RowStream:
-        """Return a stream that takes an image a few rows at a time; see `PaperPipeline.stream`.
+    ) -> NativeRowStream:
+        """Return a stream that takes an image a few rows at a time; see `StreamingEngine`.
 
         Raises:
-            NativeUnavailableError: the network is not one of the paper's.
+            InvalidSettingError: the model does not take this depth.
+            ImageValueError: no such size, or not enough memory for it.
         """
         if self._pipeline is None:
-            raise NativeUnavailableError(f"The model {self._model.path} takes whole images only.")
+            network, outputs = self._find(branches, stages, recursions)
+            return network.stream(height, width, outputs)
         return self._pipeline.stream(
             height, width, branches=branches, stages=stages, recursions=recursions
         )
+
+    def _find(
+        self, branches: bool, stages: int | None, recursions: int | None
+    ) -> tuple[LayerExecutor, dict[str, str]]:
+        """Return the network of a call, and which output of it is each task's estimate."""
+        layers = self._info.layers(stages, recursions)
+        assert layers is not None  # or the engine would not have been opened
+        network = self._networks.find(layers, self._wanted(layers, branches=branches))
+        tasks = self._info.tasks if branches else ()
+        own = {task: task if task in network.outputs else network.outputs[0] for task in tasks}
+        return network, own
 
     def _wanted(self, layers: LayerList, *, branches: bool) -> tuple[str, ...]:
         """Return the outputs that a call needs."""

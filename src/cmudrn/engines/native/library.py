@@ -51,6 +51,20 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
         ctypes.c_void_p,
         [ctypes.c_void_p, *[ctypes.c_int] * 3, ctypes.POINTER(ctypes.c_int)],
     ),
+    "cmudrn_row_executor_new": (
+        ctypes.c_void_p,
+        [ctypes.c_void_p, *[ctypes.c_int] * 4, ctypes.POINTER(ctypes.c_int)],
+    ),
+    "cmudrn_executor_push": (
+        ctypes.c_int,
+        [
+            *[ctypes.c_void_p] * 2,
+            ctypes.c_long,
+            ctypes.c_int,
+            ctypes.c_void_p,
+            ctypes.c_long,
+        ],
+    ),
     "cmudrn_executor_run": (ctypes.c_int, [ctypes.c_void_p] * 3),
     "cmudrn_executor_free": (None, [ctypes.c_void_p]),
     "cmudrn_peak_gflops": (ctypes.c_double, [ctypes.c_char_p, ctypes.c_int, ctypes.c_long]),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 import numpy as np
 
 from cmudrn.engines.base import Batch, EngineOutputs
 from cmudrn.engines.native.library import NativeUnavailableError, load_library
+from cmudrn.engines.native.rows import NativeRowStream
 from cmudrn.engines.native.weights import native_weights
 from cmudrn.errors import ImageValueError, InvalidSettingError
 from cmudrn.models.info import ModelInfo, check_depth
@@ -91,7 +89,7 @@ class PaperPipeline:
         branches: bool = False,
         stages: int | None = None,
         recursions: int | None = None,
-    ) -> RowStream:
+    ) -> PipelineStream:
         """Return a stream that takes an image of that size a few rows at a time.
 
         Args:
@@ -118,41 +116,19 @@ class PaperPipeline:
         )
         if handle is None:
             raise ImageValueError(f"There is not enough memory for an image of {width}x{height}.")
-        return RowStream(self, handle, height, width, branches)
+        return PipelineStream(self, handle, height, width, branches)
 
 
-class RowStream:
-    """One image on its way through a `PaperPipeline`; a context manager.
-
-    A few rows after they went in, rows come out: exactly those that the whole image at once
-    would give. Made by `PaperPipeline.stream`.
-    """
+class PipelineStream(NativeRowStream):
+    """One image on its way through a `PaperPipeline`, whose `stream` makes it."""
 
     def __init__(
         self, pipeline: PaperPipeline, handle: int, height: int, width: int, branches: bool
     ) -> None:
         """Take over a compiled stream."""
-        self._pipeline, self._handle = pipeline, handle
-        self._height, self._width, self._branches = height, width, branches
+        super().__init__(height, width)
+        self._pipeline, self._handle, self._branches = pipeline, handle, branches
         self._library = load_library()
-        self._pushed = self._returned = 0
-
-    def __enter__(self) -> Self:
-        """Return the stream."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the memory back."""
-        self.close()
-
-    def __del__(self) -> None:
-        """Give the memory back."""
-        self.close()
 
     def close(self) -> None:
         """Give the memory back; the stream is then of no more use."""
@@ -160,22 +136,7 @@ class RowStream:
             self._library.cmudrn_stream_free(self._handle)
             self._handle = 0
 
-    def push(self, rows: Batch) -> EngineOutputs:
-        """Return the rows that the next rows finish: (1, 3, k, W), k from 0 to all that is left.
-
-        Args:
-            rows: (3, n, W) float32 RGB in [0, 1], the rows below the last ones pushed.
-
-        Raises:
-            ImageValueError: rows of another width, or more than the image has.
-        """
-        rows = np.ascontiguousarray(rows, np.float32)
-        if rows.shape[0] != 3 or rows.shape[2] != self._width:
-            raise ImageValueError(f"Rows have the shape (3, n, {self._width}), not {rows.shape}.")
-        self._pushed += rows.shape[1]
-        if self._pushed > self._height:
-            raise ImageValueError(f"The image has {self._height} rows, not {self._pushed}.")
-        room = self._pushed - self._returned  # no row comes out before it went in
+    def _run(self, rows: Batch, room: int) -> tuple[int, EngineOutputs]:
         restored = np.empty((1, 3, room, self._width), np.float32)
         count = self._pipeline.branches if self._branches else 0
         estimates = np.empty((count, 3, room, self._width), np.float32)
@@ -188,12 +149,9 @@ class RowStream:
             estimates.ctypes.data if count else None,
             room * self._width,
         )
-        if done < 0:
-            raise ImageValueError("There is not enough memory for this image.")
-        self._returned += done
-        return EngineOutputs(restored[:, :, :done], self._estimates(estimates[:, :, :done]))
+        return int(done), EngineOutputs(restored, self._by_task(estimates))
 
-    def _estimates(self, estimates: Batch) -> dict[str, Batch]:
+    def _by_task(self, estimates: Batch) -> dict[str, Batch]:
         """Return the branches by task; a lone branch answers for all of its tasks."""
         tasks = self._pipeline.tasks if self._branches else ()
         alone = len(estimates) == 1

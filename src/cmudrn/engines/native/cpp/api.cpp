@@ -171,7 +171,7 @@ CMUDRN_EXPORT void cmudrn_program_free(Program* program) { delete program; }
 CMUDRN_EXPORT Executor* cmudrn_executor_new(const Program* program, int height, int width,
                                             int threads, int* reason) try {
   if (!program || threads < 1 || threads > kMaxThreads) throw std::invalid_argument("threads");
-  return new Executor(*program, {height, width}, threads);
+  return new Executor(*program, {height, width}, threads, 0);
 } catch (const std::invalid_argument&) {
   *reason = 1;
   return nullptr;
@@ -184,9 +184,34 @@ CMUDRN_EXPORT Executor* cmudrn_executor_new(const Program* program, int height, 
 // them is not wanted. Returns 0, or -1 where there is not enough memory.
 CMUDRN_EXPORT int cmudrn_executor_run(Executor* executor, const float* degraded,
                                       float* const* made) try {
-  if (!executor || !degraded || !made) return -1;
-  executor->run({degraded, made});
+  if (!executor || !degraded || !made || !executor->whole()) return -1;
+  executor->run(degraded, made);
   return 0;
+} catch (const std::exception&) {
+  return -1;
+}
+
+// As cmudrn_executor_new, for pictures that come a few rows at a time and go through in steps of
+// `step_rows`; memory grows with the picture's width and these, not with its height.
+CMUDRN_EXPORT Executor* cmudrn_row_executor_new(const Program* program, int height, int width,
+                                                int threads, int step_rows, int* reason) try {
+  if (!program || threads < 1 || threads > kMaxThreads || step_rows < 1)
+    throw std::invalid_argument("threads");
+  return new Executor(*program, {height, width}, threads, step_rows);
+} catch (const std::invalid_argument&) {
+  *reason = 1;
+  return nullptr;
+} catch (const std::exception&) {
+  *reason = 2;
+  return nullptr;
+}
+
+// Takes rows (3, count, width), planes `plane` floats apart; writes the rows that are then finished
+// at the start of every picture, planes `made_plane` floats apart. Returns how many, or -1.
+CMUDRN_EXPORT int cmudrn_executor_push(Executor* executor, const float* degraded, long plane,
+                                       int count, float* const* made, long made_plane) try {
+  if (!executor || !degraded || !made || count < 0 || count > executor->left()) return -1;
+  return executor->push(degraded, plane, count, made, made_plane);
 } catch (const std::exception&) {
   return -1;
 }

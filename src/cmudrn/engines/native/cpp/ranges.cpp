@@ -11,7 +11,16 @@ Range aligned(const Operation& operation, Range range, int length, int unit) {
   return {range.begin / unit * unit, std::min(round_up(range.end, unit), length)};
 }
 
+int ratio_of(int length, int base_length) {
+  return std::max(1, (length + base_length / 2) / base_length);
+}
+
 }  // namespace
+
+int base_end(int rows, int length, int base_length) {
+  const int ratio = ratio_of(length, base_length);
+  return rows >= length ? base_length : std::min(base_length, (rows + ratio - 1) / ratio);
+}
 
 Range joined(Range a, Range b) {
   if (a.empty()) return b;
@@ -20,7 +29,7 @@ Range joined(Range a, Range b) {
 }
 
 Range scaled(Range base, int base_length, int length) {
-  const int ratio = std::max(1, (length + base_length / 2) / base_length);
+  const int ratio = ratio_of(length, base_length);
   const auto end = base.end == base_length
                        ? length
                        : std::min<long>(length, static_cast<long>(base.end) * ratio);

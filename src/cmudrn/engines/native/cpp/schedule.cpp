@@ -8,11 +8,9 @@ namespace cmudrn {
 namespace {
 
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
-constexpr int kMaxReach = 8;        // pixels that a segment's convolutions see, added up
-constexpr int kLeastColumns = 32;   // narrower strips overlap too much
-constexpr int kLeastRows = 16;      // of a task
-constexpr int kTasksPerThread = 3;  // so that threads end together
-constexpr int kUnit = 4;            // strips and tasks begin at multiples of it
+constexpr int kMaxReach = 8;       // pixels that a segment's convolutions see, added up
+constexpr int kLeastColumns = 32;  // narrower strips overlap too much
+constexpr int kUnit = 4;           // strips begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
 constexpr int kMaxScale = 64;  // a map is at most so much larger than the picture
 constexpr std::size_t kMaxArena = std::size_t{1} << 31;  // floats
@@ -52,7 +50,7 @@ double cache_penalty(std::size_t floats) {
 
 }  // namespace
 
-Schedule::Schedule(const Program& chosen, Size picture, int threads)
+Schedule::Schedule(const Program& chosen, Size picture, int threads, int step_rows)
     : program(chosen), size(picture) {
   if (picture.height < 1 || picture.width < 1 || picture.height > kMaxSide ||
       picture.width > kMaxSide || threads < 1)
@@ -60,8 +58,10 @@ Schedule::Schedule(const Program& chosen, Size picture, int threads)
   infer_sizes();
   infer_layouts();
   build_segments(assign_segments());
+  for (Segment& segment : segments) divide(segment);
+  plan_steps(step_rows, threads);
   for (Segment& segment : segments) {
-    divide(segment, threads);
+    measure_rings(segment);
     scratch = std::max(scratch, segment.memory);
   }
   place_whole_maps();
@@ -196,8 +196,8 @@ std::size_t Schedule::row_floats(int value, int columns) const {
          static_cast<std::size_t>(layout.pixel);
 }
 
-// Chooses strips whose rings fit the cache, and as many tasks as keep the threads busy.
-void Schedule::divide(Segment& segment, int threads) {
+// Chooses strips whose rings fit the cache.
+void Schedule::divide(Segment& segment) {
   segment.base = {kMaxSide + 1, kMaxSide + 1};
   const auto hands_on = [&](int value) {
     const Size made = sizes[static_cast<std::size_t>(value)];
@@ -213,7 +213,7 @@ void Schedule::divide(Segment& segment, int threads) {
     segment.maps.clear();
     return;
   }
-  segment.rows = {{0, segment.base.height}};
+  segment.steps = {{{0, segment.base.height}}};
   const int most = std::max(1, segment.base.width / kLeastColumns);
   double least = 0;
   int best = 1;
@@ -228,18 +228,6 @@ void Schedule::divide(Segment& segment, int threads) {
     if (segment.memory <= kRingFloats) break;
   }
   cut_columns(segment, best);
-  const int strips = static_cast<int>(segment.columns.size());
-  int tasks = threads == 1 ? 1 : (kTasksPerThread * threads + strips - 1) / strips;
-  tasks = std::max(1, std::min(tasks, segment.base.height / kLeastRows));
-  segment.rows.clear();
-  for (int i = 0; i < tasks; ++i) {
-    const auto edge = [&](int n) {
-      const auto even = static_cast<long>(segment.base.height) * n / tasks;
-      return n == tasks ? segment.base.height : static_cast<int>(even / kUnit * kUnit);
-    };
-    if (edge(i) < edge(i + 1)) segment.rows.push_back({edge(i), edge(i + 1)});
-  }
-  measure_rings(segment);
 }
 
 // Multiply-adds of one row of every convolution, with what strips compute twice.
@@ -278,39 +266,41 @@ void Schedule::cut_columns(Segment& segment, int strips) {
   }
 }
 
-// Runs through the steps of every task and notes how many rows of each map are alive at once.
+// Runs through the steps of a task and notes how many rows of each map are alive at once.
+void Schedule::measure_task(Segment& segment, Range rows) {
+  std::vector<Range> operations, maps;
+  std::vector<int> done(segment.operations.size(), -1);
+  for (int at = rows.begin; at < rows.end; at += kStepRows) {
+    const Range part = {rows.begin, std::min(rows.end, at + kStepRows)};
+    propagate(*this, segment, part, true, operations, maps);
+    std::vector<Range> alive(segment.maps.size(), Range{1 << 30, 0});
+    for (std::size_t i = 0; i < operations.size(); ++i) {
+      const Operation& operation = *segment.operations[i];
+      if (operations[i].empty()) continue;
+      if (done[i] < 0) done[i] = operations[i].begin;
+      for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+        const auto value = static_cast<std::size_t>(operation.sources[s].value);
+        Range& map = alive[static_cast<std::size_t>(segment.map_of[value])];
+        const Range read = needed(operation, s, {done[i], done[i] + 1}, sizes[value].height);
+        map.begin = std::min(map.begin, read.begin);
+      }
+      if (operation.value < 0) continue;
+      Range& map = alive[static_cast<std::size_t>(
+          segment.map_of[static_cast<std::size_t>(operation.value)])];
+      map.end = std::max(map.end, operations[i].end);
+      map.begin = std::min(map.begin, done[i]);
+    }
+    for (std::size_t m = 0; m < alive.size(); ++m)
+      segment.maps[m].capacity = std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
+    for (std::size_t i = 0; i < operations.size(); ++i)
+      if (!operations[i].empty()) done[i] = operations[i].end;
+  }
+}
+
 void Schedule::measure_rings(Segment& segment) {
   for (SegmentMap& map : segment.maps) map.capacity = 1;
-  std::vector<Range> operations, maps;
-  for (const Range rows : segment.rows) {
-    std::vector<int> done(segment.operations.size(), -1);
-    for (int at = rows.begin; at < rows.end; at += kStepRows) {
-      const Range part = {rows.begin, std::min(rows.end, at + kStepRows)};
-      propagate(*this, segment, part, true, operations, maps);
-      std::vector<Range> alive(segment.maps.size(), Range{1 << 30, 0});
-      for (std::size_t i = 0; i < operations.size(); ++i) {
-        const Operation& operation = *segment.operations[i];
-        if (operations[i].empty()) continue;
-        if (done[i] < 0) done[i] = operations[i].begin;
-        for (std::size_t s = 0; s < operation.sources.size(); ++s) {
-          const auto value = static_cast<std::size_t>(operation.sources[s].value);
-          Range& map = alive[static_cast<std::size_t>(segment.map_of[value])];
-          const Range read = needed(operation, s, {done[i], done[i] + 1}, sizes[value].height);
-          map.begin = std::min(map.begin, read.begin);
-        }
-        if (operation.value < 0) continue;
-        Range& map = alive[static_cast<std::size_t>(
-            segment.map_of[static_cast<std::size_t>(operation.value)])];
-        map.end = std::max(map.end, operations[i].end);
-        map.begin = std::min(map.begin, done[i]);
-      }
-      for (std::size_t m = 0; m < alive.size(); ++m)
-        segment.maps[m].capacity =
-            std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
-      for (std::size_t i = 0; i < operations.size(); ++i)
-        if (!operations[i].empty()) done[i] = operations[i].end;
-    }
-  }
+  for (const auto& tasks : segment.steps)
+    for (const Range rows : tasks) measure_task(segment, rows);
   segment.memory = 0;
   for (std::size_t m = 0; m < segment.maps.size(); ++m) {
     SegmentMap& map = segment.maps[m];
@@ -336,23 +326,25 @@ void Schedule::place_whole_maps() {
       const auto value = static_cast<std::size_t>(map.value);
       const std::size_t row = row_floats(map.value, sizes[value].width);
       longest_row = std::max(longest_row, row);
-      const std::size_t floats = row * static_cast<std::size_t>(sizes[value].height) + kSlack;
+      const int rows = layouts[value].capacity > 0 ? layouts[value].capacity : sizes[value].height;
+      const std::size_t floats = row * static_cast<std::size_t>(rows) + kSlack;
       if (floats > kMaxArena) throw std::bad_alloc();
+      const std::size_t first = steps.size() > 1 ? 0 : s;
       std::size_t last = s;
       for (std::size_t later = s; later < segments.size(); ++later)
-        if (segments[later].map_of[value] >= 0) last = later;
+        if (segments[later].map_of[value] >= 0 || steps.size() > 1) last = later;
       std::size_t at = 0;
       for (bool moved = true; moved;) {
         moved = false;
         for (const Placed& other : placed)
-          if (other.first <= last && s <= other.last && other.begin < at + floats &&
+          if (other.first <= last && first <= other.last && other.begin < at + floats &&
               at < other.end) {
             at = other.end;
             moved = true;
           }
       }
       layouts[value].offset = at;
-      placed.push_back({at, at + floats, s, last});
+      placed.push_back({at, at + floats, first, last});
       arena = std::max(arena, at + floats);
       if (arena > kMaxArena) throw std::bad_alloc();
     }

@@ -40,28 +40,38 @@ struct Segment {
   std::vector<int> map_of;  // value -> index in maps; -1: not here
   Size base;                // the smallest of what it hands on: the units of strips and rows
   std::vector<ColumnStrip> columns;
-  std::vector<Range> rows;
-  std::size_t memory = 0;  // floats of rings of a thread
+  std::vector<std::vector<Range>> steps;  // of every step: the base rows of each task
+  std::size_t memory = 0;                 // floats of rings of a thread
 };
 
 // Pixels of a map in memory; a guard of zeros lies on either side of every row.
 struct Layout {
   int left = 0, right = 0;  // columns of the guards
   int pixel = 0;            // floats
+  int capacity = 0;         // rows that are kept where the picture comes in steps; 0: all
   std::size_t offset = 0;   // in the arena; maps that are never whole have none
+};
+
+// What is done of the picture after a step: every segment runs as far as the finished rows need.
+struct Step {
+  int loaded = 0;    // rows of the degraded picture that have to be there
+  int finished = 0;  // rows of the pictures that it makes
 };
 
 class Schedule {
  public:
-  // Throws std::invalid_argument where the program does not take this size, std::bad_alloc where
-  // the maps would be too large.
-  Schedule(const Program& program, Size size, int threads);
+  // A picture goes through in steps of that many rows, and only the latest rows of whole maps are
+  // kept; 0: in one step. Throws std::invalid_argument where the program does not take this size,
+  // std::bad_alloc where the maps would be too large.
+  Schedule(const Program& program, Size size, int threads, int step_rows = 0);
 
   const Program& program;
   const Size size;
   std::vector<Size> sizes;      // of every value
   std::vector<Layout> layouts;  // of every value
   std::vector<Segment> segments;
+  std::vector<Step> steps;
+  int degraded_rows = 0;        // of the degraded picture that are kept between steps
   std::size_t arena = 0;        // floats of whole maps
   std::size_t scratch = 0;      // floats of rings of a thread, the largest segment's
   std::size_t longest_row = 0;  // floats
@@ -73,10 +83,14 @@ class Schedule {
   void infer_layouts();
   std::vector<int> assign_segments() const;
   void build_segments(const std::vector<int>& segment_of);
-  void divide(Segment& segment, int threads);
+  void divide(Segment& segment);
   double work(const Segment& segment) const;
   void cut_columns(Segment& segment, int strips);
   void measure_rings(Segment& segment);
+  void measure_task(Segment& segment, Range rows);
+  void plan_steps(int step_rows, int threads);
+  bool plan_ranges(int step_rows, std::vector<std::vector<Range>>& bases);
+  void keep_rows(const std::vector<std::vector<Range>>& bases);
   void place_whole_maps();
   std::size_t row_floats(int value, int columns) const;
 };
@@ -85,6 +99,9 @@ class Schedule {
 // its base needs.
 void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
                std::vector<Range>& operations, std::vector<Range>& maps);
+
+// How far the base has to go for so many rows of a map of that length; the inverse of `scaled`.
+int base_end(int rows, int length, int base_length);
 
 // The smallest range that holds both.
 Range joined(Range a, Range b);

@@ -20,16 +20,13 @@ std::size_t block_room(const Schedule& schedule) {
          kSlack;
 }
 
-// Where, in planes of a picture, pixel 0 of row y of a channel lies after pixel shuffle.
-std::size_t offset_of(const Operation& operation, Size size, int y, int channel) {
+// Of a channel at pixel 0 of row y, after pixel shuffle.
+Place place_of(const Operation& operation, int y, int channel) {
   const int f = operation.factor, c = channel;
   const int colour = operation.depth_last ? c / (f * f) : c % 3;
   const int dy = operation.depth_last ? c / f % f : c / 3 / f;
   const int dx = operation.depth_last ? c % f : c / 3 % f;
-  const auto width = static_cast<std::size_t>(size.width);
-  const std::size_t plane = static_cast<std::size_t>(size.height) * width;
-  return static_cast<std::size_t>(colour) * plane + static_cast<std::size_t>(y * f + dy) * width +
-         static_cast<std::size_t>(dx);
+  return {colour, y * f + dy, dx};
 }
 
 }  // namespace
@@ -58,8 +55,8 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
     const long pixel = layout.pixel, guards = layout.left + layout.right;
     MapView whole;
     if (map.whole || !map.made)
-      whole = {arena + layout.offset, (size_of(map.value).width + guards) * pixel, pixel, 0,
-               -layout.left};
+      whole = {arena + layout.offset, (size_of(map.value).width + guards) * pixel, pixel,
+               layout.capacity, -layout.left};
     MapView view = whole;
     if (map.ring) {
       const Range columns = strip.maps[m];
@@ -296,14 +293,18 @@ void Task::run_combination(const Operation& operation, Range rows, Range columns
   }
 }
 
+const float* Task::degraded_at(const Place& place) const {
+  return pictures_.degraded + place.colour * pictures_.plane + place.column +
+         static_cast<long>(place.row % pictures_.degraded_rows) * schedule_.size.width;
+}
+
 // Pixel unshuffle of the degraded picture.
 void Task::run_input(const Operation& operation, Range rows, Range columns) {
   const int f = operation.factor;
-  const Size size = schedule_.size;
   const MapView& out = reads(operation.value);
   for (int y = rows.begin; y < rows.end; ++y)
     for (int channel = 0; channel < 3 * f * f; ++channel) {
-      const float* from = pictures_.degraded + offset_of(operation, size, y, channel);
+      const float* from = degraded_at(place_of(operation, y, channel));
       float* to = out.at(y, columns.begin) + operation.channel + channel;
       for (long x = columns.begin; x < columns.end; ++x, to += out.pixel) *to = from[x * f];
     }
@@ -314,15 +315,15 @@ void Task::run_output(const Operation& operation, Range rows, Range columns) {
   float* made = pictures_.made[operation.picture];
   if (!made) return;
   const int f = operation.factor;
-  const Size size = schedule_.size;
   const Source& source = operation.sources[0];
   const MapView& view = reads(source.value);
   for (int y = rows.begin; y < rows.end; ++y)
     for (int channel = 0; channel < 3 * f * f; ++channel) {
-      const std::size_t at = offset_of(operation, size, y, channel);
+      const Place place = place_of(operation, y, channel);
       const float* from = view.at(y, columns.begin) + source.channel + channel;
-      const float* degraded = pictures_.degraded + at;
-      float* to = made + at;
+      const float* degraded = operation.add_degraded ? degraded_at(place) : nullptr;
+      float* to = made + place.colour * pictures_.made_plane + place.column +
+                  static_cast<long>(place.row - pictures_.made_first) * schedule_.size.width;
       for (long x = columns.begin; x < columns.end; ++x, from += view.pixel)
         to[x * f] = operation.add_degraded ? *from + degraded[x * f] : *from;
     }

@@ -21,6 +21,11 @@ struct MapView {
   }
 };
 
+// A pixel of a picture, and a colour of it.
+struct Place {
+  int colour, row, column;
+};
+
 class Task {
  public:
   Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& strip, float* arena,
@@ -42,6 +47,7 @@ class Task {
   void run_input(const Operation& operation, Range rows, Range columns);
   void run_output(const Operation& operation, Range rows, Range columns);
   void copy_whole(const Operation& operation, Range rows);
+  const float* degraded_at(const Place& place) const;
   const float* input_row(const Operation& operation, int y, int x, int channel) const;
   Epilogue epilogue(const Operation& operation, int group) const;
 

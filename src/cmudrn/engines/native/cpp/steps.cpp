@@ -1,0 +1,144 @@
+// In which steps a picture goes through all segments, and which rows have to be kept between them.
+#include <algorithm>
+
+#include "schedule.h"
+
+namespace cmudrn {
+namespace {
+
+constexpr int kTasksPerThread = 3;  // so that threads end together
+constexpr int kLeastRows = 16;      // of a task
+constexpr int kUnit = 4;            // tasks and steps begin at multiples of it
+
+// The rows of a step as the tasks of all threads.
+std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
+  const int length = rows.end - rows.begin, columns = static_cast<int>(strips);
+  int tasks = threads == 1 ? 1 : (kTasksPerThread * threads + columns - 1) / columns;
+  tasks = std::max(1, std::min(tasks, length / kLeastRows));
+  std::vector<Range> made;
+  for (int i = 0; i < tasks; ++i) {
+    const auto edge = [&](int n) {
+      const auto even = static_cast<long>(length) * n / tasks;
+      return rows.begin + (n == tasks ? length : static_cast<int>(even / kUnit * kUnit));
+    };
+    if (edge(i) < edge(i + 1)) made.push_back({edge(i), edge(i + 1)});
+  }
+  return made;
+}
+
+// The first row of the degraded picture that a range of an operation reads, and the end of them.
+Range degraded_rows_of(const Operation& operation, Range range) {
+  const bool reads =
+      operation.kind == Kind::input || (operation.kind == Kind::output && operation.add_degraded);
+  if (!reads || range.empty()) return {};
+  return {range.begin * operation.factor, range.end * operation.factor};
+}
+
+}  // namespace
+
+void Schedule::plan_steps(int step_rows, int threads) {
+  std::vector<std::vector<Range>> bases;  // of every step and segment
+  const bool whole = step_rows < 1 || step_rows >= size.height || !plan_ranges(step_rows, bases);
+  if (whole) {
+    bases.assign(1, {});
+    for (const Segment& segment : segments) bases[0].push_back({0, segment.base.height});
+    steps = {{size.height, size.height}};
+  }
+  for (std::size_t s = 0; s < segments.size(); ++s) {
+    Segment& segment = segments[s];
+    segment.steps.assign(bases.size(), {});
+    for (std::size_t k = 0; k < bases.size() && !segment.operations.empty(); ++k)
+      if (!bases[k][s].empty())
+        segment.steps[k] = divided(bases[k][s], segment.columns.size(), threads);
+  }
+  degraded_rows = size.height;
+  if (!whole) keep_rows(bases);
+}
+
+// Runs back from the finished rows of every step to what each segment has to have made. Returns
+// false where the pictures do not end at the same row, so that the network has to run in one step.
+bool Schedule::plan_ranges(int step_rows, std::vector<std::vector<Range>>& bases) {
+  std::vector<std::size_t> maker(program.channels.size(), segments.size());
+  for (std::size_t s = 0; s < segments.size(); ++s)
+    for (const SegmentMap& map : segments[s].maps)
+      if (map.made) maker[static_cast<std::size_t>(map.value)] = s;
+  std::vector<int> done(segments.size(), 0);
+  std::vector<Range> operations, maps;
+  for (int finished = 0, loaded = 0; finished < size.height;) {
+    finished = std::min(size.height, finished + step_rows);
+    const bool last = finished == size.height;
+    std::vector<int> wanted(segments.size(), 0);
+    std::vector<Range> step(segments.size());
+    for (std::size_t s = segments.size(); s-- > 0;) {
+      const Segment& segment = segments[s];
+      const int height = segment.base.height;
+      if (segment.operations.empty()) continue;
+      for (const Operation* operation : segment.operations)
+        if (operation->kind == Kind::output)
+          wanted[s] = std::max(wanted[s], base_end(finished / operation->factor,
+                                                   size.height / operation->factor, height));
+      step[s] = {done[s], last ? height : std::min(height, round_up(wanted[s], kUnit))};
+      if (step[s].empty()) continue;
+      done[s] = step[s].end;
+      propagate(*this, segment, step[s], true, operations, maps);
+      for (std::size_t i = 0; i < operations.size(); ++i) {
+        const Operation& operation = *segment.operations[i];
+        loaded = std::max(loaded, degraded_rows_of(operation, operations[i]).end);
+        if (operation.kind == Kind::output && operations[i].end * operation.factor != finished)
+          return false;
+      }
+      for (std::size_t m = 0; m < maps.size(); ++m) {
+        const auto value = static_cast<std::size_t>(segment.maps[m].value);
+        const std::size_t by = maker[value];
+        if (by < s && !maps[m].empty())
+          wanted[by] = std::max(
+              wanted[by], base_end(maps[m].end, sizes[value].height, segments[by].base.height));
+      }
+    }
+    steps.push_back({last ? size.height : std::max(loaded, finished), finished});
+    bases.push_back(std::move(step));
+  }
+  return true;
+}
+
+// Notes how many rows of every whole map, and of the degraded picture, are between the newest one
+// of a step and the oldest one that this step or a later one reads.
+void Schedule::keep_rows(const std::vector<std::vector<Range>>& bases) {
+  std::vector<int> oldest(sizes.size() + 1, 1 << 30);  // at last: of the degraded picture
+  std::vector<int> made(segments.size()), kept(sizes.size() + 1, 0);
+  for (std::size_t s = 0; s < segments.size(); ++s) made[s] = segments[s].base.height;
+  std::vector<Range> operations, maps;
+  for (std::size_t k = bases.size(); k-- > 0;) {
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      const Range base = bases[k][s];
+      if (base.empty()) continue;
+      const Segment& segment = segments[s];
+      propagate(*this, segment, {base.begin, base.begin + 1}, true, operations, maps);
+      for (std::size_t i = 0; i < operations.size(); ++i) {
+        const Range read = degraded_rows_of(*segment.operations[i], operations[i]);
+        if (!read.empty()) oldest.back() = std::min(oldest.back(), read.begin);
+      }
+      for (std::size_t m = 0; m < maps.size(); ++m) {
+        int& first = oldest[static_cast<std::size_t>(segment.maps[m].value)];
+        if (!segment.maps[m].made && !maps[m].empty()) first = std::min(first, maps[m].begin);
+      }
+    }
+    kept.back() = std::max(kept.back(), steps[k].loaded - oldest.back());
+    for (std::size_t s = 0; s < segments.size(); ++s) {
+      for (const SegmentMap& map : segments[s].maps) {
+        if (!map.made || !map.whole) continue;
+        const auto value = static_cast<std::size_t>(map.value);
+        const int height = sizes[value].height;
+        const Range fresh = scaled({bases[k][s].begin, made[s]}, segments[s].base.height, height);
+        const int first = std::min(oldest[value], bases[k][s].empty() ? fresh.end : fresh.begin);
+        kept[value] = std::max(kept[value], fresh.end - first);
+      }
+      if (!bases[k][s].empty()) made[s] = bases[k][s].begin;
+    }
+  }
+  for (std::size_t v = 0; v < sizes.size(); ++v)
+    if (kept[v] < sizes[v].height) layouts[v].capacity = kept[v];
+  degraded_rows = std::min(size.height, kept.back());
+}
+
+}  // namespace cmudrn
