@@ -23,7 +23,7 @@ BUDGETS_MS = (10, 30, 100, 300, 1000)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cmudrn")
+    parser.add_argument("--model", default="cmudrn-25k")
     parser.add_argument("--rounds", type=int, default=7)
     chosen = parser.parse_args()
     profile = measure_profile(lambda n: open_engine(chosen.model, threads=n), "auto auto")

@@ -24,7 +24,8 @@ def test_bench_keeps_a_profile_for_restore(tmp_path: Path, monkeypatch: pytest.M
 
 def test_bench_writes_a_heat_map_and_its_picture(tmp_path: Path) -> None:
     path = tmp_path / "map.csv"
-    options = ["bench", "--heatmap", str(path), "--largest", "100", "--loops", "2"]
+    options = ["bench", "--model", "cmudrn-25k", "--heatmap", str(path)]
+    options += ["--largest", "100", "--loops", "2"]
     ran = RUNNER.invoke(app, [*options, "--pictures", "1"])
     assert ran.exit_code == 0, ran.output
     lines = path.read_text().splitlines()

@@ -26,6 +26,9 @@ from cmudrn.cli import app
 from cmudrn.image import read_picture
 from cmudrn.photos.restore_photo import encode_layer
 
+SCORED = ("--model", "cmudrn-25k")
+"""A model that gives a weather score."""
+
 
 def run(*arguments: object, stdin: bytes = b"", cwd: Path | None = None, **options: Any):
     """Run the command line in a process of its own; return what it said."""
@@ -243,6 +246,14 @@ def test_depth_changes_the_result(tmp_path: Path, tiny_model: Path) -> None:
     assert len(results) == 3  # the model's own depth is 2 and 2
 
 
+@pytest.mark.parametrize("depth", [("--stages", 1), ("--recursions", 3)])
+def test_the_default_model_has_one_depth(tmp_path: Path, depth: tuple[str, int]) -> None:
+    make_picture(tmp_path / "a.png")
+    done = run("restore", "a.png", *depth, cwd=tmp_path)
+    assert done.returncode == 1 and files(tmp_path) == ["a.png"]
+    assert b"cmudrn has a fixed depth; cmudrn-25k lets" in done.stderr
+
+
 def test_format_and_quality(tmp_path: Path, tiny_model: Path) -> None:
     make_picture(tmp_path / "a.png")
     done = run(
@@ -356,14 +367,16 @@ def test_every_format_is_verified(tmp_path: Path, tiny_model: Path, format: str)
 def test_score_and_gate(tmp_path: Path) -> None:
     Pillow.new("RGB", (64, 48), (90, 120, 150)).save(tmp_path / "clear.png")
     make_picture(tmp_path / "noise.png", size=(48, 64))
-    done = run("restore", "clear.png", "noise.png", "--score", "--gate", "--json", cwd=tmp_path)
+    done = run(
+        "restore", "clear.png", "noise.png", "--score", "--gate", "--json", *SCORED, cwd=tmp_path
+    )
     for line in done.stdout.splitlines():
         record = json.loads(line)
         assert sum(record["weather"].values()) == pytest.approx(1, abs=1e-3)
         assert record["passed"] == (record["weather"]["clear"] >= 0.8)
         before, after = ((tmp_path / record[name]).read_bytes() for name in ("input", "output"))
         assert (before == after) == record["passed"]  # not encoded again
-    said = run("restore", "noise.png", "-o", "c.png", "--score", cwd=tmp_path)
+    said = run("restore", "noise.png", "-o", "c.png", "--score", *SCORED, cwd=tmp_path)
     assert re.search(rb"\(rain \d+%, snow \d+%, clear \d+%\)", said.stdout)
 
 
@@ -411,7 +424,9 @@ def test_frames_heed_what_they_take(darkening_model: Path) -> None:
 def test_side_by_side_with_scores_of_every_frame(tmp_path: Path) -> None:
     clips = pytest.importorskip("support.clips", reason="the extra video is not installed")
     clips.make_clip(tmp_path / "a ü.mkv", [512 * n for n in range(6)], extras=False)
-    done = run("restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score", cwd=tmp_path)
+    done = run(
+        "restore", "a ü.mkv", "-o", "b.mkv", "--side-by-side", "--score", *SCORED, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     with clips.av.open(str(tmp_path / "b.mkv")) as clip:
         frames = list(clip.decode(video=0))

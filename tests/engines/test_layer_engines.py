@@ -117,7 +117,7 @@ def test_a_restorer_is_pickled_and_copied() -> None:
 def test_a_plain_file_runs_in_bare_onnxruntime() -> None:
     """The ten lines of the documentation."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    engine = open_engine("cmudrn", "onnx", 1)
+    engine = open_engine("cmudrn-25k", "onnx", 1)
     layers = engine.info.layers(2, 3)
     assert layers is not None
     session = onnxruntime.InferenceSession(write_onnx(layers, record=record()))

@@ -76,8 +76,8 @@ def test_openvino_equals_onnxruntime(shape: tuple[int, int]) -> None:
     pytest.importorskip("openvino")
     batch = trial_picture(*shape)
     for depth in ({}, {"stages": 1, "recursions": 2}):
-        theirs = open_engine("cmudrn", "onnx")(batch, branches=True, **depth)
-        ours = open_engine("cmudrn", "openvino")(batch, branches=True, **depth)
+        theirs = open_engine("cmudrn-25k", "onnx")(batch, branches=True, **depth)
+        ours = open_engine("cmudrn-25k", "openvino")(batch, branches=True, **depth)
         assert np.abs(ours.restored - theirs.restored).max() < 1e-5
         assert ours.branches.keys() == theirs.branches.keys()
         for task, estimate in theirs.branches.items():
@@ -121,7 +121,7 @@ def test_numbers_of_threads_that_are_none(engine: str, threads: Any) -> None:
 @pytest.mark.parametrize("depth", [{"stages": 1.5}, {"recursions": "2"}, {"stages": 0}])
 def test_depths_that_are_none(engine: str, depth: Any) -> None:
     try:
-        opened = open_engine("cmudrn", engine, 1)
+        opened = open_engine("cmudrn-25k", engine, 1)
     except CmudrnError:
         pytest.skip("no native engine was built here")
     with pytest.raises(CmudrnError, match="Stages and recursions"):

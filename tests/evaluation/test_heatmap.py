@@ -23,7 +23,7 @@ class CountingEngine(Engine):
 
     @property
     def info(self) -> ModelInfo:
-        return open_engine("cmudrn", "onnx").info
+        return open_engine("cmudrn-25k", "onnx").info
 
     def __call__(
         self,
@@ -85,3 +85,10 @@ def test_the_picture_shows_long_times_in_other_colours(tmp_path: Path) -> None:
         with Pillow.open(path.with_suffix(".png")) as picture:
             plain.append(np.asarray(picture.convert("RGB"), int))
     assert np.abs(plain[0] - plain[1]).max() > 100
+
+
+def test_a_model_of_one_depth_is_refused_before_a_file_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    with pytest.raises(CmudrnError, match="fixed depth"):
+        measure_heatmap(open_engine("cmudrn", "onnx"), path, TITLE, [10], [1, 2], pictures=1)
+    assert not path.exists()

@@ -20,7 +20,7 @@ def ones(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.ones(shape, np.float32)
 
 
-PAPERS = [name for name in shipped_models() if name != "cmudrn-unet"]
+PAPERS = [name for name in shipped_models() if name != "cmudrn"]
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -38,7 +38,7 @@ def test_the_papers_networks_are_known_by_their_layers(name: str) -> None:
 
 
 def test_the_multi_scale_network_is_known_by_its_layers() -> None:
-    info = make_info(read_model_file(shipped_models()["cmudrn-unet"].path))
+    info = make_info(read_model_file(shipped_models()["cmudrn"].path))
     layers = info.layers()
     assert layers is not None and info.alignment == layers.alignment == 16
     # The record leaves the cross-stitch units out; the graph has them as 1x1 convolutions.
@@ -48,7 +48,7 @@ def test_the_multi_scale_network_is_known_by_its_layers() -> None:
 
 
 def test_weights_are_shared_by_all_rounds() -> None:
-    layers = make_info(read_model_file(shipped_models()["cmudrn"].path)).layers(4, 4)
+    layers = make_info(read_model_file(shipped_models()["cmudrn-25k"].path)).layers(4, 4)
     assert layers is not None
     weights = {id(layer.weight) for layer in layers.layers if layer.operator == "conv"}
     assert len(weights) == 15

@@ -13,22 +13,30 @@ from cmudrn.errors import CmudrnError, InvalidSettingError, TargetError
 from cmudrn.models.plain_export import export_plain
 
 
-@pytest.mark.parametrize("size", [None, (20, 24)])
-@pytest.mark.parametrize("name", ["cmudrn", "drn-rain", "cmudrn-context"])
+@pytest.mark.parametrize("size", [None, (32, 48)])
+@pytest.mark.parametrize(
+    ("name", "depth"),
+    [
+        ("cmudrn", {}),
+        ("cmudrn-25k", {"stages": 2, "recursions": 1}),
+        ("drn-rain", {"stages": 2, "recursions": 1}),
+        ("cmudrn-context", {"stages": 2, "recursions": 1}),
+    ],
+)
 def test_a_plain_file_restores_the_same_image(
-    name: str, size: tuple[int, int] | None, tmp_path: Path
+    name: str, depth: dict[str, int], size: tuple[int, int] | None, tmp_path: Path
 ) -> None:
     plain = tmp_path / "plain.onnx"
-    export_plain(name, plain, stages=2, recursions=1, size=size)
-    batch = np.random.default_rng(0).random((1, 3, 20, 24), np.float32)
+    export_plain(name, plain, size=size, **depth)
+    batch = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     engine = open_engine(plain, "onnx", 1)
-    expected = open_engine(name, "onnx", 1)(batch, branches=True, stages=2, recursions=1)
+    expected = open_engine(name, "onnx", 1)(batch, branches=True, **depth)
     found = engine(batch, branches=True)
     assert np.abs(found.restored - expected.restored).max() < 1e-5
     assert found.branches.keys() == expected.branches.keys()
     assert (engine.info.name, engine.info.adjustable, engine.info.elastic) == (name, False, False)
     assert (engine.info.stages, engine.info.recursions) == (2, 1)
-    with pytest.raises(InvalidSettingError, match="does not let"):
+    with pytest.raises(InvalidSettingError, match="fixed depth"):
         engine(batch, stages=3)
 
 

@@ -28,4 +28,4 @@ def test_scores_are_those_of_the_results(name: str) -> None:
 
 
 def test_the_default_models_have_scores() -> None:
-    assert all(len(shipped_models()[name].scores) == 8 for name in ("cmudrn", "cmudrn-unet"))
+    assert all(len(shipped_models()[name].scores) == 8 for name in ("cmudrn", "cmudrn-25k"))

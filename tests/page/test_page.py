@@ -76,7 +76,7 @@ def test_a_model_without_a_calibrated_score_tells_no_weather(
 
 
 def test_the_weather_score_is_told(browser: Browser, photos: dict[str, Path]) -> None:
-    with serving(Path("cmudrn")) as address, browser.new_context() as context:
+    with serving(Path("cmudrn-25k")) as address, browser.new_context() as context:
         page = context.new_page()
         page.goto(address)
         choose(page, photos["png"])

@@ -28,7 +28,7 @@ PROFILE = Profile("0" * 64, "auto auto", {1: (0.0, 10.0, 40.0), 2: (0.0, 5.0, 20
     [(1e9, (3, 3, 1)), (220, (3, 3, 2)), (110, (2, 2, 2)), (28, (1, 1, 2)), (1, (1, 1, 2))],
 )
 def test_the_deepest_that_fits_is_picked(budget_ms: float, expected: tuple[int, int, int]) -> None:
-    info = replace(open_engine("cmudrn").info, stages=3, recursions=3, elastic=True)
+    info = replace(open_engine("cmudrn-25k").info, stages=3, recursions=3, elastic=True)
     choice = pick_depth(PROFILE, info, 1_000_000, budget_ms)
     assert (choice.stages, choice.recursions, choice.threads) == expected
     if budget_ms >= 28:
@@ -36,14 +36,14 @@ def test_the_deepest_that_fits_is_picked(budget_ms: float, expected: tuple[int, 
 
 
 def test_a_model_of_one_depth_only_gets_its_threads_chosen() -> None:
-    info = replace(open_engine("cmudrn").info, stages=3, recursions=3, elastic=False)
+    info = replace(open_engine("cmudrn-25k").info, stages=3, recursions=3, elastic=False)
     choice = pick_depth(PROFILE, info, 1_000_000, 25)
     assert (choice.stages, choice.recursions, choice.threads) == (3, 3, 2)
 
 
 def test_a_profile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    info = open_engine("cmudrn").info
+    info = open_engine("cmudrn-25k").info
     with pytest.raises(FileError, match="cmudrn bench"):
         load_profile(info, "auto auto")
     profile, path = replace(PROFILE, sha256=info.sha256), profile_path(info, "auto auto")
@@ -59,7 +59,7 @@ def test_a_profile_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_measured_profile_grows_with_depth() -> None:
-    profile = measure_profile(lambda threads: open_engine("cmudrn", threads=threads), "x", 1)
+    profile = measure_profile(lambda threads: open_engine("cmudrn-25k", threads=threads), "x", 1)
     for threads in profile.costs:
         assert profile.milliseconds(10**6, 1, 1, threads) > 0
         assert profile.milliseconds(10**6, 1, 1, threads) < profile.milliseconds(
@@ -69,14 +69,14 @@ def test_a_measured_profile_grows_with_depth() -> None:
 
 def test_a_restorer_with_a_budget_runs_the_depth_it_chose() -> None:
     array = np.random.default_rng(0).random((40, 50, 3), np.float32)
-    restorer = BudgetRestorer(lambda threads: open_engine("cmudrn", threads=1), PROFILE, 1e-3)
-    expected = BudgetRestorer.__mro__[1](open_engine("cmudrn", threads=1))
+    restorer = BudgetRestorer(lambda threads: open_engine("cmudrn-25k", threads=1), PROFILE, 1e-3)
+    expected = BudgetRestorer.__mro__[1](open_engine("cmudrn-25k", threads=1))
     assert np.array_equal(restorer(array), expected(array, stages=1, recursions=1))
     assert not np.array_equal(restorer(array), expected(array, stages=3, recursions=3))
 
 
 def test_a_budget_counts_what_tiles_compute_twice() -> None:
-    restorer = BudgetRestorer(lambda threads: open_engine("cmudrn", threads=1), PROFILE, 1e9)
+    restorer = BudgetRestorer(lambda threads: open_engine("cmudrn-25k", threads=1), PROFILE, 1e9)
     array = np.zeros((300, 300, 3), np.float32)
     whole = restorer.choose(array).expected_ms
     restorer.tile_pixels = 200 * 200

@@ -122,7 +122,7 @@ def test_all_views_come_as_one_form(client: httpx.Client) -> None:
 
 
 def test_a_calibrated_model_tells_the_weather() -> None:
-    with serving(Path("cmudrn")) as address:
+    with serving(Path("cmudrn-25k")) as address:
         answer = httpx.post(
             f"{address}/restore?view=all", content=as_file(make_picture()), timeout=60
         )

@@ -326,7 +326,7 @@ def test_side_by_side_and_layers(darkening_model: Path, tmp_path: Path) -> None:
 
 
 def test_scores_of_clips_of_one_name_do_not_meet(tmp_path: Path) -> None:
-    restorer = cmudrn.load(threads=1)
+    restorer = cmudrn.load("cmudrn-25k", threads=1)
     for suffix, count in ((".mp4", 2), (".mkv", 3)):
         times = [512 * n for n in range(count)]
         source = clips.make_clip(tmp_path / f"a{suffix}", times, extras=False)
@@ -368,7 +368,9 @@ def test_frames_that_pass_the_gate_are_opaque_too(tmp_path: Path) -> None:
         pixels = np.full((48, 64, 4), 100, np.uint8)
         output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="bgra")))
         output.mux(video.encode(None))
-    record = restore(cmudrn.load(threads=1), source, target, gate=True, stages=1, recursions=1)
+    record = restore(
+        cmudrn.load("cmudrn-25k", threads=1), source, target, gate=True, stages=1, recursions=1
+    )
     assert record.passed == 1
     with av.open(str(target)) as clip:
         frame = next(clip.decode(video=0))

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from cmudrn.errors import CmudrnError
-from cmudrn.models import ModelInfo
+from cmudrn.models import ModelInfo, shipped_models
 from cmudrn.restoration.weather_classifier import (
     CLASSES,
     GATE,
     WeatherScore,
     check_scorable,
     measure,
-    read_calibration,
-    score_weather,
+    read_calibrations,
 )
 
 
@@ -28,11 +27,22 @@ def test_the_calibration_fits_what_is_measured_and_scores_add_up() -> None:
         name: rng.normal(0, 0.05, (20, 30, 3)).astype(np.float32)
         for name in ("rain", "snow", "fused")
     }
-    calibration = read_calibration()
-    assert measure(picture, removed).shape == calibration.mean.shape
-    assert calibration.weights.shape == (len(CLASSES), calibration.mean.size)
-    score = score_weather(picture, removed)
-    assert score.rain + score.snow + score.clear == pytest.approx(1)
+    for model in shipped_models().values():
+        calibration = read_calibrations().get(model.sha256)
+        if calibration is None:
+            continue
+        assert calibration.model == model.name
+        assert measure(picture, removed).shape == calibration.mean.shape
+        assert calibration.weights.shape == (len(CLASSES), calibration.mean.size)
+        score = calibration(measure(picture, removed))
+        assert score.rain + score.snow + score.clear == pytest.approx(1)
+
+
+def test_every_calibration_is_that_of_a_shipped_model() -> None:
+    shipped = {model.sha256: model.name for model in shipped_models().values()}
+    assert {hash_: shipped[hash_] for hash_ in read_calibrations()} == {
+        hash_: calibration.model for hash_, calibration in read_calibrations().items()
+    }
 
 
 def test_one_pixel_is_a_picture_too() -> None:
@@ -50,6 +60,7 @@ def test_models_without_branches_and_damaged_calibrations_are_refused(tmp_path: 
     with pytest.raises(CmudrnError, match="no branches for rain and snow"):
         check_scorable(ModelInfo("x", "other", (), 0, 0, False, False, 0, ""))
     path = tmp_path / "score.json"
-    path.write_text(json.dumps({"sha256": "0"}))
-    with pytest.raises(CmudrnError, match="damaged"):
-        read_calibration(path)
+    for damaged in ([], {"x": 0}, {"x": {"sha256": "0"}}):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(CmudrnError, match="damaged"):
+            read_calibrations(path)

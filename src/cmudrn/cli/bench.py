@@ -56,8 +56,9 @@ def bench(
     info = open_engine(model, engine, 1, precision).info
     save_profile(profile, profile_path(info, label))
     typer.echo(f"{_fingerprint()}\nthreads  T  S  ms per megapixel")
+    own = (info.stages, info.recursions)
     for threads in profile.costs:
-        for depth in sorted({(1, 1), (info.stages, info.recursions)}):
+        for depth in sorted({(1, 1), own} if info.adjustable else {own}):
             expected = profile.milliseconds(1_000_000, *depth, threads)
             typer.echo(f"{threads:>7}  {depth[0]}  {depth[1]}  {expected:.0f}")
 

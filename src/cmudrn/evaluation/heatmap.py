@@ -17,6 +17,7 @@ from cmudrn.engines.native import NativeUnavailableError, peak_gflops
 from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
 from cmudrn.files import atomic_file
+from cmudrn.models import check_depth
 from cmudrn.restoration.profile import time_call
 
 OnCell = Callable[["Cell"], None]
@@ -73,8 +74,11 @@ def measure_heatmap(
         on_cell: told of progress.
 
     Raises:
-        CmudrnError: the file cannot be written, or holds times of something else.
+        CmudrnError: the model does not take these depths; the file cannot be written, or holds
+            times of something else.
     """
+    for depth in loops:
+        check_depth(engine.info, depth, depth)
     cells = read_cells(path, title) if path.exists() else []
     done = {(cell.side, cell.loops) for cell in cells}
     write_cells(path, title, cells)

@@ -14,6 +14,8 @@ from cmudrn.errors import InvalidSettingError
 from cmudrn.models.layers import LayerList, NetworkError
 from cmudrn.models.network_graph import MAX_DEPTH, NetworkGraph
 
+DEPTH_MODEL = "cmudrn-25k"
+"""A shipped model whose stages and recursions may be chosen; sentences name it."""
 VEIL_PREFIX = "context."
 """What the weights of a veil estimator are called in a model file."""
 VEIL_BLOCK = 8
@@ -128,10 +130,16 @@ def check_depth(info: ModelInfo, stages: int | None, recursions: int | None) -> 
             f"they are {depth[0]} and {depth[1]}."
         )
     if not info.adjustable and depth != (info.stages, info.recursions):
-        raise InvalidSettingError(
-            f"The model {info.name} does not let stages or recursions be chosen."
-        )
+        raise InvalidSettingError(fixed_depth_sentence(info))
     return depth
+
+
+def fixed_depth_sentence(info: ModelInfo) -> str:
+    """Return what a caller is told who chooses the depth of a model that has one only."""
+    return (
+        f"The model {info.name} has a fixed depth; "
+        f"{DEPTH_MODEL} lets stages and recursions be chosen."
+    )
 
 
 def check_veil_weights(weights: Mapping[str, NDArray[np.float32]]) -> None:

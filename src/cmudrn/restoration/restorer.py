@@ -74,7 +74,7 @@ def restore_image(
     restored, branches, residuals = _run_tiles(restorer, image, settings, correction, on_tile)
     if not settings.scored:
         return RestoredImage(restored, branches, residuals)
-    weather = score_weather(image, residuals)
+    weather = score_weather(restorer.info, image, residuals)
     decisive = weather if sequence is None else sequence.smooth_score(weather)
     passed = settings.gate and decisive.passes
     kept = residuals if settings.layers else {}

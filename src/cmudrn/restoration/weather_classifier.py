@@ -55,13 +55,15 @@ class Calibration:
     """A multinomial logistic regression on the numbers of `measure`.
 
     Attributes:
-        sha256: hash of the model file it was fitted to.
+        model: name of the model it was fitted to.
+        sha256: hash of that model's file.
         mean: (F,) of each number over the pictures it was fitted to.
         scale: (F,) their standard deviations.
         weights: (3, F) in the order of `CLASSES`.
         bias: (3,).
     """
 
+    model: str
     sha256: str
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -77,7 +79,7 @@ class Calibration:
 
 def is_scorable(info: ModelInfo) -> bool:
     """Return whether the weather score was calibrated for this very model."""
-    return {"rain", "snow"} <= set(info.tasks) and read_calibration().sha256 == info.sha256
+    return {"rain", "snow"} <= set(info.tasks) and info.sha256 in read_calibrations()
 
 
 def check_scorable(info: ModelInfo) -> None:
@@ -94,18 +96,21 @@ def check_scorable(info: ModelInfo) -> None:
     if not is_scorable(info):
         raise ModelFileError(
             f"The weather score is not calibrated for the model {info.name}; "
-            "the default model gives one."
+            f"it is for {' and '.join(one.model for one in read_calibrations().values())}."
         )
 
 
-def score_weather(degraded: Pixels, residuals: Mapping[str, Image]) -> WeatherScore:
+def score_weather(
+    info: ModelInfo, degraded: Pixels, residuals: Mapping[str, Image]
+) -> WeatherScore:
     """Return the weather score of a picture.
 
     Args:
+        info: of the model, one that `check_scorable` lets through.
         degraded: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
         residuals: `RestoredImage.residuals` for it, at the model's own depth.
     """
-    return read_calibration()(measure(degraded, residuals))
+    return read_calibrations()[info.sha256](measure(degraded, residuals))
 
 
 def measure(degraded: Pixels, residuals: Mapping[str, Image]) -> NDArray[np.float64]:
@@ -142,15 +147,20 @@ def _variation(picture: NDArray[np.float32], axis: int) -> float:
 
 
 @cache
-def read_calibration(path: Path = CALIBRATION_PATH) -> Calibration:
-    """Return the calibration that ships with the program, or another.
+def read_calibrations(path: Path = CALIBRATION_PATH) -> dict[str, Calibration]:
+    """Return the calibrations that ship with the program, or others, by hash of the model file.
 
     Raises:
         CmudrnError: the file is missing or damaged.
     """
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        numbers = (np.array(record[key], float) for key in ("mean", "scale", "weights", "bias"))
-        return Calibration(str(record["sha256"]), *numbers)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        models: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        found = (_calibration(name, record) for name, record in models.items())
+        return {one.sha256: one for one in found}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CmudrnError(f"The calibration of the weather score, {path}, is damaged.") from error
+
+
+def _calibration(model: str, record: Mapping[str, Any]) -> Calibration:
+    numbers = (np.array(record[key], float) for key in ("mean", "scale", "weights", "bias"))
+    return Calibration(model, str(record["sha256"]), *numbers)

@@ -21,6 +21,7 @@ from cmudrn.image import (
     unsupported_features,
 )
 from cmudrn.models import ModelInfo
+from cmudrn.models.info import fixed_depth_sentence
 from cmudrn.restoration import RestoredImage, Restorer, RestoreSettings, restore_image
 from cmudrn.restoration.weather_classifier import is_scorable
 from cmudrn.server.limits import Limits
@@ -127,7 +128,7 @@ def check_request(request: RestoreRequest, models: Mapping[str, ModelInfo]) -> N
         )
     chosen = request.settings.stages or request.settings.recursions
     if not info.adjustable and chosen:
-        raise Problem(422, f"The model {info.name} does not let stages or recursions be chosen.")
+        raise Problem(422, fixed_depth_sentence(info))
 
 
 def process_request(
