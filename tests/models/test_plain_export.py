@@ -24,7 +24,7 @@ from cmudrn.models.plain_export import export_plain
     ],
 )
 def test_a_plain_file_restores_the_same_image(
-    name: str, depth: dict[str, int], size: tuple[int, int] | None, tmp_path: Path
+    name: str, depth: dict[str, Any], size: tuple[int, int] | None, tmp_path: Path
 ) -> None:
     plain = tmp_path / "plain.onnx"
     export_plain(name, plain, size=size, **depth)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_models_without_branches_and_damaged_calibrations_are_refused(tmp_path: 
     with pytest.raises(CmudrnError, match="no branches for rain and snow"):
         check_scorable(ModelInfo("x", "other", (), 0, 0, False, False, 0, ""))
     path = tmp_path / "score.json"
-    for damaged in ([], {"x": 0}, {"x": {"sha256": "0"}}):
-        path.write_text(json.dumps(damaged))
+    for damaged in ("[]", '{"x": 0}', '{"x": {"sha256": "0"}}', ""):
+        path.write_text(damaged)
         with pytest.raises(CmudrnError, match="damaged"):
             read_calibrations(path)
