@@ -305,7 +305,7 @@ def test_bfloat16_of_any_size(paper: Path, height: int, width: int) -> None:
 
 @needs_bf16
 def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
-    path = find_model("cmudrn")
+    path = find_model("cmudrn-25k")
     exact, rounded = NativeEngine(path), NativeEngine(path, precision="bf16")
     assert rounded.precision == "bf16" and rounded.instruction_set == instruction_sets("bf16")[0]
     batch = trial_picture(200, 300)
@@ -317,7 +317,7 @@ def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
 def test_bfloat16_keeps_the_promise_on_photographs(name: str) -> None:
     picture = next(Path(__file__).parents[2].glob(f"samples/{name}.*"))
     batch = to_batch(read_image(picture)[:300, :400])
-    exact, rounded = (NativeEngine(find_model("cmudrn"), precision=p) for p in ("fp32", "bf16"))
+    exact, rounded = (NativeEngine(find_model("cmudrn-25k"), precision=p) for p in ("fp32", "bf16"))
     assert decibels(exact(batch).restored, rounded(batch).restored) > MIN_PSNR_DB
 
 
@@ -345,4 +345,4 @@ def test_a_container_limits_the_threads(limit: str, cores: int | None, tmp_path:
 
 def test_float32_runs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda: False)
-    assert open_engine("cmudrn", threads=1).precision == "fp32"
+    assert open_engine("cmudrn-25k", threads=1).precision == "fp32"
