@@ -17,11 +17,16 @@ av = pytest.importorskip("av", reason="the extra video is not installed")
 from support import clips  # noqa: E402
 
 from cmudrn.errors import CmudrnError, LimitExceededError  # noqa: E402
-from cmudrn.image import Picture, encode_picture  # noqa: E402
+from cmudrn.image import Picture, Pixels, encode_picture  # noqa: E402
 from cmudrn.live.sources import Arrival, StreamSource, open_source  # noqa: E402
 from cmudrn.live.watcher import WatchSettings, watch  # noqa: E402
 from cmudrn.restoration import RestoredImage  # noqa: E402
 from cmudrn.video.access import AddressRefusedError  # noqa: E402
+
+
+def unchanged(pixels: Pixels) -> list[RestoredImage]:
+    return [RestoredImage(pixels)]
+
 
 Answer = Callable[[str], tuple[int, dict[str, str], bytes]]
 
@@ -89,7 +94,7 @@ def test_an_address_of_a_single_image_is_asked_again_and_again(
     shapes: list[tuple[int, ...]] = []
     statistics = watch(
         open_source(camera.address + path),
-        RestoredImage,
+        unchanged,
         lambda _, pixels: shapes.append(pixels.shape),
         lambda word, _: words.append(word),
         WatchSettings(seconds=30),
@@ -148,7 +153,7 @@ def test_a_refused_address_ends_the_watch_at_once(hosts: tuple[Host, Host]) -> N
     with pytest.raises(AddressRefusedError, match="another host"):
         watch(
             open_source(f"{camera.address}/old"),
-            RestoredImage,
+            unchanged,
             lambda *_: None,
             lambda word, _: words.append(word),
             WatchSettings(seconds=30),

@@ -101,6 +101,10 @@ def rtsp(tmp_path: Path) -> Iterator[RtspCamera]:
     server.server_close()
 
 
+def unchanged(pixels: Pixels) -> list[RestoredImage]:
+    return [RestoredImage(pixels)]
+
+
 class Seen:
     """Collects what a watch tells and shows."""
 
@@ -113,7 +117,7 @@ class Seen:
         self,
         source: Source,
         *,
-        restore: RestoreFrame = RestoredImage,
+        restore: RestoreFrame = unchanged,
         stop: Callable[[], bool] = lambda: False,
         **settings: Any,
     ) -> WatchStatistics:
@@ -156,9 +160,9 @@ def test_every_picture_of_a_folder_is_restored_however_many_come_at_once(tmp_pat
     (folder := tmp_path / "in").mkdir()
     seen, source = Seen(), open_source(str(folder))
 
-    def slow(pixels: Pixels) -> RestoredImage:
+    def slow(pixels: Pixels) -> list[RestoredImage]:
         time.sleep(0.1)
-        return RestoredImage(pixels)
+        return unchanged(pixels)
 
     for number in range(10):
         write_image(np.full((4, 5, 3), number / 10, np.float32), folder / f"{number}.png")
@@ -187,9 +191,9 @@ def test_percentiles_are_latencies_that_were_seen() -> None:
 def test_a_slow_restorer_drops_frames_and_gets_the_newest(camera: Camera) -> None:
     seen = Seen()
 
-    def slow(pixels: Pixels) -> RestoredImage:
+    def slow(pixels: Pixels) -> list[RestoredImage]:
         time.sleep(0.2)
-        return RestoredImage(pixels)
+        return unchanged(pixels)
 
     statistics = seen.watch(StreamSource(camera.address), restore=slow, seconds=3)
     assert statistics.restored >= 2

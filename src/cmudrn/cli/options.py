@@ -190,6 +190,15 @@ PixelFormat = Annotated[
         rich_help_panel=VIDEO,
     ),
 ]
+Temporal = Annotated[
+    bool,
+    typer.Option(
+        " /--no-temporal",
+        help="Restore each frame of a clip or stream by itself, without its neighbours in time.",
+        show_default=False,
+        rich_help_panel=VIDEO,
+    ),
+]
 Frames = Annotated[
     tuple[str, str] | None,
     typer.Option(

@@ -16,7 +16,7 @@ _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score", "skip
 
 _TAKEN_BY_FRAMES = frozenset(
     {"inputs", "output", "frames", "strength", "change_gating", "model", "stages", "recursions"}
-    | {"engine", "precision", "threads", "budget_ms", "quiet", "verbose"}
+    | {"engine", "precision", "threads", "budget_ms", "quiet", "verbose", "temporal"}
 )
 """Parameters that raw frames obey; any other would go unheard."""
 
@@ -59,6 +59,7 @@ def restore(
     codec: options.Codec = None,
     crf: options.Crf = None,
     pixel_format: options.PixelFormat = None,
+    temporal: options.Temporal = True,
     frames: options.Frames = None,
     follow_links: options.FollowLinks = False,
     max_pixels: options.MaxPixels = 128_000_000,
@@ -82,14 +83,17 @@ def restore(
     wanted = RestoreSettings(strength, stages, recursions, layers, score, gate)
     if frames is not None:
         _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
-        return restore_raw_frames(inputs, output, frames, network.open(change_gating), wanted)
+        return restore_raw_frames(
+            inputs, output, frames, network.open(change_gating), wanted, temporal=temporal
+        )
     photo = PhotoSettings(wanted, format, quality, subsampling, side_by_side, overwrite,
         max_pixels, max_bytes, network.provenance() if evidence else None)  # fmt: skip
     if "-" in (*inputs, output):
         _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
-    run = Run(network.open(change_gating), photo, (codec, crf, pixel_format), as_json)
+    restorer = network.open(change_gating)
+    run = Run(restorer, photo, (codec, crf, pixel_format), as_json, temporal)
     if not run.restore(plan, skip_existing=skip_existing):
         raise typer.Exit(1)
 

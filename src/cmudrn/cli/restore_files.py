@@ -32,12 +32,14 @@ class Run:
         photo: what is wanted of photos; clips take from it what is theirs too.
         clip: codec, quality and pixel format of clips; see `VideoFormat`.
         as_json: print a JSON line for each file.
+        temporal: fuse the frames of clips over time.
     """
 
     restorer: Restorer
     photo: PhotoSettings
     clip: tuple[str | None, int | None, str | None]
     as_json: bool
+    temporal: bool = True
     _told: set[str] = field(default_factory=set)
 
     def restore(self, plan: Plan, *, skip_existing: bool) -> bool:
@@ -133,6 +135,7 @@ class Run:
             self.photo.restore,
             side_by_side=self.photo.side_by_side,
             overwrite=self.photo.overwrite,
+            temporal=self.temporal,
             format=VideoFormat(*self.clip),
         )
         try:

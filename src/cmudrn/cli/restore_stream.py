@@ -78,6 +78,8 @@ def restore_raw_frames(
     frames: tuple[str, str],
     restorer: Restorer,
     settings: RestoreSettings,
+    *,
+    temporal: bool,
 ) -> None:
     """Restore raw frames from standard input to standard output.
 
@@ -91,7 +93,7 @@ def restore_raw_frames(
         raise BadParameter("--frames reads standard input and writes standard output (-).")
     _check_stdout("Frames are not written to a terminal; pipe them on.")
     form = RawFormat.parse(*frames)
-    restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, settings)
+    restore_raw(sys.stdin.buffer, sys.stdout.buffer, form, restorer, settings, temporal=temporal)
 
 
 def _check_stdout(refusal: str) -> None:

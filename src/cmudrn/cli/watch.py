@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from cmudrn.cli import options
 from cmudrn.cli.app import app
 from cmudrn.cli.terminal import printable
 from cmudrn.errors import MissingExtraError
@@ -71,6 +72,12 @@ MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Refuse larger frames; by default 8192x4320.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Tell events as JSON lines.")]
+Lookahead = Annotated[
+    int,
+    typer.Option(
+        min=0, max=1, help="1 fuses each frame with the next one too, and shows it a frame later."
+    ),
+]
 Model = Annotated[str, typer.Option(help="A shipped model's name, or an ONNX file.")]
 Engine = Annotated[str, typer.Option(help="What runs the network: auto, native, onnx or openvino.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Processor threads.")]
@@ -94,6 +101,8 @@ def watch(
     timeout: Timeout = 10.0,
     follow_links: FollowLinks = False,
     max_pixels: MaxPixels = None,
+    temporal: options.Temporal = True,
+    lookahead: Lookahead = 0,
     as_json: AsJson = False,
     model: Model = "cmudrn",
     engine: Engine = "auto",
@@ -125,7 +134,10 @@ def watch(
         raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
     restorer = cmudrn.load(model, engine=engine, threads=threads)
     restore = watcher.make_restore(
-        restorer, RestoreSettings(strength, stages, recursions, gate=gate), opened
+        restorer,
+        RestoreSettings(strength, stages, recursions, gate=gate),
+        opened,
+        lookahead if temporal else None,
     )
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)

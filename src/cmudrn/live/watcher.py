@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ from cmudrn.live.queue import DropOldestQueue
 from cmudrn.live.sources import Arrival, FolderSource, Source, UnreadableFile
 from cmudrn.live.statistics import WatchStatistics
 from cmudrn.restoration import (
+    FrameRestorer,
     RestoredImage,
     Restorer,
     RestoreSettings,
-    Sequence,
     restore_image,
 )
 from cmudrn.restoration.weather_classifier import check_scorable
@@ -27,7 +28,8 @@ from cmudrn.video.access import AddressRefusedError
 MIN_REOPEN_S, MAX_REOPEN_S = 0.5, 10.0
 """Seconds until a lost source is opened again: doubled each time it fails."""
 
-RestoreFrame = Callable[[Pixels], RestoredImage]
+RestoreFrame = Callable[[Pixels], list[RestoredImage]]
+"""Takes the next image and returns what is finished: that one, or the one before, or none."""
 ShowFrame = Callable[[Arrival, Pixels], None]
 """Takes what came and its restored pixels; may raise `RefusedImageError`."""
 
@@ -51,7 +53,9 @@ class WatchSettings:
     seconds: float | None = None
 
 
-def make_restore(restorer: Restorer, settings: RestoreSettings, source: Source) -> RestoreFrame:
+def make_restore(
+    restorer: Restorer, settings: RestoreSettings, source: Source, lookahead: int | None = 0
+) -> RestoreFrame:
     """Return what restores the images of a source, as clips are: one rule for gate and veil.
 
     Args:
@@ -59,14 +63,19 @@ def make_restore(restorer: Restorer, settings: RestoreSettings, source: Source) 
         settings: for every image.
         source: frames of a sequence share what lasts from frame to frame; images of a folder have
             nothing to do with each other.
+        lookahead: of a stream, whether a frame waits for the next one (1) or not (0), to be fused
+            with it as with the ones before; None restores each frame by itself.
 
     Raises:
         ModelFileError: the gate or score is wanted and the model gives no score.
+        InvalidSettingError: there is no such lookahead.
     """
     if settings.scored:
         check_scorable(restorer.info)
-    sequence = Sequence() if source.is_sequence else None
-    return lambda pixels: restore_image(restorer, pixels, settings, sequence=sequence)
+    if not source.is_sequence:
+        return lambda pixels: [restore_image(restorer, pixels, settings)]
+    frames = FrameRestorer(restorer, settings, lookahead=lookahead)
+    return lambda pixels: [frame.image for frame in frames.put(pixels)]
 
 
 def watch(
@@ -110,6 +119,7 @@ class _Watch:
         self._tell, self._settings = tell, settings
         self._reader = _SourceReader(source, tell, settings)
         self._statistics = self._reader.statistics
+        self._pending: deque[Arrival] = deque()  # restored, and not shown yet
         self._live = self._stale = False
         self._last_frame = self._last_report = 0.0
 
@@ -146,16 +156,19 @@ class _Watch:
 
     def _restore_one(self, arrival: Arrival) -> None:
         try:
-            done = self._restore(arrival.pixels)
+            finished = self._restore(arrival.pixels)
         except CmudrnError as error:
             if arrival.picture is None:
                 raise
             # The next file is another one.
             raise RefusedImageError(f"{arrival.name}: {error}") from error
-        self._show(arrival, done.pixels)
-        self._statistics.restored += 1
-        self._statistics.passed += done.passed
-        self._statistics.latencies_s.append(time.monotonic() - arrival.arrived_s)
+        self._pending.append(arrival)
+        for done in finished:
+            shown = self._pending.popleft()
+            self._show(shown, done.pixels)
+            self._statistics.restored += 1
+            self._statistics.passed += done.passed
+            self._statistics.latencies_s.append(time.monotonic() - shown.arrived_s)
 
     def _report(self) -> None:
         now, settings = time.monotonic(), self._settings

@@ -14,6 +14,8 @@ BYTES_PER_PIXEL = 8
 """Of a frame and its restoration, 16 bit a channel at most, as they wait."""
 MIN_FRAMES_IN_MEMORY = 16
 """Decoder, network and encoder hold so many at least."""
+WINDOW_FRAMES = 14
+"""Fusion over time holds so many more: five frames raw and restored, and four of them aligned."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,16 @@ class ClipLimits:
                 path=path,
             )
 
+    def holds_window(self, width: int, height: int) -> bool:
+        """Return whether there is memory for the frames that fusion over time holds."""
+        frames = MIN_FRAMES_IN_MEMORY + WINDOW_FRAMES
+        return width * height * BYTES_PER_PIXEL * frames <= self.max_memory
+
     def prefetched(self, width: int, height: int) -> int:
         """Return how many frames may wait between two steps of the work: 1 to 4."""
         frames = self.max_memory // (width * height * BYTES_PER_PIXEL)
-        return int(min(4, max(1, (frames - MIN_FRAMES_IN_MEMORY) // 2)))
+        spare = frames - MIN_FRAMES_IN_MEMORY - WINDOW_FRAMES
+        return int(min(4, max(1, spare // 2)))
 
 
 USUAL_LIMITS = ClipLimits()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError, InvalidSettingError, LimitExceededError
 from cmudrn.image import MAX_PIXELS, Pixels
-from cmudrn.restoration import Restorer, RestoreSettings, Sequence, restore_image
+from cmudrn.restoration import FrameRestorer, Restorer, RestoreSettings
 from cmudrn.restoration.restorer import PLAIN
 from cmudrn.video.colour import UNTAGGED, add_headroom, to_frame, to_pixels
 from cmudrn.video.prefetch import prefetch
@@ -164,17 +164,27 @@ def restore_raw(
     form: RawFormat,
     restorer: Restorer,
     settings: RestoreSettings = PLAIN,
+    *,
+    temporal: bool = True,
 ) -> int:
     """Restore frames from one pipe to another until the first ends; return how many.
 
     Each frame is written as soon as it is done. Layers and scores are not written.
+
+    Args:
+        source: where frames come from.
+        target: where they go.
+        form: their layout and size.
+        restorer: the model and how it is run.
+        settings: for every frame.
+        temporal: fuse each frame with the four before it, where they show the same.
 
     Raises:
         CmudrnError: the input cannot be read or ends inside a frame, the output cannot be written,
             or there is not enough memory for a frame.
     """
     try:
-        return _restore_raw(source, target, form, restorer, settings)
+        return _restore_raw(source, target, form, restorer, settings, temporal)
     except MemoryError:
         raise CmudrnError(
             f"There is not enough memory for frames of {form.width}x{form.height}."
@@ -187,11 +197,14 @@ def _restore_raw(
     form: RawFormat,
     restorer: Restorer,
     settings: RestoreSettings,
+    temporal: bool,
 ) -> int:
-    count, sequence = 0, Sequence()
+    count = 0
+    frame_restorer = FrameRestorer(restorer, settings, lookahead=0 if temporal else None)
     with closing(prefetch(_read(source, form), waiting=2)) as frames:
         for data in frames:
-            done = restore_image(restorer, form.decode(data), settings, sequence=sequence)
+            (frame,) = frame_restorer.put(form.decode(data))
+            done = frame.image
             unchanged = done.passed or not settings.strength
             _write(target, data if unchanged else form.encode(done.pixels, data))
             count += 1

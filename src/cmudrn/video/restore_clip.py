@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from cmudrn.files import atomic_file, check_target, make_folder
 from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
 from cmudrn.photos.restore_photo import encode_layer
-from cmudrn.restoration import Restorer, Sequence, restore_image
+from cmudrn.restoration import FrameRestorer, Restorer
+from cmudrn.restoration.frame_restorer import CLIP_LOOKAHEAD, RestoredFrame
 from cmudrn.restoration.weather_classifier import check_scorable
 from cmudrn.version import __version__
 from cmudrn.video.carry import Carried, choose_carried
@@ -40,7 +42,6 @@ from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.prefetch import prefetch
 from cmudrn.video.segments import Encoded, Segment, SegmentStore, file_signature
 from cmudrn.video.settings import ClipResult, ClipSettings, layer_path, scores_path
-from cmudrn.video.temporal import RADIUS, fuse_frames
 
 OnFrame = Callable[[int, int], None]
 """Called with the number of frames done and of all frames; may raise to stop the work."""
@@ -49,15 +50,15 @@ USUAL = ClipSettings()
 
 
 @dataclass(frozen=True)
-class RestoredFrame:
-    """A frame after the network.
+class FinishedFrame:
+    """A frame of a clip and its restoration.
 
     Attributes:
         frame: as it was.
         pixels: restored; None where the gate left it as it was, or nothing was to be changed.
         residuals: task, and "fused" -> (H, W, 3) float32; empty unless asked for.
         score: rain, snow, clear and whether the gate passed it; NaN where no score was asked for.
-        state: of the sequence after this frame.
+        state: what a run that is resumed after this frame has to know.
     """
 
     frame: Frame
@@ -174,7 +175,10 @@ def make_plan(
         "change_gating": restorer.change_gating,
         "segment_frames": SEGMENT_FRAMES,
         "settings": asdict(restore)
-        | {"side_by_side": settings.side_by_side, "temporal": settings.temporal},
+        | {
+            "side_by_side": settings.side_by_side,
+            "temporal": settings.fuses(clip.width, clip.height),
+        },
         "encodings": {name: asdict(encoding) for name, encoding in encodings.items()},
     }
 
@@ -240,17 +244,17 @@ class _Work:
         Raises:
             VideoFileError: the clip cannot be read.
         """
-        notes = ["Transparency was left out: the result is opaque."] if self._clip.alpha else []
+        clip, settings = self._clip, self._settings
+        notes = ["Transparency was left out: the result is opaque."] if clip.alpha else []
+        if settings.temporal and not settings.fuses(clip.width, clip.height):
+            notes.append("Frames this large are restored one by one: memory is limited.")
         return [*notes, *check_integrity(self._clip, self.frames), *self._reader.notes()]
 
     def _make_from(self, state: NDArray[np.float64]) -> None:
         clip = self._clip
         waiting = self._settings.limits.prefetched(clip.width, clip.height)
         # A generator that is closed closes the one it feeds on.
-        with (
-            closing(prefetch(self._frames(), waiting)) as frames,
-            closing(prefetch(self._restored(frames, state), waiting)) as finished,
-        ):
+        with closing(prefetch(self._restored(state, waiting), waiting)) as finished:
             counted = self._counted(finished)
             while segment := _encode_segment(
                 islice(counted, SEGMENT_FRAMES), self._encodings, clip
@@ -259,27 +263,24 @@ class _Work:
                 self.count += 1
                 self.frames += len(segment.scores)
 
-    def _frames(self) -> Iterator[Frame]:
-        """Yield the frames that are still to be restored."""
-        if not self._settings.temporal:
-            return self._reader.read(self.resumed_at)
-        context = min(self.resumed_at, 2 * RADIUS)
-        return fuse_frames(self._reader.read(self.resumed_at - context), context)
+    def _restored(self, state: NDArray[np.float64], waiting: int) -> Iterator[FinishedFrame]:
+        """Yield the frames that are still to be restored; `waiting` of them are decoded ahead."""
+        settings, clip = self._settings, self._clip
+        lookahead = CLIP_LOOKAHEAD if settings.fuses(clip.width, clip.height) else None
+        restorer = FrameRestorer(self._restorer, settings.restore, lookahead=lookahead, state=state)
+        known = min(restorer.context, self.resumed_at)  # finished, but neighbours of what follows
+        pending: deque[Frame] = deque()
+        with closing(prefetch(self._reader.read(self.resumed_at - known), waiting)) as frames:
+            for frame in chain(frames, [None]):
+                if frame is not None:
+                    pending.append(frame)
+                for done in restorer.flush() if frame is None else restorer.put(frame.pixels):
+                    known -= 1
+                    own = pending.popleft()
+                    if known < 0:
+                        yield _finished(own, done, settings.restore.strength)
 
-    def _restored(
-        self, frames: Iterable[Frame], state: NDArray[np.float64]
-    ) -> Iterator[RestoredFrame]:
-        settings, sequence = self._settings.restore, Sequence(state)
-        for frame in frames:
-            done = restore_image(self._restorer, frame.pixels, settings, sequence=sequence)
-            score = np.full(4, np.nan)
-            if done.weather is not None:
-                now = done.weather
-                score = np.array([now.rain, now.snow, now.clear, float(done.passed)])
-            pixels = None if done.passed or not settings.strength else done.pixels
-            yield RestoredFrame(frame, pixels, dict(done.residuals), score, sequence.state)
-
-    def _counted(self, finished: Iterable[RestoredFrame]) -> Iterator[RestoredFrame]:
+    def _counted(self, finished: Iterable[FinishedFrame]) -> Iterator[FinishedFrame]:
         """Yield the frames and tell of each once the next one is asked for: it is encoded then."""
         for done, frame in enumerate(finished, self.resumed_at + 1):
             yield frame
@@ -287,8 +288,17 @@ class _Work:
                 self._on_frame(done, max(done, self._clip.frames))
 
 
+def _finished(frame: Frame, done: RestoredFrame, strength: float) -> FinishedFrame:
+    image, score = done.image, np.full(4, np.nan)
+    if image.weather is not None:
+        now = image.weather
+        score = np.array([now.rain, now.snow, now.clear, float(image.passed)])
+    pixels = None if image.passed or not strength else image.pixels
+    return FinishedFrame(frame, pixels, dict(image.residuals), score, done.state)
+
+
 def _encode_segment(
-    finished: Iterator[RestoredFrame], encodings: Mapping[str, Encoding], clip: Clip
+    finished: Iterator[FinishedFrame], encodings: Mapping[str, Encoding], clip: Clip
 ) -> Segment | None:
     """Return the next frames, encoded; None where there are none left.
 
@@ -318,7 +328,7 @@ class _SegmentEncoder:
         self._frames: dict[int, Frame] = {}  # by the time that the encoder knows
         self._packets: list[Encoded] = []
 
-    def add(self, done: RestoredFrame, name: str) -> None:
+    def add(self, done: FinishedFrame, name: str) -> None:
         with self._refusals():
             picture = _picture(done, name, self._encoding)
             known = len(self._frames) if self._numbered else done.frame.time
@@ -350,7 +360,7 @@ class _SegmentEncoder:
             ) from error
 
 
-def _picture(done: RestoredFrame, name: str, encoding: Encoding) -> Any:
+def _picture(done: FinishedFrame, name: str, encoding: Encoding) -> Any:
     """Return the frame to encode for one result."""
     before, picture = done.frame.pixels, done.frame.picture
     if name != "restored":

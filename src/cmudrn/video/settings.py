@@ -21,8 +21,8 @@ class ClipSettings:
             and `gate` leaves frames as they are where the running mean of the scores says clear.
         side_by_side: put the source at the left of the result.
         overwrite: replace files that are there.
-        temporal: before the network, remove what is seen in few of five frames of a still scene; a
-            prototype, see `cmudrn.video.temporal`.
+        temporal: fuse each frame with the two before and the two after it, where they show the
+            same; see `cmudrn.restoration.temporal_fusion`.
         format: codec, quality and pixel format of the result.
         limits: clips that exceed them are refused.
     """
@@ -30,9 +30,13 @@ class ClipSettings:
     restore: RestoreSettings = field(default_factory=RestoreSettings)
     side_by_side: bool = False
     overwrite: bool = False
-    temporal: bool = False
+    temporal: bool = True
     format: VideoFormat = field(default_factory=VideoFormat)
     limits: ClipLimits = field(default_factory=ClipLimits)
+
+    def fuses(self, width: int, height: int) -> bool:
+        """Return whether frames of a size are fused over time."""
+        return self.temporal and self.limits.holds_window(width, height)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,152 @@
+"""The frames around one another in time, aligned with the one that is fused."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cmudrn.image import Pixels
+from cmudrn.restoration.alignment import align
+from cmudrn.restoration.motion import Map, Thumbnail, find_motion, make_thumbnail
+from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Floats, Planes, fuse, square_means
+
+
+@dataclass(frozen=True)
+class SeenFrame:
+    """A frame of a sequence.
+
+    Attributes:
+        planes: (2C, H, W): raw and restored.
+        means: `square_means` of them.
+        thumbnail: of the restored frame.
+        back: where its points lie in the frame before; None where that shows another scene, or
+            there is none.
+    """
+
+    planes: Planes
+    means: Floats
+    thumbnail: Thumbnail
+    back: Map | None
+
+
+class FrameWindow:
+    """The last five frames of a sequence, each fused once enough later ones are there.
+
+    Args:
+        lookahead: later frames that a frame waits for.
+    """
+
+    def __init__(self, lookahead: int) -> None:
+        self._lookahead = lookahead
+        self._frames: deque[SeenFrame] = deque(maxlen=FRAMES)
+        self._waiting = 0
+
+    def takes(self, pixels: Pixels) -> bool:
+        """Return whether a frame has the size and type of those before it."""
+        if not self._frames:
+            return True
+        planes = self._frames[-1].planes
+        channels = pixels.shape[2] if pixels.ndim == 3 else 1
+        same = planes.shape == (2 * channels, *pixels.shape[:2])
+        return same and planes.dtype == pixels.dtype
+
+    def put(self, raw: Pixels, restored: Pixels) -> list[Pixels | None]:
+        """Take the next frame and return what is finished, in order; see `fuse_frame`."""
+        if not self.takes(raw):
+            self._frames.clear()
+        self._frames.append(see(raw, restored, self._frames[-1] if self._frames else None))
+        self._waiting += 1
+        return self._finish(self._lookahead)
+
+    def flush(self) -> list[Pixels | None]:
+        """Return the frames that wait, fused with those that are there."""
+        return self._finish(0)
+
+    def _finish(self, left: int) -> list[Pixels | None]:
+        finished = []
+        while self._waiting > left:
+            current = len(self._frames) - self._waiting
+            finished.append(fuse_frame(self._frames, current))
+            self._waiting -= 1
+        return finished
+
+
+def see(raw: Pixels, restored: Pixels, before: SeenFrame | None) -> SeenFrame:
+    """Return a frame as fusion needs it.
+
+    Args:
+        raw: (H, W, 3) or (H, W).
+        restored: likewise.
+        before: the frame before it, of the same size and type; or None.
+    """
+    planes = np.concatenate([_planes(raw), _planes(restored)])
+    means = square_means(planes)
+    thumbnail = make_thumbnail(means[1], factor=SQUARE)
+    back = find_motion(thumbnail, before.thumbnail) if before else None
+    return SeenFrame(planes, means, thumbnail, back)
+
+
+def fuse_frame(frames: Sequence[SeenFrame], current: int) -> Pixels | None:
+    """Return a frame fused with its neighbours, in the shape of the raw one.
+
+    Args:
+        frames: at most five that follow each other.
+        current: which of them.
+
+    Returns:
+        None where no other frame shows the same scene: its restoration is all there is.
+    """
+    window = aligned(frames, current)
+    if window is None:
+        return None
+    fused = fuse(*window, current)
+    pixels: Pixels = fused[0] if len(fused) == 1 else np.ascontiguousarray(fused.transpose(1, 2, 0))
+    return pixels
+
+
+def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], list[Floats]] | None:
+    """Return five frames as they look from the current one, and their `square_means`.
+
+    Returns:
+        None where all others are missing.
+    """
+    own = frames[current]
+    restored = own.planes[len(own.planes) // 2 :]
+    missing = np.concatenate([restored, restored])
+    maps = motions(frames, current)
+    if all(motion is None for number, motion in enumerate(maps) if number != current):
+        return None
+    window, means = [missing] * FRAMES, [own.means[[1, 1, 2]]] * FRAMES
+    for number, (frame, motion) in enumerate(zip(frames, maps, strict=True)):
+        if motion is not None:
+            window[number] = align(frame.planes, motion, missing)
+            moved = window[number] is not frame.planes
+            means[number] = square_means(window[number]) if moved else frame.means
+    return window, means
+
+
+def motions(frames: Sequence[SeenFrame], current: int) -> list[Map | None]:
+    """Return where the points of the current frame lie in each; None where not to be seen."""
+    maps: list[Map | None] = [None] * len(frames)
+    maps[current] = motion = np.eye(3)
+    for number in range(current, 0, -1):
+        back = frames[number].back
+        if back is None:
+            break
+        maps[number - 1] = motion = back @ motion
+    motion = np.eye(3)
+    for number in range(current + 1, len(frames)):
+        back = frames[number].back
+        if back is None:
+            break
+        maps[number] = motion = np.linalg.inv(back) @ motion
+    return maps
+
+
+def _planes(pixels: Pixels) -> Planes:
+    if pixels.ndim == 2:
+        return pixels[None]
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))

@@ -1,0 +1,309 @@
+"""Fits the perceptron that fuses frames over time, and writes it where it ships.
+
+    python tools/fit_temporal_fusion.py CLEAN... --sequences runs/sequences
+
+CLEAN are folders of photographs. Short clips of them are rendered, with a camera that stands, pans,
+zooms or shakes, objects cut out of other photographs that move across, rain or snow, noise and
+H.264, and restored frame by frame; they are kept in the folder of sequences, so a run that was
+stopped goes on. A third of the clips is restored in part only, for networks that leave more.
+
+The loss is the squared error of the fused frame over that of the restored frame alone, per clip and
+region, so that each clip counts by its gain in dB; objects count for eight.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+import cmudrn
+from cmudrn.image import Image, Pixels, read_image
+from cmudrn.restoration import Restorer
+from cmudrn.restoration.frame_window import SeenFrame, aligned, see
+from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Planes, candidates, features
+from cmudrn.weather.presets import WEATHERS
+
+SIZE = (160, 224)
+WEATHER = (*WEATHERS, "light-rain", "snow", "clear")
+CAMERAS = ("static", "static", "pan", "zoom", "shake")
+OBJECT, NEAR, BACKGROUND = range(3)
+"""Regions: where an object is, where one is in another frame, and the rest."""
+SHARES = {OBJECT: (700, 8.0), NEAR: (500, 2.7), BACKGROUND: (700, 1.0)}
+"""Region -> squares taken of each clip at most, and the weight of its error."""
+TARGET = Path(__file__).parent.parent / "src/cmudrn/restoration/temporal_fusion.npz"
+
+
+@dataclass(frozen=True)
+class Moving:
+    """An object that moves through a clip: opacity (h, w, 1), image (h, w, 3), path in pixels."""
+
+    opacity: Image
+    image: Image
+    start: NDArray[np.float64]
+    speed: NDArray[np.float64]
+
+    def draw(self, frame: Image, number: int) -> NDArray[np.bool_]:
+        """Draw the object into a frame and return where it is."""
+        mask = np.zeros(frame.shape[:2], bool)
+        top, left = np.rint(self.start + self.speed * (number - FRAMES // 2)).astype(int)
+        height, width = self.opacity.shape[:2]
+        rows = slice(max(0, top), min(frame.shape[0], top + height))
+        columns = slice(max(0, left), min(frame.shape[1], left + width))
+        if rows.start < rows.stop and columns.start < columns.stop:
+            own = (slice(rows.start - top, rows.stop - top),
+                   slice(columns.start - left, columns.stop - left))  # fmt: skip
+            opacity = self.opacity[own]
+            frame[rows, columns] += opacity * (self.image[own] - frame[rows, columns])
+            mask[rows, columns] = opacity[..., 0] > 0.1
+        return mask
+
+
+def draw_object(other: Image, rng: np.random.Generator) -> Moving:
+    """Return an object of random shape, surface, place and speed."""
+    area, aspect = np.exp(rng.uniform(np.log(8), np.log(90))), np.sqrt(rng.uniform(0.5, 2))
+    height, width = max(5, int(area * aspect)), max(5, int(area / aspect))
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    lobes = 0.7 + 0.25 * np.cos(rng.integers(2, 6) * np.arctan2(y, x) + rng.uniform(0, 6))
+    round_, square = x**2 + y**2 < 1, (abs(x) < 0.9) & (abs(y) < 0.9)
+    shape = (round_, square, x**2 + y**2 < lobes**2)[rng.integers(3)]
+    opacity = gaussian_filter(shape.astype(np.float32), rng.uniform(0.3, 0.9))[..., None]
+    top, left = (
+        rng.integers(max(1, s - h)) for s, h in zip(other.shape, shape.shape, strict=False)
+    )
+    image = np.resize(other[top : top + height, left : left + width], (height, width, 3))
+    kind = rng.random()
+    if kind < 0.2:
+        image = image * 0.3
+    elif kind < 0.4:
+        image = 1 - (1 - image) * 0.35
+    elif kind < 0.6:
+        image = np.ones_like(image) * rng.uniform(0, 1, 1 if kind < 0.5 else 3)
+    speed = 0.0 if rng.random() < 0.08 else np.exp(rng.uniform(np.log(0.4), np.log(30)))
+    angle = rng.uniform(0, 2 * np.pi)
+    start = rng.uniform(0, 1, 2) * np.maximum(1, np.subtract(SIZE, shape.shape))
+    direction = np.array([np.sin(angle), np.cos(angle)])
+    return Moving(opacity, image.astype(np.float32), start, speed * direction)
+
+
+def see_through(still: Image, camera: str, rng: np.random.Generator) -> list[Image]:
+    """Return what a camera sees of a photograph, frame by frame."""
+    margin = np.subtract(still.shape[:2], SIZE) / 2
+    corner = np.floor(margin * rng.uniform(0.4, 1.6, 2))
+    speed, zoom = rng.normal(0, 2.5, 2), rng.normal(0, 0.005)
+    frames = []
+    for number in range(FRAMES):
+        at, scale = corner, 1.0
+        if camera == "pan":
+            at = corner + speed * number
+        elif camera == "zoom":
+            scale = 1 + zoom * number
+        elif camera == "shake":
+            at = corner + rng.normal(0, 1.6, 2)
+        axes = [a + (np.arange(n) - n / 2) * scale + n / 2 for a, n in zip(at, SIZE, strict=True)]
+        grid = np.meshgrid(*axes, indexing="ij")
+        order = 1 if camera == "static" else 3
+        planes = [
+            map_coordinates(still[..., c], grid, order=order, mode="reflect") for c in range(3)
+        ]
+        frames.append(np.stack(planes, -1).clip(0, 1).astype(np.float32))
+    return frames
+
+
+def through_h264(frames: list[Pixels], crf: int) -> list[Pixels]:
+    """Return frames after they were encoded and decoded."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf)})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str, Pixels]:
+    """Return a clip: "clean", "raw" and "restored" frames, and "objects", where objects are."""
+    rng = np.random.default_rng([11, seed])
+    still, other = (read_image(stills[rng.integers(len(stills))]) for _ in "ab")
+    frames = see_through(np.asarray(still), CAMERAS[rng.integers(len(CAMERAS))], rng)
+    objects = [draw_object(np.asarray(other), rng) for _ in range(rng.integers(1, 5))]
+    weather = WEATHER[rng.integers(len(WEATHER))]
+    scene = WEATHERS[weather].scene(SIZE, rng) if weather != "clear" else None
+    exposure = rng.normal(1, 0.02, FRAMES) if rng.random() < 0.1 else np.ones(FRAMES)
+    noise, crf = rng.choice([0, 1, 2, 2, 3]), int(rng.integers(14, 29))
+    clean, raw, masks = [], [], []
+    for number, frame in enumerate(frames):
+        masks.append(np.logical_or.reduce([each.draw(frame, number) for each in objects]))
+        frame = np.clip(frame * exposure[number], 0, 1).astype(np.float32)
+        clean.append(np.rint(frame * 255).astype(np.uint8))
+        seen = scene(frame, number).degraded if scene else frame
+        noisy = seen * 255 + noise * rng.normal(0, 1, seen.shape)
+        raw.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
+    raw = through_h264(raw, crf)
+    restored = np.stack([restorer(frame) for frame in raw])
+    if rng.random() < 0.3:
+        part = raw + rng.uniform(0, 0.8) * (restored.astype(np.float32) - raw)
+        restored = np.clip(np.rint(part), 0, 255).astype(np.uint8)
+    return {
+        "clean": np.stack(clean),
+        "raw": np.stack(raw),
+        "restored": restored,
+        "objects": np.stack(masks),
+    }
+
+
+def samples(clip: dict[str, Pixels], seed: int) -> list[dict[str, NDArray[np.generic]]]:
+    """Return squares of a clip as samples, for a frame in the middle and two at the end."""
+    rng, seen = np.random.default_rng([12, seed]), list[SeenFrame]()
+    for pair in zip(clip["raw"], clip["restored"], strict=True):
+        seen.append(see(*pair, seen[-1] if seen else None))
+    result = []
+    for current in (2, 3, 4):
+        first, last = 0, FRAMES
+        if rng.random() < 0.2:  # some frames are missing
+            first, last = int(rng.integers(current + 1)), int(rng.integers(current + 1, FRAMES + 1))
+        window = aligned(seen[first:last], current - first)
+        if window is not None:
+            result.append(_samples(*window, current - first, clip, current, rng))
+    return result
+
+
+def _samples(
+    window: list[Planes],
+    means: list[NDArray[np.float32]],
+    place: int,
+    clip: dict[str, Pixels],
+    number: int,
+    rng: np.random.Generator,
+) -> dict[str, NDArray[np.generic]]:
+    objects = clip["objects"]
+    own, any_ = (_squares(m[None]).any(axis=1) for m in (objects[number], objects.any(axis=0)))
+    region = np.where(own, OBJECT, np.where(any_, NEAR, BACKGROUND))
+    seen = features(means, place).reshape(-1, region.size).T
+    choice = np.stack([_squares(image) for image in candidates(window, place)], axis=1)
+    truth = _squares(clip["clean"][number].transpose(2, 0, 1))
+    alone = ((choice[:, 0].astype(np.float32) - truth) ** 2).mean(axis=1)
+    error = np.array([alone[region == r].mean() if (region == r).any() else 0 for r in SHARES])
+    at = np.concatenate([
+        rng.permutation(np.flatnonzero(region == r))[:most] for r, (most, _) in SHARES.items()
+    ])  # fmt: skip
+    return {"seen": seen[at], "choice": choice[at], "truth": truth[at], "region": region[at],
+            "error": error[region[at]].astype(np.float32)}  # fmt: skip
+
+
+def _squares(planes: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return (squares, values) of (C, H, W)."""
+    count, height, width = planes.shape
+    parts = planes.reshape(count, height // SQUARE, SQUARE, width // SQUARE, SQUARE)
+    return parts.transpose(1, 3, 0, 2, 4).reshape(-1, count * SQUARE**2)
+
+
+class Fit:
+    """The perceptron and its samples."""
+
+    def __init__(self, rows: list[dict[str, NDArray[np.generic]]], hidden: int) -> None:
+        torch.manual_seed(0)
+        joined = {k: torch.from_numpy(np.concatenate([r[k] for r in rows])) for k in rows[0]}
+        self._seen, self._choice = joined["seen"].float(), joined["choice"]
+        self._truth, self._alone = joined["truth"].float(), joined["error"]
+        region = joined["region"]
+        clip = torch.repeat_interleave(
+            torch.arange(len(rows)), torch.tensor([len(r["seen"]) for r in rows])
+        )
+        self._group = clip * len(SHARES) + region
+        self._base = torch.tensor([weight for _, weight in SHARES.values()])[region]
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(self._seen.shape[1], hidden),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden, self._choice.shape[1]),
+        )
+
+    def run(self, steps: int) -> None:
+        """Descend; weights follow the error that is left, so that the loss is one of dB."""
+        optimiser = torch.optim.Adam(self.net.parameters())
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=steps)
+        weight, rng = self._base / (self._alone + 1), torch.Generator().manual_seed(1)
+        for step in range(steps):
+            if step in (steps // 3, 2 * steps // 3):
+                weight = self._base / (self._means(self._errors()) + 1)
+                print(step, self.report(), flush=True)
+            at = torch.randint(len(self._seen), (2048,), generator=rng)
+            loss = (self._error(at) * weight[at]).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+
+    def report(self) -> str:
+        """Return the mean gain over the restored frame of each region, dB."""
+        left = self._means(self._errors())
+        gain = 10 * torch.log10((self._alone + 0.3) / (left + 0.3))
+        regions = self._group % len(SHARES)
+        names = zip(("objects", "near", "background"), SHARES, strict=True)
+        return ", ".join(f"{name} {gain[regions == r].mean():.2f} dB" for name, r in names)
+
+    def _error(self, at: torch.Tensor | slice) -> torch.Tensor:
+        weights = torch.softmax(self.net(self._seen[at]), dim=1)
+        fused = (weights[:, :, None] * self._choice[at].float()).sum(dim=1)
+        return ((fused - self._truth[at]) ** 2).mean(dim=1)
+
+    @torch.no_grad()
+    def _errors(self) -> torch.Tensor:
+        starts = range(0, len(self._seen), 1 << 14)
+        return torch.cat([self._error(slice(start, start + (1 << 14))) for start in starts])
+
+    def _means(self, errors: torch.Tensor) -> torch.Tensor:
+        """Return for each sample the mean error of its clip and region."""
+        count = int(self._group.max()) + 1
+        total = torch.zeros(count).index_add_(0, self._group, errors)
+        number = torch.zeros(count).index_add_(0, self._group, torch.ones_like(errors))
+        return (total / number.clamp(min=1))[self._group]
+
+    def save(self, path: Path) -> None:
+        """Write the perceptron; the last row of a matrix is its bias."""
+        arrays = {
+            name: torch.cat([layer.weight.T, layer.bias[None]]).detach().numpy()
+            for name, layer in (("hidden", self.net[0]), ("output", self.net[2]))
+        }
+        np.savez(path, **arrays)
+
+
+def main() -> None:
+    """Render what is missing, fit, and write the perceptron."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clean", type=Path, nargs="+", help="folders of photographs")
+    parser.add_argument("--sequences", type=Path, default=Path("runs/sequences"))
+    parser.add_argument("--count", type=int, default=240)
+    parser.add_argument("--model", default="cmudrn-unet")
+    parser.add_argument("--hidden", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--target", type=Path, default=TARGET)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.sequences.mkdir(parents=True, exist_ok=True)
+    stills = [path for folder in options.clean for path in sorted(folder.rglob("*.jpg"))]
+    restorer, rows = cmudrn.load(options.model, threads=1), []
+    for seed in range(options.count):
+        path = options.sequences / f"{seed:04d}.npz"
+        if not path.exists():
+            np.savez(path, **make_sequence(stills, restorer, seed))
+        rows += samples(dict(np.load(path)), seed)
+    fit = Fit(rows, options.hidden)
+    fit.run(options.steps)
+    print(fit.report())
+    fit.save(options.target)
+
+
+if __name__ == "__main__":
+    main()
