@@ -34,7 +34,7 @@ from cmudrn.image import Image, Pixels, read_image
 from cmudrn.restoration.frame_window import SeenFrame, fuse_frame, see
 from cmudrn.weather.presets import WEATHERS
 
-NOISE, CRF, FRAMES, SHOWN = 2.0, 20, 7, (3, 4)
+NOISE, CRF, FRAMES, SHOWN = 2.0, 20, 8, (4, 5)
 """Sigma in 255ths, quality of H.264, frames of a clip, and those that are measured at most."""
 CAMERAS = ("static", "pan", "zoom", "shake")
 

@@ -143,7 +143,7 @@ def test_the_layer_of_the_fusion_is_what_went(identity: Restorer) -> None:
 
 @pytest.mark.parametrize("lookahead", [0, 2])
 def test_frames_beyond_a_cut_are_not_looked_at(lookahead: int, identity: Restorer) -> None:
-    first, second = texture(seed=3), texture(seed=4)
+    first, second = texture(seed=3), texture(seed=4) // 2 + 120
     frames = [first, first, first, second, second, second]
     for one, other in zip(run(identity, frames, lookahead), frames, strict=True):
         assert np.abs(one.astype(int) - other).max() <= 1
@@ -254,7 +254,7 @@ def test_alignment_agrees_with_scipy() -> None:
     for plane, result in zip(planes, ours, strict=True):
         expected = affine_transform(plane.astype(float), motion[:2, :2], motion[:2, 2], order=3)
         inner = (slice(12, -12), slice(12, -12))
-        assert np.abs(result[inner] - expected[inner]).mean() < 1
+        assert np.abs(result[inner] - expected[inner]).mean() < 1.5
         assert np.abs(result[inner] - expected[inner]).max() < 12
 
 

@@ -70,7 +70,6 @@ def restore(
     JPEG, PNG, TIFF, WebP and BMP: profile, EXIF and other metadata are kept.
 
     Video: sound, subtitles and frame times are kept, and a stopped run resumes.
-
     A bad file is named, and the rest is restored. The exit code is then 1.
     """
     from cmudrn.cli.restore_files import Run
@@ -83,17 +82,15 @@ def restore(
     wanted = RestoreSettings(strength, stages, recursions, layers, score, gate)
     if frames is not None:
         _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
-        return restore_raw_frames(
-            inputs, output, frames, network.open(change_gating), wanted, temporal=temporal
-        )
+        opened = network.open(change_gating)
+        return restore_raw_frames(inputs, output, frames, opened, wanted, temporal=temporal)
     photo = PhotoSettings(wanted, format, quality, subsampling, side_by_side, overwrite,
         max_pixels, max_bytes, network.provenance() if evidence else None)  # fmt: skip
     if "-" in (*inputs, output):
         _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
-    restorer = network.open(change_gating)
-    run = Run(restorer, photo, (codec, crf, pixel_format), as_json, temporal)
+    run = Run(network.open(change_gating), photo, (codec, crf, pixel_format), as_json, temporal)
     if not run.restore(plan, skip_existing=skip_existing):
         raise typer.Exit(1)
 

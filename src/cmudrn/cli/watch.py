@@ -133,12 +133,8 @@ def watch(
     if record is not None and not opened.is_sequence:
         raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
     restorer = cmudrn.load(model, engine=engine, threads=threads)
-    restore = watcher.make_restore(
-        restorer,
-        RestoreSettings(strength, stages, recursions, gate=gate),
-        opened,
-        lookahead if temporal else None,
-    )
+    wanted = RestoreSettings(strength, stages, recursions, gate=gate)
+    restore = watcher.make_restore(restorer, wanted, opened, lookahead if temporal else None)
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)
     with ExitStack() as stack:

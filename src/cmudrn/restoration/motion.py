@@ -25,9 +25,11 @@ SETTLED = 0.01
 SIMPLER = 1.03
 """A map of fewer parameters is kept unless its error is larger by this factor: no camera that
 stands still is shaken by weather."""
-INLIER, MIN_INLIERS = 10.0, 0.27
+INLIER, MIN_INLIERS = 10.0, 0.3
 """Frames show the same scene where this share of the points differs by less than that, in 255ths.
 In dense rain a third of them does, in frames of other scenes a fifth at most."""
+MAX_LINEAR = 0.08
+"""No camera turns or zooms further from one frame to the next: what is found then is chance."""
 SUPPORT = 0.3
 """Share of the points with the strongest gradients, by which a map is found."""
 
@@ -113,7 +115,10 @@ class _Search:
             start = found
         residual, inside = self._residual(chosen)
         same = np.abs(residual[inside]) < INLIER
-        return chosen if inside.mean() > 0.25 and same.mean() >= MIN_INLIERS else None
+        linear = np.abs(chosen[:, 1:]).max() / (max(self._one.shape) / 2)
+        if linear > MAX_LINEAR or inside.mean() <= 0.25 or same.mean() < MIN_INLIERS:
+            return None
+        return chosen
 
     def _descend(self, start: NDArray[np.float64], parameters: list[int]) -> NDArray[np.float64]:
         now = start.copy()

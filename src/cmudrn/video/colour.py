@@ -10,6 +10,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from cmudrn.image import Pixels
+from cmudrn.video.hdr import PQ, from_pq, to_pq
 
 # Without these, FFmpeg's conversion is off by a grey level and more; with them 8-bit brightness
 # comes back exactly but for one pixel in hundreds.
@@ -81,7 +82,10 @@ def _is_rgb(pixel_format: str) -> bool:
 
 
 def to_pixels(frame: Any, colours: Colours) -> Pixels:
-    """Return a frame as (H, W, 3) RGB, uint8, or uint16 where it has more than 8 bits."""
+    """Return a frame as (H, W, 3) RGB: uint8, uint16 where it has more than 8 bits, float32 of PQ.
+
+    PQ is given behind another curve, see `cmudrn.video.hdr.from_pq`.
+    """
     deep = max(part.bits for part in frame.format.components) > 8
     # The name yuvj420p says full range a second time, and FFmpeg would apply it twice.
     pixels: Pixels = frame.reformat(
@@ -91,11 +95,13 @@ def to_pixels(frame: Any, colours: Colours) -> Pixels:
         dst_color_range=FULL,
         interpolation=EXACT,
     ).to_ndarray()
-    return pixels
+    return from_pq(pixels) if deep and colours.transfer == PQ else pixels
 
 
 def to_frame(pixels: Pixels, pixel_format: str, colours: Colours) -> Any:
-    """Return (H, W, 3) RGB, uint8 or uint16, as a frame with these tags."""
+    """Return (H, W, 3) RGB as of `to_pixels` as a frame with these tags."""
+    if pixels.dtype == np.float32:
+        pixels = to_pq(pixels)
     name = "rgb24" if pixels.dtype == np.uint8 else "rgb48le"
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format=name).reformat(
         format=pixel_format,

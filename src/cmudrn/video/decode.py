@@ -17,6 +17,7 @@ from cmudrn.errors import FileError
 from cmudrn.image import Pixels
 from cmudrn.video.access import file_options
 from cmudrn.video.colour import Colours, colours_of, to_pixels
+from cmudrn.video.hdr import UNKNOWN, Mastering, mastering_of
 from cmudrn.video.limits import USUAL_LIMITS, ClipLimits
 from cmudrn.video.timeline import Timeline, may_jump
 
@@ -45,6 +46,7 @@ class Clip:
         interlaced: whether the first frame is made of two fields.
         alpha: whether it has transparency.
         side_data: FFmpeg's names of what the first frame carries besides its pixels.
+        mastering: what the first frame says of the display it was mastered on.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class Clip:
     interlaced: bool
     alpha: bool
     side_data: frozenset[str] = frozenset()
+    mastering: Mastering = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
             interlaced=first.interlaced_frame,
             alpha=_has_alpha(stream, first),
             side_data=side_data_of(first),
+            mastering=mastering_of(first),
         )
 
 

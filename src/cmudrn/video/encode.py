@@ -16,6 +16,7 @@ from cmudrn.engines.native import instruction_sets
 from cmudrn.errors import InvalidSettingError, TargetError
 from cmudrn.video.colour import FULL, LIMITED, Colours, colours_as
 from cmudrn.video.decode import Clip
+from cmudrn.video.hdr import UNKNOWN, Mastering
 
 SEGMENT_FRAMES = 48
 """Frames of a segment; each begins with a key frame and needs no other segment."""
@@ -67,6 +68,13 @@ CODECS: dict[str, Codec] = {
 }
 """Codecs by name. Qualities are near what the eye can tell from the original."""
 
+_PARAMETERS = {
+    "libx264": "x264-params",
+    "libx265": "x265-params",
+    "libsvtav1": "svtav1-params",
+}
+"""Encoder -> FFmpeg's name for all of its own options at once."""
+
 FLAG_GLOBAL_HEADER = 1 << 22
 LAMBDA = 118
 """FFmpeg's unit of a quantizer scale."""
@@ -108,6 +116,7 @@ class Encoding:
         aspect: of a pixel.
         global_header: whether the container keeps the codec's header for itself.
         container: FFmpeg's name.
+        mastering: display and light of a clip of high dynamic range.
     """
 
     codec: str
@@ -121,6 +130,7 @@ class Encoding:
     aspect: Fraction
     global_header: bool
     container: str
+    mastering: Mastering = UNKNOWN
 
     @property
     def reorders(self) -> bool:
@@ -133,8 +143,11 @@ class Encoding:
         codec = CODECS[self.codec]
         crf = self.quality is not None and not codec.fixed_rate
         chosen = {"crf": str(self.quality)} if crf else {}
-        if codec.encoder == "libx264" and (x264 := self._x264_options()):
-            chosen["x264-params"] = ":".join(x264)
+        own = self._x264_options() if codec.encoder == "libx264" else []
+        if own := own + self.mastering.options(codec.encoder):
+            name = _PARAMETERS[codec.encoder]
+            usual = codec.options.get(name)
+            chosen[name] = ":".join([usual, *own] if usual else own)
         return {**codec.options, **chosen}
 
     def _x264_options(self) -> list[str]:
@@ -254,6 +267,7 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
         aspect=clip.aspect,
         global_header=global_header,
         container=container_format(target),
+        mastering=clip.mastering,
     )
 
 
