@@ -195,7 +195,7 @@ def test_candidates_are_the_sorted_values() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_means_of_squares(dtype: type, channels: int) -> None:
     rng = np.random.default_rng(7)
-    planes = rng.integers(0, 256, (2 * channels, 10, 13)).astype(dtype)
+    planes: Pixels = rng.integers(0, 256, (2 * channels, 10, 13)).astype(dtype)
     white = 1 if dtype is np.float32 else np.iinfo(dtype).max
     padded = np.pad(planes, ((0, 0), (0, 2), (0, 3)), mode="edge") * (255 / white)
     means = padded.reshape(2 * channels, 3, 4, 4, 4).mean(axis=(2, 4))

@@ -15,7 +15,7 @@ STILL = 0.06
 """A frame that moves nowhere further is taken as it is, pixels: interpolation would blur it."""
 PRECISION = 16
 """Parts of a pixel to which shifts are rounded."""
-SPREAD = 0.25
+SPREAD = 0.4
 """Pixels by which the shift may differ across a square that is moved as a whole."""
 MIN_SIDE, MAX_ROWS, MAX_COLUMNS = 32, 16, 320
 """Side of the smallest square, and what is moved at a time at most, pixels: it fits the cache."""
@@ -52,7 +52,8 @@ def _furthest(motion: Map, height: int, width: int) -> float:
 def _squares(motion: Map, height: int, width: int) -> Iterator[tuple[slice, slice]]:
     linear = float(np.abs(motion[:2, :2] - np.eye(2)).sum(axis=1).max())
     side = max(MIN_SIDE, int(min(SPREAD / max(linear, 1e-9), height + width)))
-    down, across = min(side, MAX_ROWS), min(side, MAX_COLUMNS)
+    down = side if side <= 4 * MAX_ROWS else MAX_ROWS
+    across = min(side, MAX_COLUMNS)
     for top in range(0, height, down):
         for left in range(0, width, across):
             yield slice(top, min(top + down, height)), slice(left, min(left + across, width))

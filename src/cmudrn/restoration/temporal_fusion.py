@@ -153,7 +153,7 @@ def square_means(planes: Planes) -> Floats:
 
 
 def _add(arrays: Sequence[Planes], kind: type) -> Planes:
-    total = arrays[0].astype(kind)
+    total: Planes = arrays[0].astype(kind)
     for array in arrays[1:]:
         total += array
     return total

@@ -98,13 +98,15 @@ def from_pq(values: NDArray[np.uint16]) -> NDArray[np.float32]:
     Args:
         values: of any shape, 0 to 65535.
     """
-    return _tables()[0][values]
+    signal: NDArray[np.float32] = _tables()[0][values]
+    return signal
 
 
 def to_pq(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Return what `from_pq` was given; of any shape."""
     places = np.rint(np.clip(values, 0, _HIGHEST) * np.float32(_STEPS / _HIGHEST))
-    return _tables()[1][places.astype(np.uint16)]
+    codes: NDArray[np.uint16] = _tables()[1][places.astype(np.uint16)]
+    return codes
 
 
 @cache
