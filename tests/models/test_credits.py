@@ -9,6 +9,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from cmudrn.cli import app
+from cmudrn.models import shipped_models
 from cmudrn.models.credits import training_photographs
 
 
@@ -31,3 +32,9 @@ def test_the_command_names_every_photograph() -> None:
         assert x.file in line and x.licence in line and x.author in line
     as_json = CliRunner().invoke(app, ["models", "--credits", "--json"]).stdout
     assert json.loads(as_json) == [asdict(x) for x in photographs]
+
+
+def test_every_shipped_model_has_a_card() -> None:
+    cards = Path(__file__).parents[2] / "docs" / "cards"
+    for name, model in shipped_models().items():
+        assert model.sha256 in (cards / f"{name}.md").read_text(encoding="utf-8")
