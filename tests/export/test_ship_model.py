@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import sys
@@ -29,9 +30,7 @@ RUNS = ROOT / "docs" / "runs"
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    import ship_model
-
-    return ship_model
+    return importlib.import_module("ship_model")
 
 
 @pytest.mark.parametrize(

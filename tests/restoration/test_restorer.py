@@ -13,7 +13,7 @@ from support.random_networks import random_network, record
 import cmudrn
 from cmudrn import CmudrnError, Restorer
 from cmudrn.engines import open_engine
-from cmudrn.engines.native import instruction_sets
+from cmudrn.engines.native import NativeEngine, instruction_sets
 from cmudrn.image import Pixels, to_batch
 from cmudrn.models import ModelInfo
 from cmudrn.models.onnx_writer import write_onnx
@@ -75,6 +75,7 @@ def test_an_image_in_rows_equals_the_whole(
     engine = open_engine(path, "native", 2, "fp32")
     array = make_array(1, shape, dtype)
     whole = layered(Restorer(engine), array)
+    assert isinstance(engine, NativeEngine)
     engine.tile_pixels, engine.stream_columns = 1, 100
     restorer, counts = Restorer(engine), []
     assert restorer.streaming_engine(*shape[:2]) and len(restorer.tiles(*shape[:2])) > 1
