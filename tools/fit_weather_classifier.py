@@ -4,7 +4,7 @@
 
 PHOTOGRAPHS holds the folders `train`, `train_urban`, `val`, `val_urban` and `test_kodak24` of clean
 pictures. A window of every training photograph is measured as it is and in one weather, of random
-severity; all weathers take turns, and those in `IGNORED` are left out. The regression fitted to
+severity; all weathers take turns, and those in `IGNORED` and `LATER` are left out. The regression fitted to
 them goes into src/cmudrn/restoration/weather_classifier.json under the model's name. The printed
 table shows how it judges the other three folders: whole clear pictures, and their middles in every
 weather. Where `MOST_WRONG` of the clear pictures or more are taken for weather, the model gets no
@@ -36,7 +36,6 @@ from cmudrn.restoration.weather_classifier import (
     read_calibrations,
 )
 from cmudrn.weather import WEATHERS, Weather
-from cmudrn.weather.wider import WIDER
 
 FITTED = ("train", "train_urban")
 TESTED = ("val", "val_urban", "test_kodak24")
@@ -44,6 +43,9 @@ TESTED = ("val", "val_urban", "test_kodak24")
 IGNORED = ("near-rain",)
 """Out-of-focus streaks so faint that models leave them: they look like clear weather to the score,
 and would only blur where clear ends."""
+
+LATER = ("driving-snow", "misty-rain", "local-rain", "local-snow")
+"""Weathers that were made after the shipped scores had been fitted."""
 
 SIDES = (224, 448)
 """Least and greatest side of the windows of the fit, pixels."""
@@ -72,8 +74,8 @@ class Row:
 
 
 def all_weathers() -> dict[str, Weather]:
-    """Return every weather by name."""
-    return {**WEATHERS, **WIDER}
+    """Return the weathers of the fit by name."""
+    return {name: weather for name, weather in WEATHERS.items() if name not in LATER}
 
 
 def pictures(folder: Path) -> list[Path]:

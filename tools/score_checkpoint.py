@@ -21,8 +21,7 @@ import numpy as np
 
 from cmudrn import load
 from cmudrn.datasets import Pair, open_dataset
-from cmudrn.evaluation.collateral import psnr_untouched, untouched
-from cmudrn.evaluation.metrics import psnr_rgb8
+from cmudrn.evaluation.metrics import psnr_rgb8, psnr_untouched, untouched
 from cmudrn.export.export_checkpoint import open_exported
 from cmudrn.export.live_engine import open_checkpoint
 from cmudrn.image import Image

@@ -34,7 +34,7 @@ def pairs(tmp_path: Path):
 def test_the_input_row_always_comes_first(pairs) -> None:
     rows = evaluate("set", pairs, [])
     assert [(row.method, row.picture) for row in rows] == [("input", n) for n in "012"]
-    assert rows[1].values == score(pairs[1].degraded, pairs[1].clean)
+    assert rows[1].values == score(pairs[1].degraded, pairs[1].clean, pairs[1].degraded)
     assert rows[1].seconds == 0
 
 
@@ -45,7 +45,7 @@ def test_a_model_is_scored_on_what_it_returns(pairs, darkening_model: Path) -> N
     for name, step in (("dark", 0.2), ("dark (rain branch)", 0.1), ("dark (snow branch)", 0.3)):
         darker = np.clip(pairs[0].degraded - np.float32(step), 0, 1)
         assert rows[name].values["psnr_rgb"] == pytest.approx(
-            score(darker, pairs[0].clean)["psnr_rgb"], abs=0.01
+            score(darker, pairs[0].clean, darker)["psnr_rgb"], abs=0.01
         )
     assert rows["dark"].seconds > 0 and rows["dark (rain branch)"].seconds == 0
     assert rows["dark"].pixels == pairs[0].clean[..., 0].size

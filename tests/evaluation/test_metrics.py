@@ -64,8 +64,8 @@ def test_psnr_by_hand() -> None:
 
 def test_values_outside_the_range_are_clipped_and_equal_pictures_have_a_finite_score() -> None:
     clean = np.ones((16, 16, 3), np.float32)
-    scores = metrics.score(clean * np.float32(1.5), clean)
-    assert [scores[name] for name in scores if name.startswith("psnr")] == [100.0] * 3
+    scores = metrics.score(clean * np.float32(1.5), clean, clean)
+    assert [scores[name] for name in scores if name.startswith("psnr")] == [100.0] * 4
     assert [scores[name] for name in scores if name.startswith("ssim")] == [1.0] * 3
 
 
@@ -92,7 +92,7 @@ def test_all_agree_with_scikit_image() -> None:
     clipped = np.clip(restored, 0, 1)
     bytes8 = np.rint(clipped * 255).astype(np.uint8), np.rint(clean * 255).astype(np.uint8)
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    scores = metrics.score(restored, clean)
+    scores = metrics.score(restored, clean, restored)
     assert scores["psnr_rgb"] == pytest.approx(
         peak_signal_noise_ratio(clean, clipped, data_range=1), abs=0.001
     )

@@ -54,11 +54,21 @@ def test_a_paired_difference_sees_through_the_spread_of_pictures() -> None:
     assert 0.1 < difference.low < 0.2 < difference.high < 0.3
 
 
+def test_pictures_without_a_score_are_left_out_of_the_mean() -> None:
+    nan = float("nan")
+    few = summary([*scores("input", [nan, 20, 30]), *scores("ours", [nan, nan, nan])])
+    assert few[1][3] == "25.00 (20.00 to 30.00)" and few[2][3] == "-"
+    both = [*scores("input", [1, 1]), *scores("a", [nan, 2]), *scores("b", [nan, 5])]
+    assert differences(both, intervals=False)[1][3] == "+3.00"
+    none = [*scores("input", [1]), *scores("a", [nan]), *scores("b", [nan])]
+    assert differences(none)[1][3] == "-"
+
+
 def test_a_summary_has_a_row_for_each_set_and_method() -> None:
     rows = summary([*scores("input", [10, 20]), *scores("ours", [30, 32])], intervals=False)
     assert rows[0][:4] == ["set", "pictures", "model", "PSNR RGB dB"]
     assert rows[1][:4] == ["set_1", "2", "input", "15.00"]
-    assert rows[2][2:4] == ["ours", "31.00"] and rows[2][-1] == "31.0000"
+    assert rows[2][2:4] == ["ours", "31.00"] and rows[2][-2:] == ["31.0000", "31.00"]
     with_intervals = summary(scores("ours", [30, 32]))
     assert with_intervals[1][3] == "31.00 (30.00 to 32.00)"
 

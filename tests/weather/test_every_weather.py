@@ -12,6 +12,9 @@ from cmudrn.weather.patches import PatchWeather
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.snow import Snow
 
+THIN = ("thin-rain", "driving-snow")
+"""Much of them is thinner than a pixel where it is reduced; its edges then count too much."""
+
 
 @pytest.fixture(scope="module")
 def clean() -> np.ndarray:
@@ -39,7 +42,7 @@ def test_severity_runs_from_clean_to_worse(name: str, clean: np.ndarray) -> None
         weather = replace(WEATHERS[name], severity=severity)
         pictures = [weather(clean, np.random.default_rng(seed)).degraded for seed in range(4)]
         errors.append(np.mean([np.square(p - clean).mean() for p in pictures]))
-    assert errors[0] == 0
+    assert errors[0] < 1e-12  # of the rounding of the screen blend
     assert errors == sorted(errors) and errors[1] < errors[3]
 
 
@@ -59,8 +62,20 @@ def test_a_reduced_scene_looks_like_the_reduced_picture(name: str, clean: np.nda
     large = np.repeat(np.repeat(clean, 4, 0), 4, 1)
     wanted = scene(large).degraded.reshape(90, 4, 120, 4, 3).mean((1, 3))
     found = scene.reduced(4)(clean).degraded
-    assert (found - clean).mean() == pytest.approx((wanted - clean).mean(), rel=0.2)
-    assert (found - clean).std() == pytest.approx((wanted - clean).std(), rel=0.2)
+    rough = 0.4 if name in THIN else 0.2
+    assert (found - clean).mean() == pytest.approx((wanted - clean).mean(), rel=rough)
+    assert (found - clean).std() == pytest.approx((wanted - clean).std(), rel=rough)
+
+
+@pytest.mark.parametrize("name", WEATHERS)
+def test_the_layer_is_where_the_weather_is(name: str, clean: np.ndarray) -> None:
+    made = WEATHERS[name](clean, np.random.default_rng(7))
+    (layer,) = (made.layers[key] for key in ("streaks", "mask") if key in made.layers)
+    assert layer.shape == clean.shape[:2] and layer.dtype == np.float32
+    assert layer.min() >= 0 and layer.max() > 0
+    if "transmission" not in made.layers:
+        changed = np.abs(made.degraded - clean).max(2)
+        assert (changed[layer == 0] < 1e-6).all()
 
 
 @pytest.mark.parametrize("name", [n for n, w in WEATHERS.items() if isinstance(w, Snow)])

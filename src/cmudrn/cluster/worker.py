@@ -56,7 +56,7 @@ class Outcome:
         name: path below the source.
         state: "done", "already" (done before) or "bad".
         reason: one sentence for a bad file.
-        notes: sentences about what the result could not keep of its picture.
+        notes: sentences about what the result could not keep, and of much change.
         pixels: width times height.
         seconds: the work took.
         worker: host and process.
@@ -139,16 +139,17 @@ class Worker:
         data = self._source_files.cat_file(source)
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
-        pixels = restore_image(self._restorer, picture.pixels, settings.restore).pixels
+        done = restore_image(self._restorer, picture.pixels, settings.restore)
         quality = settings.quality if picture.format in ("jpeg", "webp") else None
-        result = encode_picture(replace(picture, pixels=pixels), quality=quality)
+        result = encode_picture(replace(picture, pixels=done.pixels), quality=quality)
         sha256 = hashlib.sha256(result).hexdigest()
         self._ledger.make(source, sha256)
         write_whole(self._target_files, target, result)
         seconds = time.perf_counter() - started
         self._ledger.finish(task, ResultRecord(sha256, self._name, round(seconds, 3)))
-        size = pixels.shape[0] * pixels.shape[1]
-        notes = " ".join((*picture.notes, *unsupported_features(picture, picture.format)))
+        size = done.pixels.shape[0] * done.pixels.shape[1]
+        lost = (*picture.notes, *unsupported_features(picture, picture.format))
+        notes = " ".join((*done.notes, *lost))
         return Outcome(task.name, "done", "", size, seconds, self._name, notes)
 
     def _check_target(self, source: str, target: str) -> None:

@@ -104,6 +104,11 @@ class Rendering:
         return MASKS.get(self.kind, "Mask")
 
     @property
+    def veil_folder(self) -> str:
+        """Name of the folder of the veil's transmission: CSD's where snow has one."""
+        return "Transmission" if self.kind == "snow" else f"{self.degraded_folder}Transmission"
+
+    @property
     def marker(self) -> Path:
         """The file that says how the folder was rendered; each kind of weather has its own."""
         return self.target / f"run.{self.kind}.json"
@@ -172,9 +177,10 @@ def render_folder(
 
     `OUT/Gt/1.tif`, `OUT/Snow/1.tif` and `OUT/Mask/1.tif` belong together, as in CSD; rain has
     `OUT/Rain` and `OUT/Streaks`, so that one folder can hold both kinds. Veiled snow has
-    `OUT/Transmission/1.tif` too, and `OUT/weather.snow.jsonl` a line for each picture
-    with its source, its airlight and all that was drawn. With several frames, each picture
-    becomes a folder, `OUT/Rain/1/0001.tif`. Pictures are numbered in the order of their paths;
+    `OUT/Transmission/1.tif` too, misty rain `OUT/RainTransmission/1.tif`, and
+    `OUT/weather.snow.jsonl` has a line for each picture with its source, its airlight and all that
+    was drawn. With several frames, each picture becomes a folder, `OUT/Rain/1/0001.tif`. Pictures
+    are numbered in the order of their paths;
     hidden ones are left out, and one that is none is found before the target is touched.
     A picture with a missing file is rendered again. The bytes depend neither on the number of
     workers nor on interruptions.
@@ -217,8 +223,8 @@ def _is_done(rendering: Rendering, number: int) -> bool:
     except (OSError, ValueError) as error:
         raise FileError(f"The record {path} cannot be read: {error}.", path=path) from error
     folders = ["Gt", rendering.degraded_folder, rendering.mask_folder]
-    if "airlight" in record:  # only snow with a veil has one
-        folders.append("Transmission")
+    if "airlight" in record:  # only weather with a veil has one
+        folders.append(rendering.veil_folder)
     names = [_name(rendering, number, frame) for frame in range(rendering.frames)]
     return all((rendering.target / folder / name).is_file() for folder in folders for name in names)
 
@@ -356,7 +362,7 @@ def _write(rendering: Rendering, name: str, clean: Image, made: Degraded) -> Non
         ),
     }
     if "transmission" in layers:
-        pictures["Transmission"] = from_float(layers["transmission"], np.uint16)
+        pictures[rendering.veil_folder] = from_float(layers["transmission"], np.uint16)
     for folder, pixels in pictures.items():
         path = rendering.target / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,8 @@ def _score(name: str, method: Method, pair: Pair) -> Scores:
     restored = method.restore(pair)
     seconds = time.perf_counter() - start if method.timed else 0.0
     _check(restored, method, pair)
-    values, pixels = score(restored, pair.clean), pair.clean.shape[0] * pair.clean.shape[1]
+    values = score(restored, pair.clean, pair.degraded)
+    pixels = pair.clean.shape[0] * pair.clean.shape[1]
     return Scores(name, method.name, pair.name, values, seconds, pixels, method.cost)
 
 

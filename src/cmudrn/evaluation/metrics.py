@@ -16,6 +16,9 @@ from skimage.metrics import structural_similarity
 
 from cmudrn.image import Image
 
+UNTOUCHED_STEPS = 2
+"""In 8-bit steps: a pixel whose channels differ by no more counts as left alone."""
+
 LARGEST_PSNR = 100.0
 """In dB: what identical pictures are given, so that a mean over pictures stays a number."""
 
@@ -33,13 +36,14 @@ class Protocol:
         title: heading of its column.
         unit: "dB", or "" for a number in [-1, 1].
         decimals: of a printed value.
-        measure: (restored, clean), each (H, W, 3) float32 RGB in [0, 1] -> the score.
+        measure: (restored, clean, degraded), each (H, W, 3) float32 RGB in [0, 1] -> the score;
+            not a number where a picture has none.
     """
 
     title: str
     unit: str
     decimals: int
-    measure: Callable[[Image, Image], float]
+    measure: Callable[[Image, Image, Image], float]
 
 
 def round_to_8_bit(image: Image) -> NDArray[np.float64]:
@@ -76,6 +80,25 @@ def psnr_rgb8(restored: Image, clean: Image) -> float:
 def psnr_y(restored: Image, clean: Image) -> float:
     """Return PSNR of MATLAB's luma of the 8-bit pictures; peak 255."""
     return psnr(matlab_luma(restored), matlab_luma(clean), 255)
+
+
+def untouched(degraded: Image, clean: Image) -> NDArray[np.bool_]:
+    """Return (H, W): the pixels that the weather left alone, in every channel."""
+    difference = np.abs(round_to_8_bit(degraded) - round_to_8_bit(clean))
+    mask: NDArray[np.bool_] = (difference <= UNTOUCHED_STEPS).all(2)
+    return mask
+
+
+def psnr_untouched(restored: Image, clean: Image, degraded: Image) -> float:
+    """Return PSNR between result and *input* over the pixels that the weather left alone.
+
+    Any other score mixes how much of the weather is gone and what else is; this is the second
+    alone. RGB rounded to 8 bit, peak 255; not a number where the weather left no pixel alone.
+    """
+    mask = untouched(degraded, clean)
+    if not mask.any():
+        return float("nan")
+    return psnr(round_to_8_bit(restored)[mask], round_to_8_bit(degraded)[mask], 255)
 
 
 def ssim_rgb(restored: Image, clean: Image) -> float:
@@ -132,16 +155,22 @@ def _ssim(first: Luma, second: Luma, peak: float, channel_axis: int | None = Non
     )
 
 
+def _against_clean(measure: Callable[[Image, Image], float]) -> Callable[..., float]:
+    """Return a measure that does not look at the degraded picture."""
+    return lambda restored, clean, _degraded: measure(restored, clean)
+
+
 PROTOCOLS: dict[str, Protocol] = {
-    "psnr_rgb": Protocol("PSNR RGB", "dB", 2, psnr_rgb),
-    "psnr_rgb8": Protocol("PSNR RGB 8-bit", "dB", 2, psnr_rgb8),
-    "psnr_y": Protocol("PSNR Y", "dB", 2, psnr_y),
-    "ssim_rgb": Protocol("SSIM RGB", "", 4, ssim_rgb),
-    "ssim_y": Protocol("SSIM Y", "", 4, ssim_y),
-    "ssim_y_matlab": Protocol("SSIM Y MATLAB", "", 4, ssim_y_matlab),
+    "psnr_rgb": Protocol("PSNR RGB", "dB", 2, _against_clean(psnr_rgb)),
+    "psnr_rgb8": Protocol("PSNR RGB 8-bit", "dB", 2, _against_clean(psnr_rgb8)),
+    "psnr_y": Protocol("PSNR Y", "dB", 2, _against_clean(psnr_y)),
+    "ssim_rgb": Protocol("SSIM RGB", "", 4, _against_clean(ssim_rgb)),
+    "ssim_y": Protocol("SSIM Y", "", 4, _against_clean(ssim_y)),
+    "ssim_y_matlab": Protocol("SSIM Y MATLAB", "", 4, _against_clean(ssim_y_matlab)),
+    "psnr_untouched": Protocol("PSNR untouched", "dB", 2, psnr_untouched),
 }
 
 
-def score(restored: Image, clean: Image) -> dict[str, float]:
+def score(restored: Image, clean: Image, degraded: Image) -> dict[str, float]:
     """Return every protocol's score of a picture, by the protocols' names."""
-    return {name: protocol.measure(restored, clean) for name, protocol in PROTOCOLS.items()}
+    return {name: one.measure(restored, clean, degraded) for name, one in PROTOCOLS.items()}

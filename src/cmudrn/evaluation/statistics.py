@@ -29,10 +29,16 @@ class Estimate:
 def bootstrap(values: Sequence[float], seed: int = 0) -> Estimate:
     """Return the mean of values and its 95 % interval (percentiles of 10,000 resamples).
 
+    Values that are no numbers are left out: pictures for which a protocol has no score. Where
+    nothing is left, the estimate is no number either.
+
     References:
         Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
     numbers = np.asarray(values, np.float64)
+    numbers = numbers[~np.isnan(numbers)]
+    if not numbers.size:
+        return Estimate(float("nan"), float("nan"), float("nan"))
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(numbers), size=(RESAMPLES, len(numbers)))
     tail = 50 * (1 - LEVEL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
@@ -14,6 +15,9 @@ from cmudrn.evaluation.metrics import PROTOCOLS, Protocol
 from cmudrn.evaluation.statistics import Estimate, bootstrap, paired_difference
 
 Cells = list[str]
+
+NO_SCORE = "-"
+"""Stands where no picture of a set has a score."""
 
 
 COSTS = ["parameters", "MAC a pixel", "ms a megapixel"]
@@ -141,6 +145,8 @@ def _title(protocol: Protocol) -> str:
 
 
 def _mean(estimate: Estimate, protocol: Protocol, interval: bool) -> str:
+    if math.isnan(estimate.mean):
+        return NO_SCORE
     mean, low, high = (
         f"{value:.{protocol.decimals}f}" for value in (estimate.mean, estimate.low, estimate.high)
     )
@@ -149,6 +155,8 @@ def _mean(estimate: Estimate, protocol: Protocol, interval: bool) -> str:
 
 def _difference(values: list[list[float]], protocol: Protocol, interval: bool) -> str:
     estimate = paired_difference(*values)
+    if math.isnan(estimate.mean):
+        return NO_SCORE
     mean, low, high = (
         f"{value:+.{protocol.decimals}f}" for value in (estimate.mean, estimate.low, estimate.high)
     )

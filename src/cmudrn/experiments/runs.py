@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import statistics
 import tempfile
@@ -150,7 +151,7 @@ def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
     weights = make_network(config.network).state_dict()
     start = time.perf_counter()
     pair = test.open(test.names[0])[0]
-    score(pair.degraded, pair.clean)
+    score(pair.degraded, pair.clean, pair.degraded)
     fixed = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
@@ -222,7 +223,7 @@ def _cells(
                 "recursions": recursions,
                 "pictures": len(mine),
                 "seconds": round(statistics.median(r.seconds for r in mine), 4),
-                **{name: round(value, 4) for name, value in means.items()},
+                **{name: round(mean, 4) for name, mean in means.items() if math.isfinite(mean)},
             }
         )
     return cells

@@ -124,6 +124,7 @@ def make_record(
     info: ModelInfo,
     provenance: Provenance,
     settings: SettingsRecord,
+    changed: float | None = None,
 ) -> Record:
     """Return the record of a restored file.
 
@@ -133,6 +134,7 @@ def make_record(
         info: of the model that was run.
         provenance: how it was asked for.
         settings: of the restoration.
+        changed: share of the pixels that it changed strongly.
     """
     folder = target[0].parent
     shipped = provenance.model in shipped_models()
@@ -152,6 +154,7 @@ def make_record(
         arguments=provenance.arguments,
         statement=NOT_EVIDENCE,
         machine=_machine(),
+        changed=None if changed is None else round(changed, 4),
     )
 
 

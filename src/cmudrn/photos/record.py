@@ -94,6 +94,7 @@ class Record:
         arguments: the command line.
         machine: where.
         statement: what the result does not show; "" in early records.
+        changed: share of the pixels that were changed strongly; None in early records.
     """
 
     format: int
@@ -106,6 +107,7 @@ class Record:
     arguments: tuple[str, ...]
     machine: MachineRecord
     statement: str = ""
+    changed: float | None = None
 
 
 def encode_record(record: Record) -> bytes:

@@ -74,7 +74,7 @@ def restore_photo(
         else:
             output, notes = _encode(picture, done, settings)
         layers = layer_paths(target, tasks) if settings.restore.layers else {}
-        contents = _contents(restorer, source, target, settings, data, output)
+        contents = _contents(restorer, source, target, settings, data, output, done.changed)
         _write(source, [*contents, *_layer_files(layers, done)])
     height, width = picture.pixels.shape[:2]
     return PhotoResult(
@@ -87,7 +87,8 @@ def restore_photo(
         layers,
         done.weather,
         done.passed,
-        notes,
+        (*done.notes, *notes),
+        done.changed,
     )
 
 
@@ -118,7 +119,7 @@ def restore_bytes(
     if _keeps_bytes(picture, done, settings):
         return RestoredBytes(data, (), done.weather, done.passed)
     output, notes = _encode(picture, done, settings)
-    return RestoredBytes(output, notes, done.weather, done.passed)
+    return RestoredBytes(output, (*done.notes, *notes), done.weather, done.passed, done.changed)
 
 
 def _read(source: Path | bytes, settings: PhotoSettings, name: str) -> Picture:
@@ -182,6 +183,7 @@ def _contents(
     settings: PhotoSettings,
     data: bytes | None,
     output: bytes,
+    changed: float,
 ) -> Iterator[tuple[Path, bytes]]:
     """Yield the result and its record."""
     yield target, output
@@ -202,7 +204,9 @@ def _contents(
         subsampling=settings.subsampling,
         side_by_side=settings.side_by_side,
     )
-    record = make_record((source, data), (target, output), info, settings.provenance, recorded)
+    record = make_record(
+        (source, data), (target, output), info, settings.provenance, recorded, changed
+    )
     yield evidence_path(target), encode_record(record)
 
 

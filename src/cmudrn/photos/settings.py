@@ -50,15 +50,17 @@ class RestoredBytes:
 
     Attributes:
         data: the file.
-        notes: sentences about what could not be kept of the source.
+        notes: sentences about what could not be kept of the source, and of much change.
         weather: the weather score; None unless it was asked for.
         passed: whether the gate left the photo as it is.
+        changed: share of the pixels that were changed strongly.
     """
 
     data: bytes
     notes: tuple[str, ...] = ()
     weather: WeatherScore | None = None
     passed: bool = False
+    changed: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class PhotoResult:
         weather: the weather score; None unless it was asked for.
         passed: whether the gate left the photo as it is; the target then has the source's bytes,
             unless another encoding was asked for.
-        notes: sentences about what could not be kept of the source.
+        notes: sentences about what could not be kept of the source, and of much change.
+        changed: share of the pixels that were changed strongly.
     """
 
     source: Path
@@ -89,6 +92,7 @@ class PhotoResult:
     weather: WeatherScore | None = None
     passed: bool = False
     notes: tuple[str, ...] = ()
+    changed: float = 0.0
 
     def to_json(self) -> dict[str, object]:
         """Return the result as JSON objects; the weather stands there only if it was asked for."""
@@ -106,5 +110,6 @@ class PhotoResult:
             "seconds": round(self.seconds, 3),
             "layers": {name: str(path) for name, path in self.layers.items()},
             **scored,
+            "changed": round(self.changed, 4),
             "notes": list(self.notes),
         }

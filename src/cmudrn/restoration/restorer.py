@@ -17,6 +17,7 @@ from cmudrn.engines.base import Engine, StreamingEngine
 from cmudrn.image import Image, Pixels, check_array, from_float
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
+from cmudrn.restoration.changed import share_changed
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
 from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
@@ -72,13 +73,16 @@ def restore_image(
     if sequence is not None:
         correction = sequence.veil(correction)
     restored, branches, residuals = _run_tiles(restorer, image, settings, correction, on_tile)
+    changed = share_changed(image, restored) if sequence is None else 0.0
     if not settings.scored:
-        return RestoredImage(restored, branches, residuals)
+        return RestoredImage(restored, branches, residuals, changed=changed)
     weather = score_weather(restorer.info, image, residuals)
     decisive = weather if sequence is None else sequence.smooth_score(weather)
     passed = settings.gate and decisive.passes
     kept = residuals if settings.layers else {}
-    return RestoredImage(image if passed else restored, branches, kept, weather, passed)
+    if passed:
+        return RestoredImage(image, branches, kept, weather, passed)
+    return RestoredImage(restored, branches, kept, weather, changed=changed)
 
 
 class Restorer:

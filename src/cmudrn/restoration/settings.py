@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, Pixels
+from cmudrn.restoration.changed import warn_of_change
 from cmudrn.restoration.temporal_smoothing import VeilSmoother
 from cmudrn.restoration.weather_classifier import WeatherScore
 
@@ -96,6 +97,7 @@ class RestoredImage:
             empty unless `RestoreSettings.layers`.
         weather: the image's own weather score; None unless it was asked for.
         passed: whether the gate returned the input.
+        changed: share of the pixels that were changed strongly: a channel by more than 20 of 255.
     """
 
     pixels: Pixels
@@ -103,6 +105,12 @@ class RestoredImage:
     residuals: Mapping[str, Image] = field(default_factory=dict)
     weather: WeatherScore | None = None
     passed: bool = False
+    changed: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence where so much was changed that somebody should look at the result."""
+        return warn_of_change(self.changed)
 
 
 class Sequence:

@@ -87,6 +87,7 @@ def _headers(head: AnswerHead) -> dict[str, str]:
     headers = {
         "Server-Timing": f"restore;dur={1000 * head.seconds:.0f}",
         "Content-Length": str(head.length),
+        "Cmudrn-Changed": f"{head.changed:.4f}",
     }
     if head.notes:
         headers["Cmudrn-Notes"] = " ".join(head.notes).encode("ascii", "replace").decode()

@@ -74,9 +74,10 @@ class RestoreAnswer:
     Attributes:
         body: the bytes of the answer.
         media_type: what they are.
-        notes: sentences about what the picture lost on the way.
+        notes: sentences about what the picture lost on the way, and of much change.
         pixels: width times height.
         seconds: the work took.
+        changed: share of the pixels that were changed strongly.
     """
 
     body: bytes
@@ -84,6 +85,7 @@ class RestoreAnswer:
     notes: tuple[str, ...]
     pixels: int
     seconds: float
+    changed: float
 
 
 class Models:
@@ -159,30 +161,27 @@ def process_request(
         max_bytes=limits.bytes,
         name=PICTURE_NAME,
     )
-    body, media_type = _make_views(picture, request, restorer, on_tile)
-    notes = picture.notes + unsupported_features(picture, request.format or picture.format)
-    height, width = picture.pixels.shape[:2]
-    seconds = time.perf_counter() - started
-    return RestoreAnswer(body, media_type, notes, width * height, seconds)
-
-
-def _make_views(
-    picture: Picture,
-    request: RestoreRequest,
-    restorer: Restorer,
-    on_tile: Callable[[int, int], None],
-) -> tuple[bytes, str]:
-    everything = request.view == "all"
     settings = replace(
         request.settings,
-        layers=request.view != "restored",
-        score=everything and is_scorable(restorer.info),
+        layers=layered,
+        score=request.view == "all" and is_scorable(restorer.info),
     )
     done = restore_image(restorer, picture.pixels, settings, on_tile=on_tile)
+    lost = unsupported_features(picture, request.format or picture.format)
+    notes = (*done.notes, *picture.notes, *lost)
+    body, media_type = _make_view(picture, done, request, notes)
+    height, width = picture.pixels.shape[:2]
+    seconds = time.perf_counter() - started
+    return RestoreAnswer(body, media_type, notes, width * height, seconds, done.changed)
+
+
+def _make_view(
+    picture: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
+) -> tuple[bytes, str]:
     if request.view == "restored":
         return _encode(replace(picture, pixels=done.pixels), request.format)
-    if everything:
-        return _make_form(picture, done, request)
+    if request.view == "all":
+        return _make_form(picture, done, request, notes)
     residual = done.residuals["fused" if request.view == "removed" else request.view]
     return _encode(change_map(residual), "png")
 
@@ -199,14 +198,16 @@ def _encode(
     return encode_picture(picture, chosen, quality=quality), MEDIA_TYPES[chosen]
 
 
-def _make_form(picture: Picture, done: RestoredImage, request: RestoreRequest) -> tuple[bytes, str]:
+def _make_form(
+    picture: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
+) -> tuple[bytes, str]:
     """Return everything as a form, which a browser takes apart with `response.formData()`."""
     restored = replace(picture, pixels=done.pixels)
     parts = {"restored": _encode(restored, request.format)}
     for name, residual in done.residuals.items():
         parts["removed" if name == "fused" else name] = _encode(change_map(residual), "jpeg", 90)
-    notes = picture.notes + unsupported_features(picture, request.format or picture.format)
-    report = {"notes": notes, "weather": asdict(done.weather) if done.weather else None}
+    weather = asdict(done.weather) if done.weather else None
+    report = {"notes": notes, "weather": weather, "changed": round(done.changed, 4)}
     parts["report"] = json.dumps(report).encode(), "application/json"
     boundary = secrets.token_hex(16)
     body = b"".join(_part(boundary, name, *part) for name, part in parts.items())

@@ -38,6 +38,7 @@ class AnswerHead:
         notes: sentences about what the picture lost on the way.
         pixels: width times height.
         seconds: the work took.
+        changed: share of the pixels that were changed strongly.
         length: number of bytes.
     """
 
@@ -45,6 +46,7 @@ class AnswerHead:
     notes: tuple[str, ...]
     pixels: int
     seconds: float
+    changed: float
     length: int
 
 

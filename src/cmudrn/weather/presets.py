@@ -1,4 +1,4 @@
-"""The weathers by name."""
+"""All weathers by name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.rain import Rain
 from cmudrn.weather.snow import Flakes, Snow
 from cmudrn.weather.weather import Weather
+from cmudrn.weather.wider import WIDER
 
 SMALL = Flakes((2000, 14000), (1.2, 4), (0.2, 0.8), softness=(0.6, 1.4))
 MEDIUM = Flakes((30, 160), (5, 13), (0.2, 0.75), softness=(0.7, 1.6))
@@ -43,4 +44,5 @@ WEATHERS: dict[str, Weather] = {
         fall_deg=(-80, 80),
         veiled=0.3,
     ),
+    **WIDER,
 }

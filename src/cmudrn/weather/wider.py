@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from cmudrn.weather.driving import DrivingSnow
 from cmudrn.weather.editor import EditorRain, EditorSnow
+from cmudrn.weather.haze import Veil
 from cmudrn.weather.lines import LineRain
 from cmudrn.weather.lit import LitRain
+from cmudrn.weather.local import LocalRain, LocalSnow
+from cmudrn.weather.misty import MistyRain
 from cmudrn.weather.rain import Rain
 from cmudrn.weather.snow import Flakes, Snow
 from cmudrn.weather.weather import Weather
+
+SHOWER = Rain(
+    coverage=(0.05, 0.6),
+    length_px=(8, 70),
+    width_px=(0.7, 3.0),
+    opacity=(0.25, 0.9),
+    spread_deg=(0.3, 3.0),
+    directions=2,
+    light=(0.7, 1.0),
+)
 
 WIDER: dict[str, Weather] = {
     "editor-rain": EditorRain(
@@ -81,5 +95,18 @@ WIDER: dict[str, Weather] = {
         scale=(0.6, 1.6),
         fall_deg=(-85, 85),
         light=(0.75, 1.0),
+    ),
+    "driving-snow": DrivingSnow(),
+    "misty-rain": MistyRain(rain=SHOWER, veil=Veil((0.35, 0.95), (0.6, 0.95))),
+    "local-rain": LocalRain(weather=SHOWER),
+    "local-snow": LocalSnow(
+        weather=Snow(
+            layers=(
+                Flakes((500, 8000), (1.2, 6), (0.3, 0.9), softness=(0.4, 1.4)),
+                Flakes((10, 300), (5, 16), (0.2, 0.8), (1.0, 3.0), (0.4, 1.6)),
+            ),
+            scale=(0.6, 1.6),
+            light=(0.8, 1.0),
+        )
     ),
 }

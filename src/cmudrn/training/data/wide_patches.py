@@ -71,7 +71,7 @@ class WidePatches:
     """Patches of one weather family: local or everywhere, then under one camera's faults."""
 
     def __init__(self, scenes: WideScenes, family: str) -> None:
-        known = ("clear", *WIDER, *scenes.weather.weathers)
+        known = ("clear", *scenes.weather.weathers)
         if family not in known:
             raise CmudrnError(f"There is no weather {family!r}; there are {', '.join(known)}.")
         self.scenes, self.family = scenes, family

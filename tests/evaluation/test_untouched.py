@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cmudrn.evaluation.collateral import psnr_untouched, share_changed, untouched
+from cmudrn.evaluation.metrics import PROTOCOLS, psnr_untouched, score, untouched
 
 
 def pictures() -> tuple[np.ndarray, np.ndarray]:
@@ -35,6 +35,8 @@ def test_no_untouched_pixel_gives_no_number() -> None:
     assert np.isnan(psnr_untouched(clean, clean, clean + 0.5))
 
 
-def test_the_share_that_was_changed_strongly() -> None:
+def test_the_protocol_sees_the_degraded_picture() -> None:
     degraded, clean = pictures()
-    assert share_changed(clean, degraded) == pytest.approx(0.5)
+    scores = score(degraded, clean, degraded)
+    assert scores["psnr_untouched"] == 100 and scores["psnr_rgb8"] < 20
+    assert list(scores) == list(PROTOCOLS)

@@ -1,0 +1,44 @@
+"""How much of a picture was changed strongly, so that nobody trusts a result unseen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cmudrn.image import Pixels
+
+STRONG_STEPS = 20
+"""In 8-bit steps: a pixel of which a channel was changed by more counts as changed strongly."""
+
+MUCH = 0.2
+"""Share of strongly changed pixels above which a result should be looked at."""
+
+_BAND_PIXELS = 1 << 20
+"""Compared at once: a bound on memory."""
+
+
+def share_changed(before: Pixels, after: Pixels) -> float:
+    """Return the share of the pixels that were changed strongly, 0 to 1.
+
+    Args:
+        before: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
+        after: of the same shape and type.
+    """
+    white = 1.0 if before.dtype == np.float32 else float(np.iinfo(before.dtype).max)
+    limit = np.float32(STRONG_STEPS / 255 * white)
+    rows = max(1, _BAND_PIXELS // before.shape[1])
+    changed = 0
+    for first in range(0, before.shape[0], rows):
+        one, other = (pixels[first : first + rows].astype(np.float32) for pixels in (before, after))
+        difference = np.abs(one - other)
+        strong = difference > limit
+        changed += int(np.count_nonzero(strong.any(2) if strong.ndim == 3 else strong))
+    return changed / (before.shape[0] * before.shape[1])
+
+
+def warn_of_change(share: float) -> tuple[str, ...]:
+    """Return a sentence where much was changed, else nothing."""
+    if share <= MUCH:
+        return ()
+    return (
+        f"{share:.0%} of the picture was changed strongly; compare the result with the original.",
+    )
