@@ -106,6 +106,13 @@ def named_commands(page: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 @each_page
+def test_no_sentence_becomes_a_list(page: Path) -> None:
+    """A line of prose that begins with a number and a full stop is the item of a list."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    assert not re.findall(r"^\w.*\n(\d+[.)] .*)$", text, re.MULTILINE)
+
+
+@each_page
 def test_commands_and_their_options_exist(page: Path) -> None:
     known, wrong = commands(), []
     for name, named in named_commands(page):

@@ -4,9 +4,9 @@
 
 PHOTOGRAPHS holds the folders `train`, `train_urban`, `val`, `val_urban` and `test_kodak24` of clean
 pictures. A window of every training photograph is measured as it is and in one weather, of random
-severity; all weathers take turns, and those in `IGNORED` and `LATER` are left out. The regression fitted to
-them goes into src/cmudrn/restoration/weather_classifier.json under the model's name. The printed
-table shows how it judges the other three folders: whole clear pictures, and their middles in every
+severity; all weathers but those in `IGNORED` and `LATER` take turns. The regression fitted to them
+goes into src/cmudrn/restoration/weather_classifier.json under the model's name. The printed table
+shows how it judges the other three folders: whole clear pictures, and their middles in every
 weather. Where `MOST_WRONG` of the clear pictures or more are taken for weather, the model gets no
 score.
 """
