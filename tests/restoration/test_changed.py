@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cmudrn
+from cmudrn.image import Pixels
 from cmudrn.restoration import RestoreSettings, Sequence, restore_image
 from cmudrn.restoration import changed as module
 from cmudrn.restoration.changed import MUCH, share_changed, warn_of_change
@@ -21,7 +22,8 @@ def test_more_than_twenty_steps_in_a_channel_count(
     dtype: type, step: float, channels: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BAND_PIXELS", 20)  # several bands
-    before = np.full((10, 8, *([channels] if channels else [])), 100 * step).astype(dtype)
+    shape = (10, 8, channels) if channels else (10, 8)
+    before: Pixels = np.full(shape, 100 * step).astype(dtype)
     after = before.copy()
     last = (..., 2) if channels else ...
     after[:4][last] += np.asarray(21 * step).astype(dtype)

@@ -11,7 +11,7 @@ from cmudrn.image import Picture, read_picture, write_picture
 from cmudrn.weather.driving import DrivingSnow
 from cmudrn.weather.editor import Editor, Smear, blend, composite_smear
 from cmudrn.weather.lit import LitRain
-from cmudrn.weather.local import Local, draw_region
+from cmudrn.weather.local import Local, LocalScene, draw_region
 from cmudrn.weather.rain import composite_light
 from cmudrn.weather.wider import WIDER
 
@@ -81,6 +81,7 @@ def test_local_weather_leaves_a_part_alone(name: str, clean: np.ndarray) -> None
     for seed in range(6):
         made = WIDER[name](clean, np.random.default_rng(seed))
         scene = WIDER[name].scene((90, 120), np.random.default_rng(seed))
+        assert isinstance(scene, LocalScene)
         outside = scene.region == 0
         assert outside.any() and (scene.region == 1).any()
         assert np.array_equal(made.degraded[outside], clean[outside])

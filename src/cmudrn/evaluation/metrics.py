@@ -85,7 +85,7 @@ def psnr_y(restored: Image, clean: Image) -> float:
 def untouched(degraded: Image, clean: Image) -> NDArray[np.bool_]:
     """Return (H, W): the pixels that the weather left alone, in every channel."""
     difference = np.abs(round_to_8_bit(degraded) - round_to_8_bit(clean))
-    mask: NDArray[np.bool_] = (difference <= UNTOUCHED_STEPS).all(2)
+    mask: NDArray[np.bool_] = np.asarray((difference <= UNTOUCHED_STEPS).all(2))
     return mask
 
 

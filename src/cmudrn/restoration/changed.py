@@ -32,7 +32,7 @@ def share_changed(before: Pixels, after: Pixels) -> float:
         difference = np.abs(one - other)
         strong = difference > limit
         changed += int(np.count_nonzero(strong.any(2) if strong.ndim == 3 else strong))
-    return changed / (before.shape[0] * before.shape[1])
+    return changed / int(before.shape[0] * before.shape[1])
 
 
 def warn_of_change(share: float) -> tuple[str, ...]:

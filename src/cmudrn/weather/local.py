@@ -86,4 +86,5 @@ def draw_region(
     across = np.float32(np.cos(angle)) * rows[:, None] + np.float32(np.sin(angle)) * columns
     reach = (abs(np.cos(angle)) + abs(np.sin(angle))) / 2
     edge = np.float32((2 * place - 1) * reach)
-    return np.clip((across - edge) / np.float32(softness) + np.float32(0.5), 0, 1)
+    weights: Floats = np.clip((across - edge) / np.float32(softness) + np.float32(0.5), 0, 1)
+    return weights
