@@ -132,3 +132,13 @@ def test_an_export_replaces_a_model_only_when_asked_and_never_a_checkpoint(tmp_p
     assert checkpoint.read_bytes() == before
     export_checkpoint(checkpoint, model, overwrite=True)
     assert open_engine(model, threads=1).info.name == "cmudrn"
+
+
+def test_a_checkpoint_becomes_a_plain_file(tmp_path: Path) -> None:
+    plain = tmp_path / "plain.onnx"
+    asked = ["export", str(RUN), str(plain), "--plain", "--stages", "1", "--name", "mine"]
+    result = CliRunner().invoke(app, asked, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    info = open_engine(plain, threads=1).info
+    assert (info.name, info.stages, info.adjustable) == ("mine", 1, False)
+    assert list(tmp_path.iterdir()) == [plain]

@@ -54,6 +54,7 @@ def _one_sentence() -> Iterator[None]:
 with _one_sentence():  # the imports take long enough for a Ctrl-C
     import cmudrn.cli.batch
     import cmudrn.cli.bench
+    import cmudrn.cli.desktop
     import cmudrn.cli.doctor
     import cmudrn.cli.evaluate
     import cmudrn.cli.models

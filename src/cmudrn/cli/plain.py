@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +15,9 @@ Plain = Annotated[
     bool,
     typer.Option(
         "--plain",
-        help="Write a model file (or a shipped model, by name) for other programs: one input, "
-        "no loops. Needs no torch.",
+        help="Write a model for other programs: one input, one output, no loops. CHECKPOINT may "
+        "be a shipped model's name or a model file (needs no torch); OUTPUT may be a .dtmodel "
+        "package for darktable.",
     ),
 ]
 Stages = Annotated[int | None, typer.Option(min=1, max=64, help="With --plain: T of the file.")]
@@ -23,30 +25,32 @@ Recursions = Annotated[int | None, typer.Option(min=1, max=64, help="With --plai
 Size = Annotated[str, typer.Option(help="With --plain: HxW of a fixed input; any size otherwise.")]
 
 
-def export_plain_file(
-    model: Path,
-    output: Path,
-    *,
-    stages: int | None,
-    recursions: int | None,
-    size: str,
-    overwrite: bool,
-) -> None:
+@dataclass(frozen=True)
+class PlainSettings:
+    """What a command line says of a plain file; see `export_plain`."""
+
+    stages: int | None = None
+    recursions: int | None = None
+    size: str = ""
+    overwrite: bool = False
+
+
+def export_plain_file(model: Path, output: Path, settings: PlainSettings) -> None:
     """Write the file and say what it is."""
     from cmudrn.models.plain_export import export_plain
 
-    info = export_plain(
+    plain = export_plain(
         model,
         output,
-        stages=stages,
-        recursions=recursions,
-        size=_sides(size) if size else None,
-        overwrite=overwrite,
+        stages=settings.stages,
+        recursions=settings.recursions,
+        size=_sides(settings.size) if settings.size else None,
+        overwrite=settings.overwrite,
     )
-    depth = (stages or info.stages, recursions or info.recursions)
-    shape = f"1x3x{size}" if size else "Nx3xHxW"
-    say(f"{output}: {info.name} at T = {depth[0]}, S = {depth[1]}, input {shape}")
-    if info.veil_weights:
+    shape = f"1x3x{settings.size}" if settings.size else "Nx3xHxW"
+    depth = f"T = {plain.depth[0]}, S = {plain.depth[1]}"
+    say(f"{output}: {plain.info.name} at {depth}, input {shape}, operator set {plain.opset}")
+    if plain.info.veil_weights:
         typer.echo("The veil estimator of this model is left out: fog and haze stay.", err=True)
 
 

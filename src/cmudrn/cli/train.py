@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.plain import Plain, Recursions, Size, Stages, export_plain_file
+from cmudrn.cli.plain import Plain, PlainSettings, Recursions, Size, Stages, export_plain_file
 from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 
 DataFolder = Annotated[
@@ -83,25 +84,48 @@ def export(
     size: Size = "",
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
-    if plain:
-        depth = {"stages": stages, "recursions": recursions}
-        export_plain_file(checkpoint, output, **depth, size=size, overwrite=overwrite)
+    write = _checkpoint_writer(name, interpolate_with, weight, change_gating_db)
+    if not plain:
+        difference = write(checkpoint, output, overwrite)
+        typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
         return
-    need_torch()
-    from cmudrn.export.export_checkpoint import export_checkpoint
+    settings = PlainSettings(stages, recursions, size, overwrite)
+    if not _is_checkpoint(checkpoint):
+        export_plain_file(checkpoint, output, settings)
+        return
+    with tempfile.TemporaryDirectory(prefix="cmudrn-") as folder:
+        model = Path(folder) / "model.onnx"
+        write(checkpoint, model, False)
+        export_plain_file(model, output, settings)
 
+
+def _checkpoint_writer(
+    name: str, interpolate_with: Path | None, weight: float | None, change_gating_db: float | None
+) -> Callable[[Path, Path, bool], float]:
+    """Return what writes (a checkpoint, as a model file, overwriting or not)."""
     if (interpolate_with is None) != (weight is None):
         raise CmudrnError("--interpolate-with and --weight are given together or not at all.")
-    difference = export_checkpoint(
-        _checkpoint(checkpoint),
-        output,
-        name or None,
-        interpolate_with=interpolate_with and _checkpoint(interpolate_with),
-        weight=weight or 0.0,
-        change_gating_db=change_gating_db,
-        overwrite=overwrite,
-    )
-    typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
+
+    def write(checkpoint: Path, output: Path, overwrite: bool) -> float:
+        need_torch()
+        from cmudrn.export.export_checkpoint import export_checkpoint
+
+        return export_checkpoint(
+            _checkpoint(checkpoint),
+            output,
+            name or None,
+            interpolate_with=interpolate_with and _checkpoint(interpolate_with),
+            weight=weight or 0.0,
+            change_gating_db=change_gating_db,
+            overwrite=overwrite,
+        )
+
+    return write
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Return whether a path is a checkpoint, not a model file or a shipped model's name."""
+    return path.suffix == ".safetensors" or (path / "last.safetensors").is_file()
 
 
 def _checkpoint(path: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from cmudrn.cli import options
 from cmudrn.cli.app import app
+from cmudrn.cli.outlets import Mqtt, Outlets, Publish, Push
 from cmudrn.cli.terminal import printable
 from cmudrn.errors import MissingExtraError
 
@@ -103,6 +103,9 @@ def watch(
     max_pixels: MaxPixels = None,
     temporal: options.Temporal = True,
     lookahead: Lookahead = 0,
+    publish: Publish = "",
+    push: Push = "",
+    mqtt: Mqtt = "",
     as_json: AsJson = False,
     model: Model = "cmudrn",
     engine: Engine = "auto",
@@ -115,11 +118,10 @@ def watch(
     """
     import cmudrn
     from cmudrn.restoration import RestoreSettings
+    from cmudrn.restoration.weather_classifier import is_scorable
 
     try:
         from cmudrn.live import sources, watcher
-        from cmudrn.live.outputs import OutputWriter
-        from cmudrn.live.recorder import Recorder
         from cmudrn.video.limits import MAX_FRAME_PIXELS
     except ImportError:
         raise MissingExtraError("watch", "video") from None
@@ -130,19 +132,15 @@ def watch(
     opened = sources.open_source(
         source, timeout, skip=written, follow_links=follow_links, max_pixels=limit
     )
-    if record is not None and not opened.is_sequence:
-        raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
+    outlets = Outlets(output, record, overwrite, publish, push, mqtt)
+    outlets.check(opened)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
-    wanted = RestoreSettings(strength, stages, recursions, gate=gate)
+    score = outlets.wants_score and is_scorable(restorer.info)
+    wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate)
     restore = watcher.make_restore(restorer, wanted, opened, lookahead if temporal else None)
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)
-    with ExitStack() as stack:
-        recorder = Recorder(record, overwrite=overwrite) if record is not None else None
-        if recorder is not None:
-            stack.callback(recorder.close)
-        show = OutputWriter(output, folder, tell, recorder=recorder, overwrite=overwrite)
-        statistics = watcher.watch(opened, restore, show, tell, settings)
+    statistics = outlets.watch(opened, restore, tell, settings, folder)
     typer.echo(json.dumps(statistics.to_json()) if as_json else str(statistics))
 
 

@@ -22,6 +22,7 @@ from cmudrn.models.info import VEIL_PREFIX, ModelInfo, check_veil_weights
 from cmudrn.models.layers import LayerList, NetworkError
 from cmudrn.models.network_graph import NetworkGraph, is_image
 from cmudrn.models.onnx_file import Graph, parse_onnx
+from cmudrn.models.plain_nodes import without_plain_nodes
 from cmudrn.models.protobuf import WireError
 from cmudrn.models.record import RecordError, parse_record
 
@@ -147,7 +148,7 @@ def _own_info(model: ModelFile) -> ModelInfo:
         raise ModelFileError(
             f"The record inside the model {model.path} is damaged: {error}.", path=model.path
         ) from error
-    network = NetworkGraph(model.graph)
+    network = NetworkGraph(without_plain_nodes(model.graph))
     info = ModelInfo(
         name=record.name,
         network=record.network,
@@ -198,7 +199,9 @@ def _foreign_info(model: ModelFile) -> ModelInfo:
         raise ModelFileError(
             f"The model {model.path} is of another project and has loops.", path=model.path
         )
-    network = NetworkGraph(graph) if len(model.data) <= MAX_FOREIGN_KEPT else None
+    network = (
+        NetworkGraph(without_plain_nodes(graph)) if len(model.data) <= MAX_FOREIGN_KEPT else None
+    )
     try:
         if network:
             network.unroll(1, 1)

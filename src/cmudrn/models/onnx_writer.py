@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.models.layers import Layer, LayerList
+from cmudrn.models.plain_nodes import PADDED, constants, end_nodes, pad_nodes
 
 INPUT = "degraded"
 OPSET = 13
@@ -39,7 +40,12 @@ _SIMPLE = {
 
 
 def write_onnx(
-    layers: LayerList, *, record: str = "", size: tuple[int, int] | None = None, batch: int = 0
+    layers: LayerList,
+    *,
+    record: str = "",
+    size: tuple[int, int] | None = None,
+    batch: int = 0,
+    plain: bool = False,
 ) -> bytes:
     """Return an ONNX file that runs a network.
 
@@ -51,8 +57,18 @@ def write_onnx(
         record: JSON that is kept in the file's metadata as "cmudrn"; "" for none.
         size: (H, W) of the input, where it is fixed; None for any.
         batch: N, where it is fixed; 0 for any.
+        plain: for other programs: `restored` is the only output and is clipped to [0, 1], and H
+            and W are any (the file pads and crops by itself).
     """
-    return _Writer(layers).file(record, size, batch)
+    if plain:
+        layers = layers.restricted(["restored"])
+    return _Writer(layers).file(record, size, batch, plain)
+
+
+def needed_opset(layers: LayerList) -> int:
+    """Return the version of the operator set that the file of a network names."""
+    gelu = any(layer.operator == "gelu" for layer in layers.layers)
+    return OPSET_WITH_GELU if gelu else OPSET
 
 
 class _Writer:
@@ -62,27 +78,58 @@ class _Writer:
         self._network = layers
         self._initializers: list[bytes] = []
         self._names: dict[object, str] = {}
+        self._input = INPUT
 
-    def file(self, record: str, size: tuple[int, int] | None, batch: int) -> bytes:
+    def file(self, record: str, size: tuple[int, int] | None, batch: int, plain: bool) -> bytes:
         sides: list[int | str] = [batch or "batch", 3, *(size or ("height", "width"))]
+        fits = size is not None and not any(side % self._network.alignment for side in size)
+        padded = plain and self._network.alignment > 1 and not fits
+        if padded:
+            self._input = PADDED
         nodes = [self._node(layer) for layer in self._network.layers]
-        ends = [
-            _node("Identity", [_value(value)], name)
-            for name, value in self._network.outputs.items()
-        ]
-        graph = [_message(1, node) for node in (*nodes, *ends)]
+        if plain:
+            nodes = self._plain(nodes, padded)
+        else:
+            nodes += [
+                _node("Identity", [self._value(value)], name)
+                for name, value in self._network.outputs.items()
+            ]
+        graph = [_message(1, node) for node in nodes]
         graph.append(_text(2, "cmudrn"))
         graph += [_message(5, tensor) for tensor in self._initializers]
         graph.append(_message(11, _value_info(INPUT, sides)))
         graph += [_message(12, _value_info(name, sides)) for name in self._network.outputs]
-        gelu = any(layer.operator == "gelu" for layer in self._network.layers)
-        opset = _message(8, _whole(2, OPSET_WITH_GELU if gelu else OPSET))
+        opset = _message(8, _whole(2, needed_opset(self._network)))
         head = _whole(1, _IR_VERSION) + _text(2, "cmudrn") + opset
         entry = _message(14, _text(1, "cmudrn") + _text(2, record)) if record else b""
         return head + _message(7, b"".join(graph)) + entry
 
+    def _plain(self, nodes: list[bytes], padded: bool) -> list[bytes]:
+        """Return the nodes with those around them that a plain file has."""
+        for name, array in constants(self._network.alignment if padded else 1).items():
+            kind = _INT64 if array.dtype == np.int64 else _FLOAT
+            content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+            self._initializers.append(_tensor(name, kind, array.shape, content))
+        before = pad_nodes() if padded else ()
+        after = end_nodes(self._value(self._network.outputs["restored"]), padded)
+        attributes = {
+            "Concat": [_attribute_int("axis", 0)],
+            "Pad": [_attribute_text("mode", "edge")],
+        }
+        around = [
+            [
+                _node(operator, inputs, name, attributes.get(operator, ()))
+                for operator, inputs, name in some
+            ]
+            for some in (before, after)
+        ]
+        return [*around[0], *nodes, *around[1]]
+
+    def _value(self, number: int) -> str:
+        return f"value.{number}" if number else self._input
+
     def _node(self, layer: Layer) -> bytes:
-        inputs = [_value(value) for value in layer.inputs]
+        inputs = [self._value(value) for value in layer.inputs]
         attributes: list[bytes] = []
         match layer.operator:
             case "conv" | "conv_transpose":
@@ -112,7 +159,7 @@ class _Writer:
                     _attribute_text("coordinate_transformation_mode", "asymmetric"),
                     _attribute_text("nearest_mode", "floor"),
                 ]
-        return _node(_SIMPLE[layer.operator], inputs, _value(layer.output), attributes)
+        return _node(_SIMPLE[layer.operator], inputs, self._value(layer.output), attributes)
 
     def _array(self, array: NDArray[np.float32], shape: tuple[int, ...] | None = None) -> str:
         """Return the name of the initializer that holds an array."""
@@ -136,10 +183,6 @@ class _Writer:
 _DOUBLED = np.array([1, 1, 2, 2], np.float32)
 
 
-def _value(number: int) -> str:
-    return f"value.{number}" if number else INPUT
-
-
 def _convolution(layer: Layer) -> list[bytes]:
     assert layer.weight is not None
     return [
@@ -150,7 +193,9 @@ def _convolution(layer: Layer) -> list[bytes]:
     ]
 
 
-def _node(operator: str, inputs: list[str], output: str, attributes: Iterable[bytes] = ()) -> bytes:
+def _node(
+    operator: str, inputs: Iterable[str], output: str, attributes: Iterable[bytes] = ()
+) -> bytes:
     """Return a NodeProto."""
     names = b"".join(_text(1, name) for name in inputs)
     return names + _text(2, output) + _text(4, operator) + b"".join(attributes)

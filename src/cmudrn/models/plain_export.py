@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from cmudrn.errors import InvalidSettingError, ModelFileError
 from cmudrn.files import atomic_file, check_target
+from cmudrn.models.darktable import DARKTABLE_SUFFIX, pack_for_darktable
 from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import make_info, read_model_file
-from cmudrn.models.onnx_writer import write_onnx
+from cmudrn.models.onnx_writer import needed_opset, write_onnx
 from cmudrn.models.record import FORMAT
 from cmudrn.models.registry import find_model
 
 MAX_SIDE = 1 << 16
 """Pixels of a fixed side."""
+
+
+@dataclass(frozen=True)
+class PlainFile:
+    """A plain file that was written.
+
+    Attributes:
+        info: of the model that it was made of.
+        depth: T and S that it is unrolled at.
+        opset: version of the operator set that a host has to know.
+    """
+
+    info: ModelInfo
+    depth: tuple[int, int]
+    opset: int
 
 
 def export_plain(
@@ -26,17 +44,17 @@ def export_plain(
     recursions: int | None = None,
     size: tuple[int, int] | None = None,
     overwrite: bool = False,
-) -> ModelInfo:
-    """Write a model as a plain ONNX file and return what the model is.
+) -> PlainFile:
+    """Write a model as a plain ONNX file, or as a darktable package of one, and say what it is.
 
-    The file has one input, `degraded`, (1 or N, 3, H, W) float32 RGB in [0, 1], and the outputs
-    `restored` and one for each task, of that shape and not clipped. The record of the model is
-    inside. Tiling, change gating and the veil estimator are not part of the network: a host that
-    runs the file does without them.
+    The file has one input, `degraded`, (1 or N, 3, H, W) float32 RGB in [0, 1], and one output,
+    `restored`, of that shape and range. H and W are any: the file pads to what its network needs,
+    and crops. The record of the model is inside. Tiling, change gating and the veil estimator are
+    not part of the network: a host that runs the file does without them.
 
     Args:
         model: a shipped model's name, or the path of a model file.
-        target: the .onnx file to write.
+        target: the .onnx file to write, or a .dtmodel package with it for darktable.
         stages: T that the file is unrolled at; None is the model's own.
         recursions: S, likewise.
         size: (H, W) of a fixed input; None for any size and any number of images.
@@ -48,30 +66,35 @@ def export_plain(
         TargetError: the target exists already, or cannot be written.
     """
     path = find_model(model)
-    if target.suffix.lower() != ".onnx":
-        raise InvalidSettingError(f"A model is an .onnx file, not {target.name}.", setting="target")
+    if target.suffix.lower() not in (".onnx", DARKTABLE_SUFFIX):
+        raise InvalidSettingError(
+            f"A plain model is an .onnx file or a {DARKTABLE_SUFFIX} package, not {target.name}.",
+            setting="target",
+        )
     check_target(path, target, overwrite)
     info = make_info(read_model_file(path))
     depth = check_depth(info, stages, recursions)
     layers = info.layers(*depth)
     if layers is None:
         raise ModelFileError(f"The network in {path} has operators that are not known.", path=path)
-    if size is not None and not all(
-        1 <= side <= MAX_SIDE and side % info.alignment == 0 for side in size
-    ):
+    if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
         raise InvalidSettingError(
-            f"Sides of a fixed size are multiples of {info.alignment} up to {MAX_SIDE}, "
-            f"not {size[0]} and {size[1]}.",
+            f"Sides of a fixed size are 1 to {MAX_SIDE}, not {size[0]} and {size[1]}.",
             setting="size",
             value=size,
         )
-    data = write_onnx(layers, record=_record(info, depth), size=size, batch=1 if size else 0)
+    layers = layers.restricted(["restored"] if info.network != "other" else [*layers.outputs][:1])
+    layers = LayerList(layers.layers, {"restored": next(iter(layers.outputs.values()))})
+    record = _record(info, layers, depth)
+    data = write_onnx(layers, record=record, size=size, batch=1 if size else 0, plain=True)
+    if target.suffix.lower() == DARKTABLE_SUFFIX:
+        data = pack_for_darktable(data, info)
     with atomic_file(target) as file:
         file.write(data)
-    return info
+    return PlainFile(info, depth, needed_opset(layers))
 
 
-def _record(info: ModelInfo, depth: tuple[int, int]) -> str:
+def _record(info: ModelInfo, layers: LayerList, depth: tuple[int, int]) -> str:
     """Return the record for a network of one depth, without its veil estimator."""
     if info.network == "other":
         return ""
@@ -84,8 +107,5 @@ def _record(info: ModelInfo, depth: tuple[int, int]) -> str:
         "elastic": False,
         "parameters": info.parameters - veil,
     }
-    kept.pop("macs_per_pixel", None)
-    layers = info.layers(*depth)
-    if layers is not None:
-        kept["macs_per_pixel"] = layers.multiply_adds_per_pixel
+    kept["macs_per_pixel"] = layers.multiply_adds_per_pixel
     return json.dumps(kept, sort_keys=True)
