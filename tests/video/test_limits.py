@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from cmudrn.video import (  # noqa: E402
 )
 from cmudrn.video.access import AddressRefusedError, hide_password, stream_options  # noqa: E402
 from cmudrn.video.decode import open_clip, probe  # noqa: E402
+from cmudrn.video.disk import disk_note  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +195,33 @@ def test_clips_of_other_suffixes_are_known_by_their_content(
     assert job.is_clip and is_video(source)
     assert job.target == tmp_path / "a.restored.mkv"
     assert restore_clip(cmudrn.load(identity_model, threads=1), job.source, job.target).frames == 5
+
+
+@pytest.mark.parametrize(
+    ("used", "frames", "free", "words"),
+    [
+        (1 << 20, 4800, 1 << 40, None),
+        (1 << 24, 4800, 1 << 40, "3.4 GB of disk"),
+        (1 << 20, 4800, 300 << 20, "are free"),
+        (1 << 20, 4800, 100 << 20, "only 0.1 GB are free"),
+        (1 << 20, 0, 1 << 40, None),
+    ],
+)
+def test_the_disk_that_a_clip_takes_is_told(
+    used: int, frames: int, free: int, words: str | None,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    sentence = disk_note(tmp_path, used, 48, frames)
+    assert sentence is None if words is None else words in str(sentence)
+
+
+def test_a_long_clip_tells_after_its_first_segment(
+    darkening_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmudrn.video.disk.WORTH_TELLING", 1)
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(60)], extras=False)
+    told: list[str] = []
+    restorer = cmudrn.load(darkening_model, threads=1)
+    restore_clip(restorer, source, tmp_path / "b.mkv", on_note=told.append)
+    assert len(told) == 1

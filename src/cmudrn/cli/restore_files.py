@@ -139,7 +139,10 @@ class Run:
             format=VideoFormat(*self.clip),
         )
         try:
-            return restore_clip(self.restorer, job.source, job.target, settings, on_frame)
+            return restore_clip(
+                self.restorer, job.source, job.target, settings, on_frame,
+                on_note=lambda sentence: note(f"{job.source}: {sentence}"),
+            )  # fmt: skip
         except KeyboardInterrupt:
             complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
             raise

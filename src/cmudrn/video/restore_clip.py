@@ -7,27 +7,22 @@ import io
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import asdict
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.errors import TargetError
 from cmudrn.files import atomic_file, check_target, make_folder
-from cmudrn.image import Image, Pixels
 from cmudrn.models.info import check_depth
-from cmudrn.photos.restore_photo import encode_layer
 from cmudrn.restoration import FrameRestorer, Restorer
 from cmudrn.restoration.frame_restorer import CLIP_LOOKAHEAD, RestoredFrame
 from cmudrn.restoration.weather_classifier import check_scorable
 from cmudrn.version import __version__
 from cmudrn.video.carry import Carried, choose_carried
-from cmudrn.video.colour import add_headroom, colours_of, tag, to_frame
 from cmudrn.video.decode import (
     Clip,
     Frame,
@@ -37,35 +32,21 @@ from cmudrn.video.decode import (
     open_clip,
     probe,
 )
-from cmudrn.video.encode import CODECS, SEGMENT_FRAMES, Encoding, choose_encoding
+from cmudrn.video.disk import disk_note
+from cmudrn.video.encode import SEGMENT_FRAMES, Encoding, choose_encoding
 from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.prefetch import prefetch
-from cmudrn.video.segments import Encoded, Segment, SegmentStore, file_signature
+from cmudrn.video.segment_encoder import FinishedFrame, encode_segment
+from cmudrn.video.segments import SegmentStore, file_signature
 from cmudrn.video.settings import ClipResult, ClipSettings, layer_path, scores_path
 
 OnFrame = Callable[[int, int], None]
 """Called with the number of frames done and of all frames; may raise to stop the work."""
 
+OnNote = Callable[[str], None]
+"""Called with what has to be known before the work is done."""
+
 USUAL = ClipSettings()
-
-
-@dataclass(frozen=True)
-class FinishedFrame:
-    """A frame of a clip and its restoration.
-
-    Attributes:
-        frame: as it was.
-        pixels: restored; None where the gate left it as it was, or nothing was to be changed.
-        residuals: task, and "fused" -> (H, W, 3) float32; empty unless asked for.
-        score: rain, snow, clear and whether the gate passed it; NaN where no score was asked for.
-        state: what a run that is resumed after this frame has to know.
-    """
-
-    frame: Frame
-    pixels: Pixels | None
-    residuals: Mapping[str, Image]
-    score: NDArray[np.float64]
-    state: NDArray[np.float64]
 
 
 def restore_clip(
@@ -74,6 +55,7 @@ def restore_clip(
     target: Path,
     settings: ClipSettings = USUAL,
     on_frame: OnFrame | None = None,
+    on_note: OnNote | None = None,
 ) -> ClipResult:
     """Restore one video file.
 
@@ -86,6 +68,7 @@ def restore_clip(
         target: the file to write; its suffix says which container it becomes.
         settings: what is wanted.
         on_frame: told of progress.
+        on_note: told after the first segment where the clip will take much of the disk.
 
     Raises:
         VideoFileError: the clip cannot be read.
@@ -104,7 +87,7 @@ def restore_clip(
     encodings = _encodings(clip, targets, settings)
     carried = _check_targets(clip, encodings, targets)
     with closing(SegmentStore(target, make_plan(restorer, clip, encodings, settings))) as store:
-        work = _Work(restorer, clip, store, encodings, settings, on_frame)
+        work = _Work(restorer, clip, store, encodings, settings, on_frame, on_note)
         work.make_segments()
         scores = np.concatenate([store.scores(number) for number in range(work.count)])
         notes = [*work.notes(), *carried.notes]
@@ -208,9 +191,11 @@ class _Work:
         encodings: Mapping[str, Encoding],
         settings: ClipSettings,
         on_frame: OnFrame | None,
+        on_note: OnNote | None,
     ) -> None:
         self._restorer, self._clip, self._store = restorer, clip, store
-        self._encodings, self._settings, self._on_frame = encodings, settings, on_frame
+        self._encodings, self._settings = encodings, settings
+        self._on_frame, self._on_note = on_frame, on_note
         self._reader = FrameReader(clip, settings.limits)
         self.count = self.frames = self.resumed_at = 0
 
@@ -256,12 +241,16 @@ class _Work:
         # A generator that is closed closes the one it feeds on.
         with closing(prefetch(self._restored(state, waiting), waiting)) as finished:
             counted = self._counted(finished)
-            while segment := _encode_segment(
-                islice(counted, SEGMENT_FRAMES), self._encodings, clip
-            ):
+            while segment := encode_segment(islice(counted, SEGMENT_FRAMES), self._encodings, clip):
                 self._store.write(self.count, segment)
                 self.count += 1
                 self.frames += len(segment.scores)
+                if self.count == 1 and self._on_note and (note := self._disk_note()):
+                    self._on_note(note)
+
+    def _disk_note(self) -> str | None:
+        store = self._store
+        return disk_note(store.path, store.size(0), self.frames, self._clip.frames)
 
     def _restored(self, state: NDArray[np.float64], waiting: int) -> Iterator[FinishedFrame]:
         """Yield the frames that are still to be restored; `waiting` of them are decoded ahead."""
@@ -295,90 +284,6 @@ def _finished(frame: Frame, done: RestoredFrame, strength: float) -> FinishedFra
         score = np.array([now.rain, now.snow, now.clear, float(image.passed)])
     pixels = None if image.passed or not strength else image.pixels
     return FinishedFrame(frame, pixels, dict(image.residuals), score, done.state)
-
-
-def _encode_segment(
-    finished: Iterator[FinishedFrame], encodings: Mapping[str, Encoding], clip: Clip
-) -> Segment | None:
-    """Return the next frames, encoded; None where there are none left.
-
-    Raises:
-        TargetError: the encoder refuses them.
-    """
-    encoders = {name: _SegmentEncoder(encoding, clip) for name, encoding in encodings.items()}
-    scores, state = [], np.full(3, np.nan)
-    for done in finished:
-        scores.append(done.score)
-        state = done.state
-        for name, encoder in encoders.items():
-            encoder.add(done, name)
-    if not scores:
-        return None
-    streams = {name: encoder.finish() for name, encoder in encoders.items()}
-    return Segment(streams, np.array(scores), state)
-
-
-class _SegmentEncoder:
-    """One result's frames of one segment."""
-
-    def __init__(self, encoding: Encoding, clip: Clip) -> None:
-        self._encoding, self._clip = encoding, clip
-        self._encoder = encoding.open_encoder()
-        self._numbered = CODECS[encoding.codec].fixed_rate
-        self._frames: dict[int, Frame] = {}  # by the time that the encoder knows
-        self._packets: list[Encoded] = []
-
-    def add(self, done: FinishedFrame, name: str) -> None:
-        with self._refusals():
-            picture = _picture(done, name, self._encoding)
-            known = len(self._frames) if self._numbered else done.frame.time
-            self._frames[known] = done.frame
-            picture.pts, picture.time_base = known, self._encoding.encoder_time_base
-            self._take(self._encoder.encode(picture))
-
-    def finish(self) -> list[Encoded]:
-        with self._refusals():
-            self._take(self._encoder.encode(None))
-        return self._packets
-
-    def _take(self, packets: Iterable[Any]) -> None:
-        for packet in packets:
-            frame = self._frames[packet.pts]
-            self._packets.append(
-                Encoded(bytes(packet), frame.time, frame.duration, packet.is_keyframe)
-            )
-
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turn what FFmpeg raises while it encodes into a sentence."""
-        try:
-            yield
-        except av.FFmpegError as error:
-            raise TargetError(
-                f"{self._clip.path} cannot be encoded as {self._encoding.codec}: {error.strerror}.",
-                path=self._clip.path,
-            ) from error
-
-
-def _picture(done: FinishedFrame, name: str, encoding: Encoding) -> Any:
-    """Return the frame to encode for one result."""
-    before, picture = done.frame.pixels, done.frame.picture
-    if name != "restored":
-        return to_frame(encode_layer(done.residuals[name]), encoding.pixel_format, encoding.colours)
-    after = before if done.pixels is None else done.pixels
-    if encoding.width != before.shape[1]:
-        both = np.concatenate([before, after], axis=1)
-        return to_frame(both, encoding.pixel_format, encoding.colours)
-    if done.pixels is None and _is_stored_so(picture, encoding):
-        return tag(picture, encoding.colours)  # never went through RGB
-    return add_headroom(to_frame(after, encoding.pixel_format, encoding.colours), picture)
-
-
-def _is_stored_so(picture: Any, encoding: Encoding) -> bool:
-    same_range = colours_of(picture).range == encoding.colours.range
-    # Restored frames are opaque; one with alpha among them would flicker.
-    opaque = not any(part.is_alpha for part in picture.format.components)
-    return opaque and same_range and picture.format.name == encoding.pixel_format
 
 
 def _write_scores(path: Path, clip: Clip, store: SegmentStore, count: int) -> None:

@@ -173,6 +173,10 @@ class SegmentStore:
         with np.load(self._file(number)) as arrays:
             return np.array(arrays["state"])
 
+    def size(self, number: int) -> int:
+        """Return the bytes of a segment on disk."""
+        return self._file(number).stat().st_size
+
     def is_empty(self) -> bool:
         """Return whether no segment is finished."""
         return not self._file(0).exists()
