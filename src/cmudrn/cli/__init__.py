@@ -58,6 +58,7 @@ with _one_sentence():  # the imports take long enough for a Ctrl-C
     import cmudrn.cli.doctor
     import cmudrn.cli.evaluate
     import cmudrn.cli.models
+    import cmudrn.cli.page
     import cmudrn.cli.parity
     import cmudrn.cli.restore
     import cmudrn.cli.serve

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cmudrn.engines import open_engine
+from cmudrn.page import ASSETS, SERVED
 from cmudrn.restoration import RestoreSettings
 from cmudrn.server import description
 from cmudrn.server.answers import Readers, StreamedAnswer
@@ -33,8 +34,6 @@ from cmudrn.server.records import Health, LimitsRecord, ModelList, ModelRecord
 from cmudrn.server.security import LOCAL_HOSTS, Guard
 from cmudrn.server.worker_pool import Delivery, WorkerPool
 from cmudrn.version import __version__
-
-PAGE = Path(__file__).parent / "page"
 
 
 class RestoreParameters(BaseModel):
@@ -104,11 +103,14 @@ def create_app(
     app.add_api_route("/metrics", service.metrics_text, **description.METRICS)
     for path, endpoint in (("/models", service.list_models), ("/health", service.health)):
         app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
-    for file in ("index.html", "app.js", "style.css", "icon.svg"):
-        route = "/" if file == "index.html" else f"/{file}"
-        page = functools.partial(_page, PAGE / file)
+    for address, file in SERVED.items():
+        page = functools.partial(_page, ASSETS / file)
         app.add_api_route(
-            route, page, methods=["GET", "HEAD"], include_in_schema=False, response_model=None
+            f"/{address}",
+            page,
+            methods=["GET", "HEAD"],
+            include_in_schema=False,
+            response_model=None,
         )
     return Guard(app, hosts, 2 * limits.bytes, service.stop, token)
 

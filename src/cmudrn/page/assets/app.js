@@ -1,9 +1,11 @@
-// Restores photos with the server that sent this page. The server's bytes are what is saved.
+// The page: photos come in, each has a tile, the one on show is compared with its original. What
+// restores them is a backend: a server, or this browser.
+import * as backend from "./backend.js";
 
 const byId = (id) => document.getElementById(id);
 const [drop, files, problem, work, stage] = ["drop", "files", "problem", "work", "stage"].map(byId);
-const [before, after, split, strength, speed] =
-  ["before", "after", "split", "strength", "speed"].map(byId);
+const [before, after, split, strength, speed, choices] =
+  ["before", "after", "split", "strength", "speed", "model-choice"].map(byId);
 
 const VIEW_NAMES = {
   restored: "Restored",
@@ -12,36 +14,52 @@ const VIEW_NAMES = {
   snow: "Snow removed",
 };
 const SPEED_NAMES = ["Quick", "Medium", "Full"];
-const WAITS = 20; // tries while the server is busy
 
 const items = []; // one per photo, in the order they came
 let current = null;
-let server = null; // the answer of /models
+let offer = null; // models and limits
 let view = "restored";
 let running = null; // the photo being restored, and how to stop it
 
-// --- what the server offers -------------------------------------------------------------
+// --- what the backend offers ---------------------------------------------------------------
 
 async function greet() {
-  const answer = await fetch("models");
-  if (!answer.ok) throw new Error(await sentenceOf(answer));
-  server = await answer.json();
+  byId("promise").textContent = backend.PROMISE;
+  byId("formats").textContent = backend.FORMATS;
+  files.accept = backend.ACCEPT;
+  byId("api").hidden = !backend.API;
+  byId("api").href = backend.API ?? "";
+  offer = await backend.about();
+  const options = offer.models.map(({ name }) => new Option(name, name));
+  choices.replaceChildren(...options);
+  choices.value = offer.default;
+  byId("model-dial").hidden = offer.models.length < 2;
+  describeModel();
+  await add(await backend.takeShared());
+  pump(); // for photos that came before the offer
+}
+
+const theModel = () => offer.models.find((model) => model.name === choices.value);
+
+function describeModel() {
   const model = theModel();
   byId("model").textContent =
     `Model ${model.name}, ${model.parameters.toLocaleString("en")} parameters.`;
+  byId("model-line").textContent = model.description;
   byId("speed-dial").hidden = !model.adjustable;
 }
 
-const theModel = () => server.models.find((model) => model.name === server.default);
-
 // The dials as parameters of a request; the model's own depth is left unsaid.
-function depth() {
+function dials() {
   const model = theModel();
   const level = Number(speed.value);
-  if (!model.adjustable || level === 2) return {};
-  return level === 1
-    ? { stages: Math.max(1, model.stages - 1), recursions: Math.max(1, model.recursions - 1) }
-    : { stages: 1, recursions: 1 };
+  if (!model.adjustable || level === 2) return { model: model.name };
+  const { stages, recursions } = level === 1 ? model : { stages: 2, recursions: 2 };
+  return {
+    model: model.name,
+    stages: Math.max(1, stages - 1),
+    recursions: Math.max(1, recursions - 1),
+  };
 }
 
 // --- photos coming in ---------------------------------------------------------------------
@@ -64,9 +82,9 @@ async function add(list) {
 }
 
 function refuse({ file }) {
-  if (server && file.size > server.limits.bytes) {
-    const limit = Math.floor(server.limits.bytes / 2 ** 20);
-    return `It is larger than ${limit} MB, the most this server takes.`;
+  if (offer && file.size > offer.limits.bytes) {
+    const limit = Math.floor(offer.limits.bytes / 2 ** 20);
+    return `It is larger than ${limit} MB, the most this page takes.`;
   }
   return file.size ? "" : "It is empty.";
 }
@@ -94,33 +112,11 @@ async function look(item, blob) {
   }
 }
 
-// --- asking the server ----------------------------------------------------------------------
-
-async function ask(item, parameters, signal) {
-  for (let tries = 1; ; tries += 1) {
-    const query = new URLSearchParams(parameters);
-    const answer = await fetch(`restore?${query}`, { method: "POST", body: item.file, signal });
-    if (answer.ok) return answer;
-    if (answer.status !== 503 || tries === WAITS) throw new Error(await sentenceOf(answer));
-    status(`The server is busy; ${item.name} waits its turn.`);
-    await pause(Number(answer.headers.get("Retry-After")) || 1, signal);
-  }
-}
-
-async function sentenceOf(answer) {
-  const told = await answer.json().catch(() => null);
-  return told?.detail ?? `The server answered ${answer.status}.`;
-}
-
-const pause = (seconds, signal) =>
-  new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, 1000 * seconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)));
-  });
+// --- restoring ----------------------------------------------------------------------------------
 
 // Restores photos one after another, the one on show first.
 async function pump() {
-  if (running) return;
+  if (running || !offer) return;
   const needs = (item) => item.state === "waiting" || item.state === "stale";
   const item = current && needs(current) ? current : items.find(needs);
   if (!item) return;
@@ -135,36 +131,36 @@ async function pump() {
     // A photo that was stopped because a dial moved is asked for again.
     if (item.state !== "working") item.message = "";
     else if (stopped) Object.assign(item, { state: "stopped", message: "Stopped." });
-    else fail(item, explain(error));
+    else fail(item, backend.explain(error));
   }
   running = null;
   draw();
   pump();
 }
 
-const explain = (error) =>
-  error instanceof TypeError ? "The server cannot be reached; is it still running?" : error.message;
-
 async function restore(item, signal) {
   const started = performance.now();
+  const options = { signal, onStatus: status, onProgress: showProgress };
+  showProgress(null);
   if (!item.shown && !item.url) {
-    const preview = await ask(item, { strength: 0, format: "png" }, signal);
-    await look(item, await preview.blob());
+    const preview = await backend.preview(item.file, options);
+    if (preview) await look(item, preview);
   }
-  const layered = item.pixels <= server.limits.layer_pixels;
-  const parameters = { ...depth(), view: layered ? "all" : "restored" };
-  if (!item.shown) parameters.format = "png";
-  const answer = await ask(item, parameters, signal);
-  const parts = layered ? await answer.formData() : new Map([["restored", await answer.blob()]]);
+  const parameters = { ...dials(), pixels: item.pixels, isShown: item.shown };
+  const { views, report, saved } = await backend.restore(item.file, parameters, options);
   forget(item);
-  item.report = parts.has("report") ? JSON.parse(await parts.get("report").text()) : {};
+  item.report = report;
+  item.restored = views.restored;
   item.views = {};
-  for (const [name, part] of parts) {
-    if (name !== "report") item.views[name] = URL.createObjectURL(part);
-  }
-  // At full strength, and in the photo's own format, this is the file to save.
-  item.saved = item.shown ? { 100: parts.get("restored") } : {};
+  for (const [name, part] of Object.entries(views)) item.views[name] = URL.createObjectURL(part);
+  item.saved = saved ? { 100: saved } : {}; // by strength
   item.seconds = (performance.now() - started) / 1000;
+}
+
+function showProgress(part) {
+  const bar = byId("progress");
+  if (part === null) bar.removeAttribute("value");
+  else bar.value = part;
 }
 
 function forget(item) {
@@ -178,25 +174,29 @@ async function save(item) {
   const percent = strength.value;
   if (!item.saved[percent]) {
     status(`Preparing ${item.name} …`);
-    const parameters = { ...depth(), strength: percent / 100 };
-    const answer = await ask(item, parameters, new AbortController().signal);
-    item.saved[percent] = await answer.blob();
+    const parameters = { ...dials(), strength: percent / 100 };
+    const options = { signal: new AbortController().signal, onStatus: status };
+    item.saved[percent] = await backend.save(item, parameters, options);
   }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(item.saved[percent]);
-  link.download = savedName(item.name);
+  link.download = savedName(item.name, item.saved[percent].type);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   status(`Saved ${link.download}.`);
 }
 
-const savedName = (name) => name.replace(/(\.[^.]*)?$/, (suffix) => `.restored${suffix}`);
+// The suffix stays, unless the file has become a PNG.
+function savedName(name, type) {
+  const isOther = type === "image/png" && !/\.png$/i.test(name);
+  return name.replace(/(\.[^.]*)?$/, (suffix) => `.restored${isOther ? ".png" : suffix}`);
+}
 
 async function saveAll(list) {
   try {
     for (const item of list) await save(item);
   } catch (error) {
-    say(explain(error));
+    say(backend.explain(error));
   }
 }
 
@@ -338,12 +338,20 @@ document.addEventListener("drop", (event) => {
 split.addEventListener("input", drawAfter);
 strength.addEventListener("input", drawAfter);
 speed.addEventListener("input", drawAfter);
-speed.addEventListener("change", () => {
+speed.addEventListener("change", restoreAgain);
+choices.addEventListener("change", () => (describeModel(), restoreAgain()));
+
+function restoreAgain() {
   for (const item of items) {
     if (["done", "working", "stopped"].includes(item.state)) item.state = "stale";
   }
-  running?.stop.abort(new Error("The dial moved."));
+  running?.stop.abort(new Error("A dial moved."));
   pump();
+}
+
+document.addEventListener("photos", ({ detail }) => add(detail));
+document.addEventListener("offline-ready", () => {
+  byId("offline").textContent = "Works without a network from now on.";
 });
 byId("actual").addEventListener("change", (event) => {
   stage.classList.toggle("actual", event.target.checked);
@@ -354,4 +362,4 @@ byId("download-all").addEventListener("click", () =>
   saveAll(items.filter((item) => item.state === "done")),
 );
 
-greet().catch((error) => say(explain(error)));
+greet().catch((error) => say(backend.explain(error)));
