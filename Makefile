@@ -4,13 +4,15 @@ DEMO := .venv
 TEST := .venv-test
 BARE := .venv-bare
 CODE := src tests benchmarks $(wildcard tools)
-CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h tests/engines/*.cpp)
+CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/page/*.cpp tests/engines/*.cpp)
+NATIVE := src/cmudrn/engines/native/cpp
+WASM := kernels_portable packing program ranges schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked.
 LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload import-not-found misc no-any-return)
 PARALLEL := --numprocesses=2 --dist=loadfile
 SLOW := cluster experiments live page server training video
 
-.PHONY: demo test test-fast lint bare release-check clean
+.PHONY: demo test test-fast lint bare release-check wasm clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/cmudrn restore samples -o restored --overwrite
@@ -63,6 +65,14 @@ bare: $(BARE)/.installed
 # Everything that has to hold before a release, on a fresh clone.
 release-check:
 	bash tools/release_check.sh
+
+# The native engine for browsers. Needs emscripten (Debian: apt-get install emscripten).
+wasm:
+	emcc -O3 -std=c++20 -msimd128 -fno-rtti -ffp-contract=fast -Wno-psabi -I$(NATIVE) --no-entry \
+		-s STANDALONE_WASM -s ALLOW_MEMORY_GROWTH=1 -s MAXIMUM_MEMORY=4GB -s EXPORTED_FUNCTIONS= \
+		-s ERROR_ON_UNDEFINED_SYMBOLS=0 src/cmudrn/page/wasm.cpp $(WASM:%=$(NATIVE)/%.cpp) \
+		-o src/cmudrn/page/assets/engine.wasm
+	chmod 644 src/cmudrn/page/assets/engine.wasm
 
 clean:
 	rm -rf $(DEMO) $(TEST) $(BARE) build dist release restored

@@ -12,10 +12,12 @@ import pytest
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from support.browsing import serving_files, watched_page
 from support.serving import serving
 
 from cmudrn.image import Picture, write_picture
+from cmudrn.page import build_page
 
 # The closed network of a test machine is none of the page's business.
 FLAGS = [
@@ -49,30 +51,40 @@ def address(darkening_model: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page(browser: Browser, address: str) -> Iterator[Page]:
-    """The page as a person first sees it; any error or foreign request fails the test."""
-    errors: list[str] = []
-    with browser.new_context(accept_downloads=True) as context:
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on(
-            "console", lambda message: errors.append(message.text) if is_policy(message) else None
-        )
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((address, f"blob:{address}"))
-                else errors.append(f"foreign request: {request.url}")
-            ),
-        )
-        page.goto(address)
-        page.locator("#model", has_text="parameters").wait_for()
+    with watched_page(browser, address) as page:
         yield page
-    assert errors == []
 
 
-def is_policy(message: ConsoleMessage) -> bool:
-    return "Content Security Policy" in message.text
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, darkening_model: Path) -> Iterator[str]:
+    """A page without a server of ours: the default model, and one that darkens."""
+    folder = tmp_path_factory.mktemp("site")
+    build_page(folder, ["cmudrn", darkening_model])
+    with serving_files(folder) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="session")
+def dark_site(tmp_path_factory: pytest.TempPathFactory, darkening_model: Path) -> Iterator[str]:
+    """Likewise with nothing but the model that darkens."""
+    folder = tmp_path_factory.mktemp("dark_site")
+    build_page(folder, [darkening_model])
+    with serving_files(folder) as (address, _):
+        yield address
+
+
+@pytest.fixture
+def lone_page(browser: Browser, site: str) -> Iterator[Page]:
+    """The page without a server as a person first sees it; likewise watched."""
+    with watched_page(browser, site) as page:
+        yield page
+
+
+@pytest.fixture
+def dark_page(browser: Browser, dark_site: str) -> Iterator[Page]:
+    """Likewise of the model that darkens."""
+    with watched_page(browser, dark_site) as page:
+        yield page
 
 
 @pytest.fixture(scope="session")

@@ -10,31 +10,11 @@ from typing import Literal
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Download, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
+from support.browsing import DONE, brightness, choose, download
 from support.serving import serving
 
 from cmudrn.image import read_picture
-
-DONE = ".strip button[aria-label$=restored]"
-
-
-def choose(page: Page, *paths: Path) -> None:
-    done = page.locator(DONE).count()
-    page.set_input_files("#files", list(paths))
-    page.locator(DONE).nth(done + len(paths) - 1).wait_for()
-
-
-def download(page: Page) -> Download:
-    with page.expect_download() as caught:
-        page.get_by_role("button", name="Download", exact=True).click()
-    return caught.value
-
-
-def brightness(locator: Locator, x: float, y: float) -> float:
-    """Return the mean grey of 4 x 4 screen pixels at a place given as fractions."""
-    shot = read_picture(locator.screenshot()).pixels
-    row, column = int(y * shot.shape[0]), int(x * shot.shape[1])
-    return float(shot[row : row + 4, column : column + 4].mean())
 
 
 def test_one_photo_from_choice_to_file(page: Page, photos: dict[str, Path], address: str) -> None:

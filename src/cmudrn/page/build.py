@@ -147,7 +147,7 @@ def _compile(model: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
         ) from error
     assert program.outputs == (restored, *tasks)
     code = program.code.astype("<i8").tobytes()
-    name = str(model) if model in shipped_models() else info.name
+    name = str(model) if model in shipped_models() else path.stem
     shipped = shipped_models().get(name)
     record = {
         "name": name,

@@ -16,17 +16,17 @@ using cmudrn::Schedule;
 using cmudrn::Segment;
 using cmudrn::Task;
 
-// Runs a schedule on pictures.
+// Runs a schedule on pictures, in one step.
 void run(const Schedule& schedule, const cmudrn::Pictures& pictures) {
   AlignedFloats arena, scratch;
   arena.resize(schedule.arena);
   scratch.resize(Task::scratch_floats(schedule));
   int done = 0, all = 0;
   for (const Segment& segment : schedule.segments)
-    all += static_cast<int>(segment.columns.size() * segment.rows.size());
+    all += static_cast<int>(segment.columns.size() * segment.steps[0].size());
   for (const Segment& segment : schedule.segments)
     for (const cmudrn::ColumnStrip& strip : segment.columns) {
-      for (const cmudrn::Range rows : segment.rows) {
+      for (const cmudrn::Range rows : segment.steps[0]) {
         Task(schedule, segment, strip, arena.data(), scratch.data(), pictures).run(rows);
         page_progress(++done, all);
       }
@@ -54,5 +54,6 @@ cmudrn::Program* page_open(const std::int64_t* code, long code_count, const floa
 CMUDRN_PAGE("restore")
 void page_restore(const cmudrn::Program* program, int height, int width, const float* degraded,
                   float* const* made) {
-  run(Schedule(*program, {height, width}, 1), {degraded, made});
+  const long plane = static_cast<long>(height) * width;
+  run(Schedule(*program, {height, width}, 1), {degraded, plane, height, made, plane, 0});
 }

@@ -232,6 +232,9 @@ function draw() {
   byId("download-all").hidden = items.length < 2;
   byId("download-all").disabled = !done.length;
   byId("download-all").textContent = `Download all ${done.length}`;
+  const notes = current.state === "done" ? (current.report.notes ?? []) : [];
+  byId("notes").textContent = notes.join(" ");
+  byId("notes").hidden = !notes.length;
   status(describe());
 }
 
@@ -242,7 +245,7 @@ function describe() {
   if (current.state !== "done") return current.message ?? "";
   const parts = [`${current.name} in ${current.seconds.toFixed(1)} s.`];
   if (current.report.weather) parts.push(weather(current.report.weather));
-  return [...parts, ...(current.report.notes ?? [])].join(" ");
+  return parts.join(" ");
 }
 
 const weather = (scores) =>

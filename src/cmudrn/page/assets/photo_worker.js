@@ -11,6 +11,10 @@ import { divide } from "./tiles.js";
 const UNCOMMON = { tiff: "TIFF", heic: "HEIC", avif: "AVIF" };
 const QUALITY = 1; // the browser halves the resolution of colours below it
 
+// As cmudrn/restoration/changed.py, which says why.
+const STRONG_STEPS = 20;
+const MUCH = 0.2;
+
 class Refusal extends Error {}
 
 onmessage = async ({ data }) => {
@@ -109,6 +113,13 @@ async function restore({ file, model, workers, tilePixels, layerPixels }) {
     gate.add(piece.energy);
   });
   if (model.change_gating_db) gate.apply(data, restored);
+  const changed = shareChanged(data, restored);
+  if (changed > MUCH) {
+    const percent = Math.round(100 * changed);
+    photo.notes.unshift(
+      `${percent}% of the picture was changed strongly; compare the result with the original.`,
+    );
+  }
   const views = { restored: await encode(restored, width, height, "image/png") };
   if (photo.profile) {
     const bytes = new Uint8Array(await views.restored.arrayBuffer());
@@ -117,7 +128,21 @@ async function restore({ file, model, workers, tilePixels, layerPixels }) {
   for (const [i, name] of names.entries()) {
     views[name] = await encode(maps[i], width, height, "image/jpeg", 0.9);
   }
-  return { views, report: { notes: photo.notes } };
+  return { views, report: { notes: photo.notes, changed } };
+}
+
+// The share of the pixels of which a channel was changed strongly.
+function shareChanged(before, after) {
+  let changed = 0;
+  for (let i = 0; i < before.length; i += 4) {
+    const most = Math.max(
+      Math.abs(before[i] - after[i]),
+      Math.abs(before[i + 1] - after[i + 1]),
+      Math.abs(before[i + 2] - after[i + 2]),
+    );
+    if (most > STRONG_STEPS) changed += 1;
+  }
+  return (4 * changed) / before.length;
 }
 
 // Gives each worker its next tile as soon as it has done one.
