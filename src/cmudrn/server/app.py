@@ -46,8 +46,12 @@ class RestoreParameters(BaseModel):
     stages: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Outer loop.")] = None
     recursions: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Inner loop.")] = None
     view: Annotated[
-        Literal["restored", "removed", "rain", "snow", "all"],
-        Field(description="The picture, a map of what was removed, or all of them as a form."),
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
+            description='"restored": the picture; "removed", or a task of the model such as "rain": '
+            'a map of what was removed; "all": all of them as a form.',
+        ),
     ] = "restored"
     format: Annotated[
         Literal["jpeg", "png", "tiff", "webp", "bmp"] | None,

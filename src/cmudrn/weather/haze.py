@@ -8,7 +8,7 @@ import numpy as np
 
 from cmudrn.image import Image
 from cmudrn.weather.particles import Floats
-from cmudrn.weather.weather import NORMAL, Range, draw, draw_light
+from cmudrn.weather.weather import NORMAL, Degraded, Range, Weather, draw, draw_light
 
 WAVES = 6
 """Plane waves summed for the lie of the land."""
@@ -82,3 +82,39 @@ def draw_depth(shape: tuple[int, int], rng: np.random.Generator, rows: int = 0) 
         along_x, along_y = np.exp(1j * fx * x), size * np.exp(1j * (fy * y + phase))
         depth += np.outer(along_y, along_x).real
     return np.clip(depth, 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hazy(Weather):
+    """Haze alone: nothing falls.
+
+    Attributes:
+        veil: how thick and how bright.
+    """
+
+    kind = "haze"
+
+    veil: Veil = USUAL_VEIL
+
+    def scene(self, shape: tuple[int, int], rng: np.random.Generator) -> HazyScene:
+        """Return haze drawn for pictures of (H, W) pixels."""
+        return HazyScene(self.veil.haze(shape, rng, self.severity))
+
+
+@dataclass(frozen=True)
+class HazyScene:
+    """Haze drawn for a picture; it stands still."""
+
+    haze: Haze
+
+    def __call__(self, clean: Image, frame: int = 0) -> Degraded:
+        """Return the frame in haze, with "transmission" and "airlight"."""
+        haze = self.haze
+        layers = {"transmission": haze.transmission, "airlight": haze.airlight}
+        far, near = float(haze.transmission.min()), float(haze.transmission.max())
+        parameters = {"transmission": [far, near], "airlight": haze.airlight.tolist()}
+        return Degraded(np.clip(haze.composite(clean), 0, 1), layers, parameters)
+
+    def reduced(self, factor: int) -> HazyScene:
+        """Return the scene for pictures with 1 / factor of the rows and columns."""
+        return HazyScene(self.haze.reduced(factor))

@@ -8,6 +8,7 @@ import numpy as np
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Image
+from cmudrn.weather.haze import Hazy
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.snow import Snow
@@ -42,6 +43,6 @@ class PatchWeather:
 def _for_patches(weather: Weather, seed: int) -> Weather:
     if isinstance(weather, LayeredRain):
         return replace(weather, seed=seed)
-    if isinstance(weather, Snow):
+    if isinstance(weather, Snow | Hazy):
         return replace(weather, veil=replace(weather.veil, rows=SCENE_ROWS))
     return weather

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmudrn.weather.haze import Hazy, Veil
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.rain import Rain
 from cmudrn.weather.snow import Flakes, Snow
@@ -44,5 +45,6 @@ WEATHERS: dict[str, Weather] = {
         fall_deg=(-80, 80),
         veiled=0.3,
     ),
+    "haze": Hazy(veil=Veil((0.25, 0.9), (0.7, 1.0))),
     **WIDER,
 }
