@@ -49,8 +49,8 @@ class RestoreParameters(BaseModel):
         str,
         Field(
             pattern=r"^[a-z0-9][a-z0-9_-]{0,31}$",
-            description='"restored": the picture; "removed", or a task of the model such as "rain": '
-            'a map of what was removed; "all": all of them as a form.',
+            description="restored is the picture; removed, or a task of the model such as rain, is "
+            "a map of what was removed; all is all of them as a form.",
         ),
     ] = "restored"
     format: Annotated[

@@ -107,7 +107,7 @@ class HazyScene:
 
     haze: Haze
 
-    def __call__(self, clean: Image, frame: int = 0) -> Degraded:
+    def __call__(self, clean: Image, frame: int = 0) -> Degraded:  # noqa: ARG002  (it stands)
         """Return the frame in haze, with "transmission" and "airlight"."""
         haze = self.haze
         layers = {"transmission": haze.transmission, "airlight": haze.airlight}
