@@ -68,7 +68,6 @@ def restore(
     """Remove rain and snow from pictures and video.
 
     JPEG, PNG, TIFF, WebP and BMP: profile, EXIF and other metadata are kept.
-
     Video: sound, subtitles and frame times are kept, and a stopped run resumes.
     A bad file is named, and the rest is restored. The exit code is then 1.
     """

@@ -35,10 +35,10 @@ def share_changed(before: Pixels, after: Pixels) -> float:
     return changed / int(before.shape[0] * before.shape[1])
 
 
-def warn_of_change(share: float) -> tuple[str, ...]:
+def warn_of_change(changed: float) -> tuple[str, ...]:
     """Return a sentence where much was changed, else nothing."""
-    if share <= MUCH:
+    if changed <= MUCH:
         return ()
     return (
-        f"{share:.0%} of the picture was changed strongly; compare the result with the original.",
+        f"{changed:.0%} of the picture was changed strongly; compare the result with the original.",
     )
