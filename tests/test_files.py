@@ -92,7 +92,7 @@ def test_a_result_is_never_more_readable_than_its_source(
         target.chmod(replaced)
     before = os.umask(0o022)
     try:
-        with atomic_file(target, like=None if source is None else like) as file:
+        with atomic_file(target, like=[] if source is None else [like]) as file:
             file.write(b"new")
             assert (
                 os.fstat(file.fileno()).st_mode & 0o077 & ~expected == 0

@@ -55,12 +55,12 @@ def test_every_kind_of_wrong_file_is_told_at_once(tmp_path: Path) -> None:
     assert "that show no weather at all (Snow/7.tif)" in text
 
 
-def test_a_picture_of_another_format_than_its_name_says_is_a_wrong_file(tmp_path: Path) -> None:
+def test_a_picture_of_a_format_that_is_not_read_is_a_wrong_file(tmp_path: Path) -> None:
     for side in ("input", "target"):
         for number in (1, 2, 3):
             save(scene(number) // (2 if side == "input" else 1), tmp_path / side / f"{number}.png")
     for path in (tmp_path / "input" / "2.png", tmp_path / "target" / "3.png"):
-        Pillow.open(path).save(path, format="bmp")
+        Pillow.open(path).save(path, format="gif")
     (health,) = examine([f"folder:{tmp_path}"]).datasets
     assert health.problems == ["2 files that cannot be read (input/2.png, target/3.png)"]
     with pytest.raises(CmudrnError, match="2 files that cannot be read"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from cmudrn.config import validate, with_present_names
 from cmudrn.errors import FileError
+from cmudrn.files import replace_file
 from cmudrn.networks.config import NetworkConfig
 
 FORMAT = 2
@@ -65,9 +65,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     partial = path.with_name(f".{path.name}.partial")  # what a killed run left is written over
     try:
         save_file(tensors, partial, metadata={"cmudrn": json.dumps(about, sort_keys=True)})
-        with partial.open("rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        replace_file(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -93,7 +91,14 @@ def read_checkpoint(path: Path, *, averaged_only: bool = False) -> Checkpoint:
                 if group == "ema" or not averaged_only:
                     groups[group][name] = file.get_tensor(key)
         config, step, record = with_present_names(about["config"]), about["step"], about["record"]
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise FileError(f"{path} is not a checkpoint of this program.", path=path) from error
     return Checkpoint(config, step, **groups, record=with_present_names(record))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.options import FollowLinks
 from cmudrn.cli.terminal import printable
 from cmudrn.errors import CmudrnError, MissingExtraError
 
@@ -46,6 +47,7 @@ def batch(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files in the target that no batch made.")
     ] = False,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Restore a folder of pictures with many workers; run again, it goes on where it stopped."""
     # Not imported yet: Ray reads an environment that the job sets.
@@ -55,10 +57,15 @@ def batch(
     from cmudrn.restoration import RestoreSettings
 
     settings = RestoreSettings(strength, stages, recursions)
-    job = Job(source, target, model, settings, quality, workers, threads, tries, address, overwrite)
+    job = Job(
+        source, target, model, settings, quality, workers, threads, tries, address, overwrite,
+        follow_links,
+    )  # fmt: skip
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""
     typer.echo(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
+    for sentence in progress.passed_over:
+        print(f"cmudrn: {printable(sentence)}", file=sys.stderr)
     if progress.clips:
         typer.echo(f"Clips left out: {progress.clips}; cmudrn restore takes them.")
     if progress.bad:

@@ -27,7 +27,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=0, help="Pictures at once. 0 chooses.")] = 0,
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait.")] = 8,
     max_bytes: Annotated[int, typer.Option(min=1, help="Largest file, bytes.")] = 64 << 20,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, pixels.")] = 50_000_000,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, pixels.")] = 25_000_000,
     seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration, seconds.")] = 120.0,
     token_file: Annotated[
         Path | None,
@@ -51,7 +51,9 @@ def serve(
     limits = Limits(
         bytes=max_bytes,
         pixels=max_pixels,
-        layer_pixels=min(max_pixels, Limits.layer_pixels),
+        layer_pixels=max_pixels // 2,
+        webp_pixels=max_pixels * Limits.webp_pixels // Limits.pixels,
+        worker_bytes=max(Limits.worker_bytes, 70 * max_pixels // 2),
         workers=workers or Limits.workers,
         waiting=waiting,
         seconds=seconds,

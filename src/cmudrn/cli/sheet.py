@@ -96,7 +96,7 @@ def sheet(
         _check_window(window, photo, path.name)
         rows.append((path.name, make_row(photo, restorers, None, window)))
     drawn = draw_sheet(rows, KINDS[output.suffix.lower()])
-    with atomic_file(output) as file:
+    with atomic_file(output, like=paths) as file:
         file.write(drawn)
 
 
@@ -110,7 +110,7 @@ def _photos(place: Path) -> list[Path]:
 
     if place.is_file():
         return [place]
-    found = list(list_folder(place, follow_links=True).images)
+    found = list(list_folder(place).images)
     if not found:
         raise CmudrnError(f"There are no pictures in {place}.")
     return found

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.options import FollowLinks
 from cmudrn.cli.terminal import say
 from cmudrn.errors import CmudrnError
 
@@ -31,6 +32,7 @@ def weather(
         int, typer.Option(min=1, help="Frames of a moving sequence from each picture.")
     ] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that render at once.")] = 1,
+    follow_links: FollowLinks = False,
 ) -> None:
     """Render a folder in rain or snow, in the layout of the data set CSD.
 
@@ -45,8 +47,9 @@ def weather(
     if streaks is not None and (kind != "rain" or preset is not None):
         raise CmudrnError("--streaks is for rain, and takes the place of --preset.")
     rendering = Rendering(
-        clean, output, kind, preset or presets[kind], seed, severity, streaks, frames
-    )
+        clean, output, kind, preset or presets[kind], seed, severity, streaks, frames,
+        follow_links,
+    )  # fmt: skip
 
     def report(done: int, total: int) -> None:
         if sys.stderr.isatty() or done == total:

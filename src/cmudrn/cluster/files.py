@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from cmudrn.errors import CmudrnError
-from cmudrn.files import atomic_file
+from cmudrn.errors import CmudrnError, LimitExceededError
+from cmudrn.files import atomic_file, check_regular
 
 
 def open_folder(address: str) -> tuple[Any, str]:
@@ -22,7 +23,7 @@ def open_folder(address: str) -> tuple[Any, str]:
     """
     try:
         files, path = fsspec.core.url_to_fs(address)
-        return files, os.path.realpath(path) if _is_disk(files) else str(path).rstrip("/")
+        return files, os.path.realpath(path) if is_disk(files) else str(path).rstrip("/")
     except (ImportError, ValueError, OSError) as error:
         raise CmudrnError(f"Cannot open {address}: {sentence(error)}.") from error
 
@@ -32,11 +33,43 @@ def is_inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
-def write_whole(files: Any, path: str, data: bytes) -> None:
-    """Write a file that appears whole or not at all (object stores do so by themselves)."""
+def read_whole(files: Any, path: str, max_bytes: int, name: str) -> bytes:
+    """Return a file's bytes.
+
+    Args:
+        files: the file system.
+        path: in it.
+        max_bytes: most that are read.
+        name: what to call the file in messages.
+
+    Raises:
+        CmudrnError: it is no file, or too large.
+        OSError: it cannot be read.
+    """
+    if is_disk(files):
+        check_regular(path)  # a pipe would keep its reader waiting
+    size = files.size(path) or 0
+    if size > max_bytes:
+        raise LimitExceededError(
+            f"{name} has {size:,} bytes, more than the limit of {max_bytes:,}.",
+            limit_name="max_bytes", limit=max_bytes, value=size, path=name,
+        )  # fmt: skip
+    data: bytes = files.cat_file(path)
+    return data
+
+
+def write_whole(files: Any, path: str, data: bytes, like: Sequence[str] = ()) -> None:
+    """Write a file that appears whole or not at all (object stores do so by themselves).
+
+    Args:
+        files: the file system.
+        path: in it.
+        data: what the file holds.
+        like: files of this machine's disks; the new file is not more readable than any.
+    """
     files.makedirs(path.rpartition("/")[0], exist_ok=True)
-    if _is_disk(files):
-        with atomic_file(path) as file:
+    if is_disk(files):
+        with atomic_file(path, like=like) as file:
             file.write(data)
     else:
         files.pipe_file(path, data)
@@ -48,5 +81,6 @@ def sentence(error: Exception) -> str:
     return str(text).splitlines()[0].rstrip(".")
 
 
-def _is_disk(files: Any) -> bool:
+def is_disk(files: Any) -> bool:
+    """Return whether a file system is that of this machine."""
     return isinstance(files, LocalFileSystem)

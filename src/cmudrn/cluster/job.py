@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cmudrn.cluster.files import is_inside, open_folder
+from cmudrn.cluster.files import is_disk, is_inside, open_folder
 from cmudrn.cluster.ledger import FOLDER, Ledger, Task, version
 from cmudrn.cluster.ray_session import ray_session
 from cmudrn.cluster.worker import JobSettings, Outcome, Worker
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError, InvalidSettingError
-from cmudrn.files import file_kind, is_hidden
+from cmudrn.files import file_kind, is_hidden, list_folder
 from cmudrn.models import find_model
 from cmudrn.models.info import check_depth
+from cmudrn.models.model_file import read_model_file
 from cmudrn.restoration import RestoreSettings
 
 MAX_BLOCKS = 5000
@@ -39,6 +40,7 @@ class Job:
         tries: how often a file is tried that cannot be read or written, or ends its worker.
         address: of a Ray cluster; None is this machine alone.
         overwrite: replace files of the target that no job made.
+        follow_links: on a disk, also take links to files outside the source.
     """
 
     source: str
@@ -51,6 +53,7 @@ class Job:
     tries: int = 3
     address: str | None = None
     overwrite: bool = False
+    follow_links: bool = False
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Progress:
         before: files that an earlier run had done.
         done: files restored.
         clips: video files of the source, which batches leave out.
+        passed_over: sentences about links that were not followed, and images that are not read.
         bad: name -> why it was not restored.
         pixels: restored.
         workers: at work at once.
@@ -73,6 +77,7 @@ class Progress:
     before: int = 0
     done: int = 0
     clips: int = 0
+    passed_over: tuple[str, ...] = ()
     bad: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
     workers: int = 1
@@ -131,16 +136,18 @@ def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
     Raises:
         CmudrnError: the folders, the model or the cluster cannot be used.
     """
-    model = find_model(job.model).read_bytes()
+    model = read_model_file(find_model(job.model)).data
     settings = _settings(job, model)
     files, target = open_folder(job.target)
     ledger = Ledger(files, target, settings.key)
-    tasks, clips = _look_through(job.source, job.target)
+    found = _look_through(job.source, job.target, job.follow_links)
+    tasks = found.tasks
     ledger.open()
     done = ledger.done(tasks)
     left = [task for task in tasks if task not in done]
     workers = max(1, min(job.workers or available_cores() // job.threads, len(left)))
-    progress = Progress(len(left), before=len(done), clips=clips, workers=workers)
+    progress = Progress(len(left), before=len(done), clips=found.clips, workers=workers)
+    progress.passed_over = found.passed_over
     for outcome in _outcomes(job, left, model, settings, workers):
         progress.add(outcome)
         if on_outcome:
@@ -156,11 +163,20 @@ def list_tasks(source: str, target: str) -> list[Task]:
         CmudrnError: there is no such folder, it holds no picture, or it is the target itself or
             lies in it.
     """
-    return _look_through(source, target)[0]
+    return _look_through(source, target).tasks
 
 
-def _look_through(source: str, target: str) -> tuple[list[Task], int]:
-    """Return the pictures below the source, and how many clips lie among them.
+@dataclass(frozen=True)
+class _Found:
+    """What lies below a source: pictures, how many clips, and what is said of the rest."""
+
+    tasks: list[Task]
+    clips: int
+    passed_over: tuple[str, ...] = ()
+
+
+def _look_through(source: str, target: str, follow_links: bool = False) -> _Found:
+    """Return what lies below the source.
 
     Raises:
         CmudrnError: as `list_tasks` says.
@@ -174,18 +190,36 @@ def _look_through(source: str, target: str) -> tuple[list[Task], int]:
         raise CmudrnError(f"The source {source} lies inside the target; choose another target.")
     if not files.isdir(folder):
         raise CmudrnError(f"There is no folder {source}.")
+    if is_disk(files):
+        found = _look_through_disk(files, folder, target_folder, follow_links)
+    else:
+        found = _look_through_store(files, folder, target_folder if same_system else None)
+    if not found.tasks:
+        raise CmudrnError(f"There is no picture in {source}.")
+    return found
+
+
+def _look_through_disk(files: Any, folder: str, target: str, follow_links: bool) -> _Found:
+    listing = list_folder(folder, skip=[target], follow_links=follow_links)
+    tasks = [
+        Task(path.relative_to(folder).as_posix(), version(files.info(str(path))))
+        for path in listing.images
+    ]
+    passed_over = (*listing.passed_over, *listing.unreadable)
+    return _Found(tasks, len(listing.clips), tuple(map(str, passed_over)))
+
+
+def _look_through_store(files: Any, folder: str, target: str | None) -> _Found:
     tasks, clips = [], 0
     for path, entry in sorted(files.find(folder, detail=True).items()):
-        if same_system and is_inside(path, target_folder):
+        if target is not None and is_inside(path, target):
             continue
         name = path[len(folder) :].lstrip("/")
         kind = None if is_hidden(name) else file_kind(name)
         if kind == "image":
             tasks.append(Task(name, version(entry)))
         clips += kind == "clip"
-    if not tasks:
-        raise CmudrnError(f"There is no picture in {source}.")
-    return tasks, clips
+    return _Found(tasks, clips)
 
 
 def _settings(job: Job, model: bytes) -> JobSettings:

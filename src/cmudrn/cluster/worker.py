@@ -10,11 +10,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from cmudrn.cluster.files import open_folder, sentence, write_whole
+from cmudrn.cluster.files import is_disk, open_folder, read_whole, sentence, write_whole
 from cmudrn.cluster.ledger import Ledger, ResultRecord, Task
 from cmudrn.engines import Engine, open_engine
 from cmudrn.errors import CmudrnError, TargetError
-from cmudrn.image import MAX_PIXELS, encode_picture, read_picture, unsupported_features
+from cmudrn.image import MAX_BYTES, MAX_PIXELS, encode_picture, read_picture, unsupported_features
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
 
@@ -136,7 +136,7 @@ class Worker:
         started = time.perf_counter()
         source, target = f"{self._source}/{task.name}", f"{self._target}/{task.name}"
         self._check_target(source, target)
-        data = self._source_files.cat_file(source)
+        data = read_whole(self._source_files, source, MAX_BYTES, task.name)
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
         done = restore_image(self._restorer, picture.pixels, settings.restore)
@@ -144,7 +144,8 @@ class Worker:
         result = encode_picture(replace(picture, pixels=done.pixels), quality=quality)
         sha256 = hashlib.sha256(result).hexdigest()
         self._ledger.make(source, sha256)
-        write_whole(self._target_files, target, result)
+        like = [source] if is_disk(self._source_files) else []
+        write_whole(self._target_files, target, result, like)
         seconds = time.perf_counter() - started
         self._ledger.finish(task, ResultRecord(sha256, self._name, round(seconds, 3)))
         size = done.pixels.shape[0] * done.pixels.shape[1]

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.datasets.dataset import PairFiles
-from cmudrn.datasets.files import picture_size
 from cmudrn.datasets.folders import data_path
 from cmudrn.datasets.layouts import LAYOUTS
 from cmudrn.datasets.near_duplicates import find_matches, hash_pictures
@@ -22,6 +21,7 @@ from cmudrn.datasets.rendering import read_runs
 from cmudrn.datasets.specification import find_files, parse_description
 from cmudrn.errors import CmudrnError, FileError
 from cmudrn.image import read_image
+from cmudrn.image.preview import picture_size
 
 OnFile = Callable[[int, int], None]
 """Called with the number of pairs done and of all pairs."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.datasets.files import picture_size, thumbnail
+from cmudrn.image.preview import picture_size, thumbnail
 
 SIDE = 32
 """Of the picture that is hashed, pixels."""

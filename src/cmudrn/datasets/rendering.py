@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from cmudrn.datasets.files import list_pictures, picture_size
 from cmudrn.errors import (
     CmudrnError,
     FileError,
@@ -22,8 +21,9 @@ from cmudrn.errors import (
     InvalidSettingError,
     TargetError,
 )
-from cmudrn.files import atomic_file
+from cmudrn.files import OutwardLinkError, atomic_file, list_folder
 from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
+from cmudrn.image.preview import picture_size
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.published import PublishedRain, list_screens
@@ -56,6 +56,7 @@ class Rendering:
         severity: 0 to 5; 3 is the preset as it is.
         screens: folder of published rain screens or of the streak database, or None.
         frames: moving frames made of each picture; 1 makes stills.
+        follow_links: also take links to files outside the source.
     """
 
     source: Path
@@ -66,6 +67,7 @@ class Rendering:
     severity: float = 3.0
     screens: Path | None = None
     frames: int = 1
+    follow_links: bool = False
 
     def weather(self) -> Weather:
         """Return the weather at its severity.
@@ -195,7 +197,7 @@ def render_folder(
             something else or was begun with other pictures, or one inside the source.
     """
     rendering.weather()
-    sources = _list_pictures(rendering.source)
+    sources = _list_pictures(rendering)
     _claim(rendering, sources)
     rendering.parts.mkdir(exist_ok=True)
     waiting = [n for n in range(1, len(sources) + 1) if not _is_done(rendering, n)]
@@ -243,19 +245,22 @@ def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[Non
         yield from pool.map(_render, tasks)
 
 
-def _list_pictures(folder: Path) -> list[Path]:
+def _list_pictures(rendering: Rendering) -> list[Path]:
     """Return the pictures below a folder, in the order of their paths.
 
     Raises:
         CmudrnError: there are none, or some have no head of a picture; all of these are named.
     """
+    folder = rendering.source
     if not folder.is_dir():
         raise FileError(f"There is no folder {folder}.", path=folder)
     # Not in natural order: pictures have always been numbered by their plain paths.
-    found = sorted(list_pictures(folder))
-    if not found:
+    listing = list_folder(folder, follow_links=rendering.follow_links)
+    found = sorted(listing.images)
+    links = [error for error in listing.passed_over if isinstance(error, OutwardLinkError)]
+    if not found and not links:
         raise FileError(f"There are no images in {folder}.", path=folder)
-    bad = []
+    bad = [str(error).removesuffix(".") for error in links]
     for path in found:
         try:
             picture_size(path)
@@ -341,7 +346,7 @@ def _render(task: tuple[Rendering, int, Path]) -> None:
     scene = rendering.weather().scene((clean.shape[0], clean.shape[1]), rng)
     for frame in range(rendering.frames):
         made = scene(clean, frame)
-        _write(rendering, _name(rendering, number, frame), clean, made)
+        _write(rendering, _name(rendering, number, frame), source, clean, made)
     record = {
         "number": number,
         "source": os.fspath(source.relative_to(rendering.source)),
@@ -352,7 +357,7 @@ def _render(task: tuple[Rendering, int, Path]) -> None:
         stream.write(json.dumps(record).encode())
 
 
-def _write(rendering: Rendering, name: str, clean: Image, made: Degraded) -> None:
+def _write(rendering: Rendering, name: str, source: Path, clean: Image, made: Degraded) -> None:
     layers = made.layers
     pictures: dict[str, Pixels] = {
         "Gt": from_float(clean, np.uint8),
@@ -366,4 +371,4 @@ def _write(rendering: Rendering, name: str, clean: Image, made: Degraded) -> Non
     for folder, pixels in pictures.items():
         path = rendering.target / folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_picture(Picture(pixels, format="tiff"), path)
+        write_picture(Picture(pixels, format="tiff"), path, like=[source])

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmudrn.datasets.dataset import Dataset, FileDataset, PairFiles, RenderedDataset
-from cmudrn.datasets.files import list_pictures, picture_size
+from cmudrn.datasets.files import list_pictures
 from cmudrn.datasets.folders import data_path
 from cmudrn.datasets.layouts import LAYOUTS, find_pairs, keyed, match
 from cmudrn.datasets.problems import Problems
 from cmudrn.datasets.splits import SPLITS, hold_out, official_part, read_list, split
 from cmudrn.errors import CmudrnError
+from cmudrn.image.preview import picture_size
 
 SEED = 24
 """Of weather made on the fly, unless a caller says otherwise."""

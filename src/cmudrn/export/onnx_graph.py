@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
+from cmudrn.files import atomic_file
 from cmudrn.models.record import FORMAT
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import count_parameters, macs_per_pixel, make_network
@@ -330,6 +330,5 @@ def save_model(graph: onnx.GraphProto, record: dict[str, Any], path: Path) -> No
     )
     helper.set_model_props(model, {"cmudrn": json.dumps(record, sort_keys=True)})
     onnx.checker.check_model(model)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(model.SerializeToString())
-    os.replace(partial, path)
+    with atomic_file(path) as file:
+        file.write(model.SerializeToString())

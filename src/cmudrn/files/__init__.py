@@ -8,8 +8,17 @@ from cmudrn.files.kinds import (
     file_kind,
     holds_video,
 )
-from cmudrn.files.listing import Listing, is_hidden, list_folder, natural_order
-from cmudrn.files.targets import atomic_file, cache_folder, check_target, claim_target, make_folder
+from cmudrn.files.listing import Listing, OutwardLinkError, is_hidden, list_folder, natural_order
+from cmudrn.files.regular import NotRegularError, check_regular, open_regular
+from cmudrn.files.targets import (
+    atomic_file,
+    cache_folder,
+    check_target,
+    claim_target,
+    make_folder,
+    replace_file,
+    sync_folder,
+)
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -17,8 +26,11 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "Kind",
     "Listing",
+    "NotRegularError",
+    "OutwardLinkError",
     "atomic_file",
     "cache_folder",
+    "check_regular",
     "check_target",
     "claim_target",
     "file_kind",
@@ -27,4 +39,7 @@ __all__ = [
     "list_folder",
     "make_folder",
     "natural_order",
+    "open_regular",
+    "replace_file",
+    "sync_folder",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Literal
+
+from cmudrn.files.regular import open_regular
 
 IMAGE_SUFFIXES = {
     ".jpg": "jpeg",
@@ -77,9 +78,7 @@ _IMAGE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx ", 
 def holds_video(path: str | os.PathLike[str]) -> bool:
     """Return whether a file's first bytes are those of video or an animated GIF."""
     try:
-        with open(path, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return False
+        with open_regular(path) as file:
             head = file.read(1 << 20)
     except OSError:
         return False

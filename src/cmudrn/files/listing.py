@@ -28,6 +28,10 @@ def natural_order(text: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
 
 
+class OutwardLinkError(FileError):
+    """A link out of the folder that was named, to a file; it is not followed."""
+
+
 @dataclass(frozen=True)
 class Listing:
     """The images and clips of a folder.
@@ -114,5 +118,6 @@ def _why_passed_over(path: Path, kind: Kind, root: str, follow_links: bool) -> F
     if not follow_links and path.is_symlink():
         real = os.path.realpath(path)
         if os.path.commonpath([root, real]) != root:
-            return FileError(f"{path} is a link out of the folder and is not followed.", path=path)
+            sentence = f"{path} is a link out of the folder and is not followed."
+            return OutwardLinkError(sentence, path=path)
     return None

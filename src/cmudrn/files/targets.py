@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,7 @@ if sys.platform != "win32":
 
 @contextmanager
 def atomic_file(
-    target: str | os.PathLike[str], *, like: str | os.PathLike[str] | None = None
+    target: str | os.PathLike[str], *, like: Sequence[str | os.PathLike[str]] = ()
 ) -> Iterator[BinaryIO]:
     """Yield a file that takes target's place when the block ends well, and vanishes otherwise.
 
@@ -31,15 +33,14 @@ def atomic_file(
 
     Args:
         target: the file.
-        like: the file that the content was made from; the new file is not more readable.
+        like: the files that the content was made from; the new file is not more readable than any.
 
     Raises:
         TargetError: the file cannot be made, or target is no file name.
     """
     path = Path(os.fspath(target))
     _check_name(path)
-    if path.is_symlink():
-        path = Path(os.path.realpath(path))
+    path = _behind_link(path)
     temporary = path.with_name(f".{os.urandom(8).hex()}.part")
     try:
         with _nameless(path.parent) or open(temporary, "x+b") as file:
@@ -50,12 +51,42 @@ def atomic_file(
             if not temporary.exists():
                 _name(file, temporary)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise TargetError(f"Cannot write {path}: {error.strerror}.", path=path) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def replace_file(made: Path, target: Path, *, like: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """Give a finished file target's place, as `atomic_file` does; for what writes files by name.
+
+    Args:
+        made: on the disk of the target's folder.
+        target: see `atomic_file`.
+        like: see `atomic_file`.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    path = _behind_link(target)
+    with made.open("rb") as file:
+        _set_mode(file, path, like)
+        os.fsync(file.fileno())
+    try:
+        os.replace(made, path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        with made.open("rb") as file, atomic_file(path, like=[made, *like]) as copy:
+            shutil.copyfileobj(file, copy)  # the link led to another disk
+        made.unlink()
+    sync_folder(path.parent)
+
+
+def _behind_link(path: Path) -> Path:
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def _check_name(path: Path) -> None:
@@ -85,7 +116,7 @@ def _name(file: BinaryIO, path: Path) -> None:
         os.close(folder)
 
 
-def _set_mode(file: BinaryIO, replaced: Path, like: str | os.PathLike[str] | None) -> None:
+def _set_mode(file: BinaryIO, replaced: Path, like: Sequence[str | os.PathLike[str]]) -> None:
     """Give a new file the mode of the one it replaces; it is not more readable than `like`."""
     if sys.platform == "win32":
         return
@@ -96,9 +127,9 @@ def _set_mode(file: BinaryIO, replaced: Path, like: str | os.PathLike[str] | Non
         with suppress(OSError):
             os.fchown(file.fileno(), -1, former.st_gid)
         mode &= _readers(former, file)
-    if like is not None:
+    for source in like:
         with suppress(OSError):
-            mode &= _readers(os.stat(like), file)
+            mode &= _readers(os.stat(source), file)
     os.fchmod(file.fileno(), mode)
 
 
@@ -109,7 +140,7 @@ def _readers(model: os.stat_result, file: BinaryIO) -> int:
     return 0o700 | (model.st_mode & 0o070 if same_group else others << 3) | others
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk, where the system can do that."""
     if sys.platform == "win32":
         return
@@ -205,13 +236,16 @@ def _check_target(source: Path | None, target: Path, overwrite: bool) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
+    """Make a folder and those above it; their names are on the disk when it returns.
 
     Raises:
         TargetError: it cannot be made.
     """
     try:
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync_folder(made.parent)
     except OSError as error:
         sentence = f"Cannot make the folder {folder}: {error.strerror}."
         raise TargetError(sentence, path=folder) from error

@@ -6,6 +6,7 @@ Written: 8 bits (grey), 24 bits (RGB) and 32 bits (RGB with alpha, version 4 hea
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from cmudrn.errors import DamagedImageError, UnsupportedImageError
 Bytes = NDArray[np.uint8]
 
 _RGB, _BITFIELDS = 0, 3
+_BAND = 256  # rows that are put in order at once
 _BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)
 _ALPHA_MASK = 0xFF000000
 
@@ -121,16 +123,19 @@ def read_pixels(data: bytes, header: Header, name: str) -> Bytes:
     if header.bits <= 8:
         return _look_up(rows, header, name)
     channels = header.bits // 8
-    pixels = rows[:, : header.width * channels].reshape(header.height, header.width, channels)
-    order = [2, 1, 0, 3] if header.alpha else [2, 1, 0]
-    return np.ascontiguousarray(pixels[..., order])
+    stored = rows[:, : header.width * channels].reshape(header.height, header.width, channels)
+    order = (2, 1, 0, 3) if header.alpha else (2, 1, 0)
+    pixels = np.empty((header.height, header.width, len(order)), np.uint8)
+    for channel, place in enumerate(order):
+        pixels[..., channel] = stored[..., place]
+    return pixels
 
 
 def _look_up(rows: Bytes, header: Header, name: str) -> Bytes:
     if header.bits < 8:
-        digits = np.unpackbits(rows, axis=1).reshape(header.height, -1, header.bits)
-        places = (1 << np.arange(header.bits)[::-1]).astype(np.uint8)
-        rows = (digits * places).sum(axis=2, dtype=np.uint8)
+        rows = np.concatenate(
+            [_unpacked(rows[at : at + _BAND], header.bits) for at in range(0, len(rows), _BAND)]
+        )
     indices = rows[:, : header.width]
     if indices.size and indices.max() >= len(header.palette):
         raise DamagedImageError(
@@ -138,6 +143,14 @@ def _look_up(rows: Bytes, header: Header, name: str) -> Bytes:
         )
     grey = bool((header.palette == header.palette[:, :1]).all())
     return header.palette[:, 0][indices] if grey else header.palette[indices]
+
+
+def _unpacked(rows: Bytes, bits: int) -> Bytes:
+    """Return rows of 1 or 4 bits a pixel with a byte a pixel."""
+    digits = np.unpackbits(rows, axis=1).reshape(len(rows), -1, bits)
+    places = (1 << np.arange(bits)[::-1]).astype(np.uint8)
+    unpacked: Bytes = (digits * places).sum(axis=2, dtype=np.uint8)
+    return unpacked
 
 
 def encode(pixels: Bytes, metres: tuple[int, int] = (0, 0)) -> bytes:
@@ -152,14 +165,11 @@ def encode(pixels: Bytes, metres: tuple[int, int] = (0, 0)) -> bytes:
     palette = b"".join(bytes((v, v, v, 0)) for v in range(256)) if channels == 1 else b""
     masks = struct.pack("<4I4s48x", *_BGR_MASKS, _ALPHA_MASK, b"BGRs") if channels == 4 else b""
     stride = (width * channels + 3) // 4 * 4
-    rows = np.zeros((height, stride), np.uint8)
-    ordered = pixels if channels == 1 else pixels[..., [2, 1, 0, 3][:channels]]
-    rows[:, : width * channels] = ordered[::-1].reshape(height, -1)
     offset = 54 + len(masks) + len(palette)
     header = struct.pack(
         "<2sIHHIIiiHHIIiiII",
         b"BM",
-        offset + rows.size,
+        offset + stride * height,
         0,
         0,
         offset,
@@ -169,9 +179,17 @@ def encode(pixels: Bytes, metres: tuple[int, int] = (0, 0)) -> bytes:
         1,
         8 * channels,
         _BITFIELDS if masks else _RGB,
-        rows.size,
+        stride * height,
         *metres,
         0,
         0,
     )
-    return b"".join((header, masks, palette, rows.tobytes()))
+    file = io.BytesIO(header + masks + palette)
+    file.seek(offset)
+    for end in range(height, 0, -_BAND):  # the file begins with the last row
+        band = pixels[max(0, end - _BAND) : end][::-1]
+        rows = np.zeros((len(band), stride), np.uint8)
+        ordered = band if channels == 1 else band[..., [2, 1, 0, 3][:channels]]
+        rows[:, : width * channels] = ordered.reshape(len(band), -1)
+        file.write(rows.data)
+    return file.getvalue()

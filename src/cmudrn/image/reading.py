@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +19,7 @@ from cmudrn.errors import (
     LimitExceededError,
     UnsupportedImageError,
 )
+from cmudrn.files import NotRegularError, open_regular
 from cmudrn.image import bmp
 from cmudrn.image.containers import (
     has_second_picture,
@@ -32,7 +32,7 @@ from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.prescan import check_structure
 from cmudrn.image.tiff import Meaning, convert, read_meaning
-from cmudrn.image.vips import pyvips, reason
+from cmudrn.image.vips import VipsErrors, field_names, pyvips, reason
 
 MAX_PIXELS = 128_000_000
 """Largest picture that is decoded unless a caller says otherwise."""
@@ -52,11 +52,39 @@ _CARRIED = re.compile(r"exif-(?!ifd1-)|(?:xmp|iptc|icc-profile|photoshop)-data$"
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """What is decoded: see `read_picture`."""
+
+    pixels: int
+    bytes: int
+    memory: int | None
+
+    def check(self, width: int, height: int, pixel_bytes: int, name: str) -> None:
+        """Refuse an image that would take too much.
+
+        Raises:
+            LimitExceededError: it would.
+        """
+        check_size(width, height, self.pixels, name)
+        needed = width * height * pixel_bytes
+        if self.memory is not None and needed > self.memory:
+            raise LimitExceededError(
+                f"{name} has {width} x {height} pixels of {pixel_bytes} bytes = {needed:,} bytes, "
+                f"more than the limit of {self.memory:,}.",
+                limit_name="max_memory",
+                limit=self.memory,
+                value=needed,
+                path=name,
+            )
+
+
 def read_picture(
     source: str | os.PathLike[str] | bytes,
     *,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
+    max_memory: int | None = None,
     name: str | None = None,
 ) -> Picture:
     """Return a picture file, upright, with its metadata.
@@ -68,6 +96,7 @@ def read_picture(
         source: a path, or the bytes of a file.
         max_pixels: largest width times height.
         max_bytes: largest file.
+        max_memory: bytes that its pixels take when they are decoded; None is any number.
         name: what to call the picture in messages; the path when left out.
 
     Raises:
@@ -77,18 +106,20 @@ def read_picture(
         LimitExceededError: it is larger than a limit.
         ImageFileError: it cannot be read.
     """
+    limits = _Limits(max_pixels, max_bytes, max_memory)
     if isinstance(source, bytes):
         name = name or "The picture"
         vips_source = pyvips.Source.new_from_memory(source)
-        limits = (max_pixels, max_bytes)
         return replace(_read(io.BytesIO(source), vips_source, len(source), limits, name), name=name)
     name = name or str(Path(source))
     try:
-        with _open_regular(source, name) as file:
+        with open_image_file(source, name) as file:
             # A descriptor, not a name: libvips would read options out of "a.tif[page=1]".
             vips_source = pyvips.Source.new_from_descriptor(file.fileno())
             length = os.fstat(file.fileno()).st_size
-            picture = _read(file, vips_source, length, (max_pixels, max_bytes), name)
+            picture = _read(
+                file, vips_source, length, _Limits(max_pixels, max_bytes, max_memory), name
+            )
             return replace(picture, name=name)
     except OSError as error:
         raise ImageFileError(f"Cannot read {name}: {error.strerror}.", path=name) from error
@@ -103,7 +134,7 @@ def read_bytes(source: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> by
     """
     name = str(Path(source))
     try:
-        with _open_regular(source, name) as file:
+        with open_image_file(source, name) as file:
             _check_length(os.fstat(file.fileno()).st_size, max_bytes, name)
             return file.read()
     except OSError as error:
@@ -111,15 +142,12 @@ def read_bytes(source: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> by
 
 
 def _read(
-    file: BinaryIO, source: pyvips.Source, length: int, limits: tuple[int, int], name: str
+    file: BinaryIO, source: pyvips.Source, length: int, limits: _Limits, name: str
 ) -> Picture:
-    max_pixels, max_bytes = limits
-    _check_length(length, max_bytes, name)
-    kind = _format_of(file.read(16), name)
+    kind = identify(file, length, limits.bytes, name)
     if kind == "bmp":
         file.seek(0)
-        return _read_bmp(file.read(), max_pixels, name)
-    check_structure(file, kind, length, name)
+        return _read_bmp(file.read(), limits, name)
     if kind == "png" and is_animated_png(file):
         raise UnsupportedImageError(
             f"{name} is an animation; only single pictures are restored.", path=name
@@ -130,13 +158,31 @@ def _read(
     meaning = read_meaning(file, name) if kind == "tiff" else None
     lossless, (extras, told) = is_lossless(file, kind), _extras(file, kind, meaning)
     file.seek(0)
-    picture = _read_vips(source, kind, max_pixels, name, meaning)
+    picture = _read_vips(source, kind, limits, name, meaning)
     return replace(
         picture,
         metadata={**picture.metadata, **extras},
         lossless=lossless,
         notes=(*notes, *told, *picture.notes),
     )
+
+
+def identify(file: BinaryIO, length: int, max_bytes: int, name: str) -> str:
+    """Return the format of a file that stays within all limits but that of its pixels.
+
+    Args:
+        file: at its start; its position moves.
+        length: bytes of the file.
+        max_bytes: most that it may have.
+        name: what to call it in messages.
+
+    Raises:
+        ImageFileError: it is empty, too long, of no format that is read, or hostile.
+    """
+    _check_length(length, max_bytes, name)
+    kind = _format_of(file.read(16), name)
+    check_structure(file, kind, length, name)
+    return kind
 
 
 def _extras(
@@ -155,14 +201,19 @@ def _extras(
     return {}, []
 
 
-def _open_regular(source: str | os.PathLike[str], name: str) -> BinaryIO:
+def open_image_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
+    """Return a file opened for reading, unbuffered: libvips reads from the same descriptor.
+
+    Raises:
+        ImageFileError: it is no file.
+        OSError: it cannot be opened.
+    """
     try:
-        mode = os.stat(source).st_mode
+        return open_regular(source)
+    except NotRegularError as error:
+        raise ImageFileError(f"{name} is not a file.", path=name) from error
     except ValueError as error:
         raise ImageFileError(f"{name!r} is not a file name.", path=name) from error
-    if not stat.S_ISREG(mode):
-        raise ImageFileError(f"{name} is not a file.", path=name)
-    return open(source, "rb", buffering=0)  # buffering would move the shared file position
 
 
 def _check_length(length: int, max_bytes: int, name: str) -> None:
@@ -178,7 +229,12 @@ def _check_length(length: int, max_bytes: int, name: str) -> None:
         )
 
 
-def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+def check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    """Refuse an image of too many pixels.
+
+    Raises:
+        LimitExceededError: it has.
+    """
     if width * height > max_pixels:
         raise LimitExceededError(
             f"{name} has {width} x {height} = {width * height:,} pixels, "
@@ -197,9 +253,9 @@ def _format_of(head: bytes, name: str) -> str:
     raise UnsupportedImageError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name)
 
 
-def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
+def _read_bmp(data: bytes, limits: _Limits, name: str) -> Picture:
     header = bmp.read_header(data, name)
-    _check_size(header.width, header.height, max_pixels, name)
+    limits.check(header.width, header.height, 4 if header.alpha else 3, name)
     pixels = bmp.read_pixels(data, header, name)
     alpha = np.ascontiguousarray(pixels[..., 3]) if header.alpha else None
     rgb = np.ascontiguousarray(pixels[..., :3]) if header.alpha else pixels
@@ -210,13 +266,14 @@ def _read_bmp(data: bytes, max_pixels: int, name: str) -> Picture:
 
 
 def _read_vips(
-    source: Any, kind: str, max_pixels: int, name: str, meaning: Meaning | None
+    source: Any, kind: str, limits: _Limits, name: str, meaning: Meaning | None
 ) -> Picture:
     options = {"page": meaning.page} if meaning else {}
     try:
         load = getattr(pyvips.Image, f"{kind}load_source")
         image = load(source, access="sequential", fail_on="error", **options)
-        _check_size(image.width, image.height, max_pixels, name)
+        samples = np.dtype(_DTYPES.get(image.format, np.uint8)).itemsize * image.bands
+        limits.check(image.width, image.height, samples, name)
         if meaning is None:
             _refuse_pages(image, name)
         notes = list(meaning.notes) if meaning else []
@@ -226,7 +283,7 @@ def _read_vips(
             notes.append("Its CMYK colours were converted to sRGB.")
         _check_pixels(image, name)
         array = np.frombuffer(image.write_to_memory(), _DTYPES[image.format])
-    except pyvips.Error as error:
+    except VipsErrors as error:
         sentence = f"{name} is damaged or cut short ({reason(error)})."
         raise DamagedImageError(sentence, path=name) from error
     array = array.reshape(image.height, image.width, image.bands)
@@ -239,7 +296,7 @@ def _read_vips(
 
 
 def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) -> Picture:
-    fields = set(image.get_fields())
+    fields = field_names(image)
     orientation = image.get("orientation") if "orientation" in fields else 1
     array = _upright(array, orientation)
     has_alpha = array.shape[2] in (2, 4)
@@ -257,7 +314,7 @@ def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) 
 
 
 def _refuse_pages(image: Any, name: str) -> None:
-    pages = image.get("n-pages") if "n-pages" in image.get_fields() else 1
+    pages = image.get("n-pages") if "n-pages" in field_names(image) else 1
     if pages > 1:
         raise UnsupportedImageError(
             f"{name} holds {pages} pages or frames; split it first, as only single pictures "
@@ -287,7 +344,7 @@ def _check_range(array: Pixels, name: str) -> None:
 
 def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
     carried: dict[str, bytes | str | int] = {}
-    for name in image.get_fields():
+    for name in sorted(field_names(image)):
         if not _CARRIED.match(name) or name == "exif-ifd0-Orientation":
             continue
         with suppress(UnicodeDecodeError):  # such a tag cannot be written again either

@@ -1,6 +1,8 @@
-"""libvips, set up once for every room: it opens four formats only, and caches nothing."""
+"""libvips, set up once for every room: it opens four formats only, caches and prints nothing."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pyvips
 
@@ -12,11 +14,43 @@ for _loader in ("Jpeg", "Png", "Tiff", "Webp"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Source", False)
 pyvips.cache_set_max(0)  # the cache would hold on to decoded pictures and open files
 
+# Warnings quote what a file holds, and there can be thousands: none may reach a terminal or a log.
+_EVERY_LEVEL = 0xFF
+_nothing = pyvips.ffi.callback("GLogFunc", lambda *_: None)
+pyvips.glib_lib.g_log_set_handler(b"VIPS", _EVERY_LEVEL, _nothing, pyvips.ffi.NULL)
 
-def reason(error: pyvips.Error) -> str:
+VipsErrors = (pyvips.Error, UnicodeDecodeError)
+"""What calls of libvips raise; the second where a message quotes bytes that are no text."""
+
+
+def reason(error: Exception) -> str:
     """Return the first line of what libvips says went wrong, without a full stop."""
-    lines = str(error.detail or error.message).strip().splitlines()
-    return lines[0].strip().rstrip(".") if lines else "no reason given"
+    if isinstance(error, UnicodeDecodeError):
+        pyvips.vips_lib.vips_error_clear()
+        return "no reason that is text"
+    lines = str(getattr(error, "detail", "") or getattr(error, "message", "")).strip().splitlines()
+    text = "".join(c for c in lines[0] if c.isprintable()) if lines else ""
+    return text[:200].strip().rstrip(".") or "no reason given"
 
 
-__all__ = ["LOADERS", "pyvips", "reason"]
+def field_names(image: Any) -> set[str]:
+    """Return the names of an image's metadata, but for those that are no text.
+
+    `pyvips.Image.get_fields` fails where a PNG has a keyword in Latin-1.
+    """
+    ffi, glib = pyvips.ffi, pyvips.glib_lib
+    found, position = set(), 0
+    array = pyvips.vips_lib.vips_image_get_fields(image.pointer)
+    while array[position] != ffi.NULL:
+        name = bytes(ffi.string(array[position]))
+        glib.g_free(array[position])
+        position += 1
+        try:
+            found.add(name.decode())
+        except UnicodeDecodeError:
+            continue
+    glib.g_free(array)
+    return found
+
+
+__all__ = ["LOADERS", "VipsErrors", "field_names", "pyvips", "reason"]

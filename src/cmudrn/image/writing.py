@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from cmudrn.image.containers import (
 )
 from cmudrn.image.exif import bare, read_tags, upright, with_tags
 from cmudrn.image.picture import Picture, Pixels, check_array, from_float, to_float
-from cmudrn.image.vips import pyvips, reason
+from cmudrn.image.vips import VipsErrors, pyvips, reason
 
 FORMATS = tuple(dict.fromkeys(IMAGE_SUFFIXES.values()))
 """Formats that are read and written."""
@@ -142,6 +142,7 @@ def write_picture(
     format: str | None = None,
     quality: int | None = None,
     subsampling: str = "auto",
+    like: Sequence[str | os.PathLike[str]] = (),
 ) -> None:
     """Write a picture; the file appears whole or not at all.
 
@@ -151,6 +152,7 @@ def write_picture(
         format: see `encode_picture`.
         quality: see `encode_picture`.
         subsampling: see `encode_picture`.
+        like: files that it was made from; the new file is not more readable than any.
 
     Raises:
         TargetError: the file cannot be written.
@@ -161,7 +163,7 @@ def write_picture(
     data = encode_picture(
         picture, format or format_for(target), quality=quality, subsampling=subsampling
     )
-    with atomic_file(target) as file:
+    with atomic_file(target, like=like) as file:
         file.write(data)
 
 
@@ -218,7 +220,7 @@ def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str)
     try:
         save = getattr(_vips_image(picture, format), f"{format}save_buffer")
         return bytes(save(keep="all", **options))
-    except pyvips.Error as error:
+    except VipsErrors as error:
         sentence = f"{picture.name or 'The picture'} cannot be written ({reason(error)})."
         raise ImageFileError(sentence, path=picture.name or None) from error
 

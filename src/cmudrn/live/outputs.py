@@ -102,7 +102,7 @@ class OutputWriter:
             named = isinstance(error, FileError) and error.path is not None
             place = "" if named else f"{arrival.name or target}: "
             raise RefusedImageError(f"{place}{error}") from error
-        with atomic_file(target) as file:
+        with atomic_file(target, like=[arrival.file] if arrival.file else []) as file:
             file.write(data)
         self._own.add(target)
         if arrival.picture is not None:

@@ -47,12 +47,14 @@ class Arrival:
             a stream.
         arrived_s: when it was there, seconds of `time.monotonic`.
         picture: all that the file holds; None for a stream.
+        file: where it lies; None for a stream.
     """
 
     pixels: Pixels
     name: str
     arrived_s: float
     picture: Picture | None = None
+    file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ def _read(path: Path, name: str) -> Arrival | UnreadableFile:
         picture = read_picture(path)
     except CmudrnError as error:
         return UnreadableFile(str(error))
-    return Arrival(picture.pixels, name, time.monotonic(), picture)
+    return Arrival(picture.pixels, name, time.monotonic(), picture, path)
 
 
 def open_source(

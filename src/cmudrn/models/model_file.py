@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import ModelFileError
+from cmudrn.files import NotRegularError, open_regular
 from cmudrn.models.info import VEIL_PREFIX, ModelInfo, check_veil_weights
 from cmudrn.models.layers import LayerList, NetworkError
 from cmudrn.models.network_graph import NetworkGraph, is_image
@@ -81,12 +81,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
             asks for what lies outside of it.
     """
     try:
-        # A FIFO without a writer would block; Windows knows neither FIFOs nor the flag.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(path, flags), "rb") as file:
+        with open_regular(path) as file:
             about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise ModelFileError(f"The model {path} is not a regular file.", path=path)
             if about.st_size > MAX_FILE_BYTES:
                 raise ModelFileError(
                     f"The model {path} has {about.st_size >> 20} MB; "
@@ -94,6 +90,8 @@ def read_model_file(path: str | os.PathLike[str]) -> ModelFile:
                     path=path,
                 )
             data = file.read(MAX_FILE_BYTES)
+    except NotRegularError as error:
+        raise ModelFileError(f"The model {path} is not a regular file.", path=path) from error
     except OSError as error:
         raise ModelFileError(
             f"Cannot read the model {path}: {error.strerror}.", path=path

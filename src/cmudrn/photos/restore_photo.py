@@ -220,7 +220,7 @@ def _write(source: Path, contents: Iterable[tuple[Path, bytes]]) -> None:
     with ExitStack() as files:  # on an error no file takes its name
         for path, content in contents:
             make_folder(path.parent)
-            file = files.enter_context(atomic_file(path, like=source))
+            file = files.enter_context(atomic_file(path, like=[source]))
             file.write(content)
             file.flush()  # a full disk shows here, before the first file takes its name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ import numpy as np
 
 from cmudrn.engines.base import Engine, available_cores
 from cmudrn.errors import FileError, InvalidSettingError, TargetError
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, cache_folder, make_folder
 from cmudrn.models.info import ModelInfo
 from cmudrn.restoration.pieces import run_network
 
@@ -145,8 +144,7 @@ def time_call(
 
 def profile_path(info: ModelInfo, label: str) -> Path:
     """Return where the profile of a model and engine is kept for this user."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "cmudrn" / f"{info.sha256[:16]}-{label.replace(' ', '-')}.json"
+    return cache_folder() / f"{info.sha256[:16]}-{label.replace(' ', '-')}.json"
 
 
 def save_profile(profile: Profile, path: Path) -> None:
@@ -156,7 +154,7 @@ def save_profile(profile: Profile, path: Path) -> None:
         TargetError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with atomic_file(path) as file:
             file.write((json.dumps(asdict(profile), indent=2) + "\n").encode())
     except OSError as error:

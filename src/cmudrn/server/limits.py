@@ -16,8 +16,10 @@ class Limits:
 
     Attributes:
         bytes: of one picture file.
-        pixels: of one picture, told from its header before anything is decoded.
+        pixels: of one picture, told from its header before anything is decoded. Up to 12 bytes a
+            pixel are needed, and with alpha or more than 8 bits there may be fewer pixels.
         layer_pixels: of one picture whose layers are asked for; they take 60 bytes a pixel.
+        webp_pixels: of one picture that is written as WebP; it takes 35 bytes a pixel.
         workers: worker processes, that is pictures restored at the same time.
         waiting: further requests that wait for a worker; beyond them the answer is 503.
         seconds: from the first byte of a picture to the first byte of its answer.
@@ -32,13 +34,14 @@ class Limits:
     """
 
     bytes: int = 64 << 20
-    pixels: int = 50_000_000
-    layer_pixels: int = 16_000_000
+    pixels: int = 25_000_000
+    layer_pixels: int = 12_500_000
+    webp_pixels: int = 8_000_000
     workers: int = min(2, available_cores())
     waiting: int = 8
     seconds: float = 120.0
     upload_seconds: float = 60.0
-    worker_bytes: int = 3 << 30
+    worker_bytes: int = 1 << 30
     answer_bytes: int = 96 << 20
     connections: int = 256
     client_connections: int = 64

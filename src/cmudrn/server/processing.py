@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from cmudrn.engines import open_engine
+from cmudrn.errors import LimitExceededError
 from cmudrn.image import (
     Image,
     Picture,
@@ -35,6 +36,9 @@ MEDIA_TYPES = {
     "bmp": "image/bmp",
 }
 """Format -> media type."""
+
+PIXEL_BYTES = 4
+"""Of a pixel, on average: RGB and alpha of 8 bits. Images of more bits may have fewer pixels."""
 
 PICTURE_NAME = "The picture"
 """What messages call a picture that came over the network."""
@@ -159,8 +163,11 @@ def process_request(
         data,
         max_pixels=limits.layer_pixels if layered else limits.pixels,
         max_bytes=limits.bytes,
+        max_memory=PIXEL_BYTES * limits.pixels,
         name=PICTURE_NAME,
     )
+    height, width = picture.pixels.shape[:2]
+    _check_webp(picture, request, limits)
     settings = replace(
         request.settings,
         layers=layered,
@@ -169,19 +176,37 @@ def process_request(
     done = restore_image(restorer, picture.pixels, settings, on_tile=on_tile)
     lost = unsupported_features(picture, request.format or picture.format)
     notes = (*done.notes, *picture.notes, *lost)
+    # The pixels that came are let go of before an encoder makes copies of the others.
+    picture = replace(picture, pixels=done.pixels)
     body, media_type = _make_view(picture, done, request, notes)
-    height, width = picture.pixels.shape[:2]
     seconds = time.perf_counter() - started
     return RestoreAnswer(body, media_type, notes, width * height, seconds, done.changed)
 
 
+def _check_webp(picture: Picture, request: RestoreRequest, limits: Limits) -> None:
+    """Refuse to write a large WebP image: its encoder takes many times the image's memory.
+
+    Raises:
+        LimitExceededError: it is too large.
+    """
+    pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
+    if (request.format or picture.format) == "webp" and pixels > limits.webp_pixels:
+        raise LimitExceededError(
+            f"A WebP image of {pixels:,} pixels is not written, as the limit is "
+            f"{limits.webp_pixels:,}; ask for another format.",
+            limit_name="webp_pixels",
+            limit=limits.webp_pixels,
+            value=pixels,
+        )
+
+
 def _make_view(
-    picture: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
+    restored: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
 ) -> tuple[bytes, str]:
     if request.view == "restored":
-        return _encode(replace(picture, pixels=done.pixels), request.format)
+        return _encode(restored, request.format)
     if request.view == "all":
-        return _make_form(picture, done, request, notes)
+        return _make_form(restored, done, request, notes)
     residual = done.residuals["fused" if request.view == "removed" else request.view]
     return _encode(change_map(residual), "png")
 
@@ -199,10 +224,9 @@ def _encode(
 
 
 def _make_form(
-    picture: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
+    restored: Picture, done: RestoredImage, request: RestoreRequest, notes: tuple[str, ...]
 ) -> tuple[bytes, str]:
     """Return everything as a form, which a browser takes apart with `response.formData()`."""
-    restored = replace(picture, pixels=done.pixels)
     parts = {"restored": _encode(restored, request.format)}
     for name, residual in done.residuals.items():
         parts["removed" if name == "fused" else name] = _encode(change_map(residual), "jpeg", 90)

@@ -23,6 +23,7 @@ from cmudrn.checkpoints.checkpoint import (
 )
 from cmudrn.config import config_json
 from cmudrn.errors import FileError, TargetError
+from cmudrn.files import atomic_file
 from cmudrn.networks.registry import make_network
 from cmudrn.networks.weighted_supervision import WeightedSupervision, make_supervision
 from cmudrn.training.config import Config, TrainingConfig, recorded_config
@@ -121,7 +122,8 @@ class Run:
             self._resume(read_checkpoint(self.last))
         elif processes.first:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "config.json").write_text(config_json(config) + "\n")
+            with atomic_file(folder / "config.json") as file:
+                file.write(f"{config_json(config)}\n".encode())
         self._forget_lines_after(self.step)
         self.model = processes.wrap(self.network)
 
@@ -254,7 +256,8 @@ class Run:
         if self.processes.first and path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [ln for ln in lines if ln.endswith("\n") and json.loads(ln)["step"] <= step]
-            path.write_text("".join(kept), encoding="utf-8")
+            with atomic_file(path) as file:
+                file.write("".join(kept).encode())
 
     def _give_up(self, batch: StepBatch) -> None:
         path = self.folder / f"not-a-number-{self.step}-{self.processes.rank}.safetensors"

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import FileDataset
-from cmudrn.datasets.files import picture_size
 from cmudrn.datasets.folders import data_path
 from cmudrn.errors import (
     CmudrnError,
@@ -27,6 +26,7 @@ from cmudrn.errors import (
     TargetError,
 )
 from cmudrn.export.live_engine import read_averaged
+from cmudrn.image.preview import picture_size
 from cmudrn.training.config import Config, DataConfig
 from cmudrn.training.data.batches import PatchSource, draw_sources
 from cmudrn.training.data.clean_patches import list_pictures

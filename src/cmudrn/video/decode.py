@@ -14,6 +14,7 @@ from typing import Any
 import av
 
 from cmudrn.errors import FileError
+from cmudrn.files import NotRegularError, check_regular
 from cmudrn.image import Pixels
 from cmudrn.video.access import file_options
 from cmudrn.video.colour import Colours, colours_of, to_pixels
@@ -99,7 +100,7 @@ def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
         # Names are paths here, never addresses: FFmpeg would fetch "http:..." from the net.
         with _open(path, limits) as container:
             yield container
-    except (av.FFmpegError, ValueError) as error:
+    except (av.FFmpegError, NotRegularError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoFileError(
             f"{path} is not a video that can be read: {reason}.", path=path
@@ -109,6 +110,7 @@ def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
 def _open(path: Path, limits: ClipLimits) -> Any:
     bound = {"max_pixels": str(limits.max_pixels)}  # also while FFmpeg looks what there is
     try:
+        check_regular(path)  # FFmpeg would wait for a pipe's writer
         return av.open(
             f"file:{path}", metadata_errors="replace", options=_PROBE | file_options() | bound
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from io import BytesIO
@@ -13,6 +12,7 @@ import av
 import numpy as np
 
 from cmudrn.errors import TargetError
+from cmudrn.files import replace_file
 from cmudrn.video.carry import (
     Carried,
     add_copy,
@@ -114,7 +114,7 @@ def mux_segments(
         try:
             pairs = _write(source, clip, store, count, name, encoding, temporary, carried)
             notes = _compare(source, clip, store, count, name, temporary, pairs)
-            os.replace(temporary, target)
+            replace_file(temporary, target, like=[clip.path])
         except (av.FFmpegError, OSError) as error:
             raise TargetError(f"Cannot write {target}: {error.strerror}.", path=target) from error
     return notes

@@ -295,5 +295,5 @@ def _write_scores(path: Path, clip: Clip, store: SegmentStore, count: int) -> No
         for shown, score in zip(times.tolist(), store.scores(number).tolist(), strict=True):
             values = (f"{value:.4f}" for value in score[:3])
             writer.writerow((f"{shown:.6f}", *values, int(score[3])))
-    with atomic_file(path) as file:
+    with atomic_file(path, like=[clip.path]) as file:
         file.write(lines.getvalue().encode())

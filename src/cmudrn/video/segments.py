@@ -106,7 +106,7 @@ class SegmentStore:
     def _take_lock(self) -> TextIO:
         place = self.path / LOCK
         while True:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)  # the clip may be private
             try:
                 lock = open(place, "a", encoding="utf-8")  # noqa: SIM115
             except FileNotFoundError:  # the run that had the folder has just removed it
