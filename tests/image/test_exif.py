@@ -15,7 +15,8 @@ from PIL import Image as Pillow
 
 from cmudrn.errors import CmudrnError
 from cmudrn.image import Picture, encode_picture, read_picture, unsupported_features
-from cmudrn.image.exif import bare, make_block, read_tags, upright, with_tags, without_thumbnail
+from cmudrn.image.directories import make_block, with_tags
+from cmudrn.image.exif import bare, fit, read_tags, turn_upright
 
 TEXTS = {
     0x010E: "rain on a road",
@@ -52,7 +53,7 @@ def make_file(format: str, orientation: int = 1) -> bytes:
 def check_exif(data: bytes) -> None:
     exif = Pillow.open(io.BytesIO(data)).getexif()
     assert {tag: exif.get(tag) for tag in TEXTS} == TEXTS
-    assert exif[0x0112] == 1
+    assert exif.get(0x0112, 1) == 1
     inner, gps = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
     assert (inner[0x9003], inner[0x829A], inner[0x927C]) == ("2021:02:03 04:05:06", 0.25, NOTE)
     assert (gps[1], [float(x) for x in gps[2]]) == ("N", [50, 6, 7.5])
@@ -161,19 +162,32 @@ def test_maker_notes_keep_their_bytes_and_their_place(order: str, format: str) -
     assert data[start + place - 18 : start + place + 12] == block[place - 18 : place + 12]
 
 
-def test_resolution_is_in_the_exif_that_is_written() -> None:
+def test_resolution_turns_with_the_picture() -> None:
+    exif = make_exif(orientation=6)
+    exif.update({0x011A: 300.0, 0x011B: 150.0, 0x0128: 2})
     stream = io.BytesIO()
-    photo = Pillow.new("RGB", (64, 40))
-    photo.save(stream, "JPEG", dpi=(300, 150), exif=b"Exif\0\0" + maker_note_block("<"))
+    Pillow.new("RGB", (64, 40)).save(stream, "JPEG", dpi=(200, 100), exif=exif)
     written = Pillow.open(io.BytesIO(encode_picture(read_picture(stream.getvalue()))))
-    exif = written.getexif()
-    assert (exif[0x011A], exif[0x011B], exif[0x0128]) == (150, 300, 2)
+    found = written.getexif()
+    assert (found[0x011A], found[0x011B], found[0x0128]) == (150, 300, 2)
+    assert written.info["jfif_density"] == (100, 200) and written.info["jfif_unit"] == 1
 
 
-@pytest.mark.parametrize("axis", [float("nan"), float("inf"), 0.0, -1.0, 1e12])
-def test_a_resolution_that_cannot_be(axis: float) -> None:
-    block = maker_note_block("<")
-    assert upright(block, 64, 40, (axis, 3.0)) == upright(block, 64, 40, None)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_a_subject_stays_where_it_is(format: str, orientation: int) -> None:
+    exif = make_exif(orientation)
+    exif.get_ifd(0x8769)[0x9214] = (10, 20, 7, 5)
+    photo = Pillow.new("L", (64, 40))
+    photo.putpixel((10, 20), 255)
+    stream = io.BytesIO()
+    options = {"lossless": True} if format == "WEBP" else {}
+    photo.save(stream, format, exif=exif, **options)
+    written = Pillow.open(io.BytesIO(encode_picture(read_picture(stream.getvalue()), "png")))
+    x, y, width, height = written.getexif().get_ifd(0x8769)[0x9214]
+    assert (width, height) == ((5, 7) if orientation >= 5 else (7, 5))
+    pixels = np.asarray(written.convert("L"))
+    assert np.unravel_index(pixels.argmax(), pixels.shape) == (y, x)
 
 
 def test_a_directory_that_points_to_the_same_bytes_again_and_again() -> None:
@@ -244,10 +258,11 @@ def test_no_damage_ends_in_a_traceback(block: bytes, changes, cut: int) -> None:
     data = bytearray(block)
     for position, value in changes:
         data[position % len(data)] = value
-    damaged = without_thumbnail(bytes(data[: len(data) - cut]))
+    damaged = bytes(data[: len(data) - cut])
     tags, _ = read_tags(io.BytesIO(damaged))
     assert read_tags(io.BytesIO(make_block(tags)))[0] == tags
-    upright(damaged, 5, 4, (3.0, 3.0))
+    turned = turn_upright(damaged, 4, 5, 6)
+    fit(turned, 5, 4, b"thumbnail" * 9)
     try:
         picture = Picture(np.zeros((4, 5), np.uint8), metadata={"exif-data": damaged})
         assert read_picture(encode_picture(picture, "jpeg")).orientation == 1

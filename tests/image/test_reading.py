@@ -164,11 +164,18 @@ def test_lossless_webp_is_told_from_lossy(lossless: bool) -> None:
     assert np.array_equal(read_picture(encode_picture(picture)).pixels, picture.pixels) == lossless
 
 
-def test_orientation_in_xmp_is_reset() -> None:
-    xmp = b'<x tiff:Orientation="6"/><tiff:Orientation>8</tiff:Orientation>'
-    data = pillow_bytes(Pillow.fromarray(RGB), "JPEG", xmp=xmp)
+@pytest.mark.parametrize("told", ["EXIF and XMP", "XMP"])
+def test_orientation_in_xmp_is_reset_with_that_of_exif(told: str) -> None:
+    xmp = (
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+        b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF>'
+    )
+    exif = Pillow.Exif()
+    if told == "EXIF and XMP":
+        exif[0x0112] = 6
+    data = pillow_bytes(Pillow.fromarray(RGB), "JPEG", xmp=xmp, exif=exif)
     kept = read_picture(data).metadata["xmp-data"]
-    assert kept == b'<x tiff:Orientation="1"/><tiff:Orientation>1</tiff:Orientation>'
+    assert kept == (xmp.replace(b'"6"', b'"1"') if told == "EXIF and XMP" else xmp)
 
 
 @pytest.mark.parametrize(

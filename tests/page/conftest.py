@@ -14,6 +14,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.browsing import serving_files, watched_page
+from support.exif import exif_of
 from support.serving import serving
 
 from cmudrn.image import Picture, write_picture
@@ -93,7 +94,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("photos")
     rows = np.linspace(120, 250, 90, dtype=np.uint8)
     pixels = np.repeat(np.tile(rows[:, None, None], (1, 120, 1)), 3, axis=2)
-    exif = {"exif-ifd0-Artist": "A. Photographer"}
+    exif = {"exif-data": exif_of("A. Photographer")}
     paths = {kind: folder / f"photo.{kind}" for kind in ("jpeg", "png", "tiff")}
     write_picture(Picture(pixels, format="jpeg", metadata=exif), paths["jpeg"])
     write_picture(Picture(pixels, format="png"), paths["png"])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import ImageValueError
+from cmudrn.image.containers import Density
 
 Image = NDArray[np.float32]
 """(H, W, 3) float32, RGB, nominally in [0, 1]."""
@@ -27,9 +28,11 @@ class Picture:
         alpha: (H, W) opacity of the same type, or None.
         format: "jpeg", "png", "tiff", "webp" or "bmp".
         orientation: the file's EXIF orientation, 1 to 8, already applied to pixels.
-        metadata: EXIF, XMP, IPTC and ICC data by libvips' names, and what libvips does not read
-            ("png-texts", "png-colours", "jpeg-comments"), carried to the output.
-        resolution: horizontal and vertical pixels per millimetre.
+        metadata: carried to the output: "exif-data" (a bare block), "xmp-data", "iptc-data" (bare
+            records), "photoshop-data" (resources), "icc-profile-data", and what only one format
+            has, as it stands in the file: "png-texts", "png-colours", "png-chunks",
+            "jpeg-comments", "jpeg-segments".
+        density: of the pixels, as the file says it beside its EXIF data, or None.
         lossless: whether the file stores its pixels exactly.
         notes: sentences about what reading changed or left out; empty for most files.
         name: what messages call it, such as the path that it was read from; may be empty.
@@ -39,8 +42,8 @@ class Picture:
     alpha: Pixels | None = None
     format: str = "png"
     orientation: int = 1
-    metadata: Mapping[str, bytes | str | int] = field(default_factory=dict, repr=False)
-    resolution: tuple[float, float] = (1.0, 1.0)
+    metadata: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    density: Density | None = None
     lossless: bool = True
     notes: tuple[str, ...] = ()
     name: str = ""

@@ -8,14 +8,15 @@ elsewhere, by the size that the header tells.
 from __future__ import annotations
 
 import io
-import re
 import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from cmudrn.errors import LimitExceededError
 from cmudrn.image.containers import read_at
-from cmudrn.image.exif import UNITS, bare, open_block, read_address, read_number
+from cmudrn.image.directories import UNITS, open_block, read_address, read_number
+from cmudrn.image.exif import bare
+from cmudrn.image.jpeg import find_marker
 
 MAX_PARTS = 4096
 """Chunks or segments beside those of the pixels: profiles come in 255 parts, depth maps in 400."""
@@ -37,8 +38,6 @@ MAX_DIRECTORIES = 1024
 _PIXEL_PART_BYTES = 1024
 """Mean size that the parts of the pixels of a PNG have at least, but for the first few thousand."""
 
-_BLOCK_BYTES = 1 << 20
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _END, _SCAN, _APPLICATION_1, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _EXIF_START = b"Exif\0\0"
@@ -116,7 +115,7 @@ def check_structure(file: BinaryIO, kind: str, length: int, name: str) -> None:
 
 def _check_jpeg(file: BinaryIO, count: _Count) -> None:
     position = 2
-    while (found := _find_marker(file, position)) is not None:
+    while (found := find_marker(file, position)) is not None:
         head = read_at(file, found, 4)
         marker, size = head[1], int.from_bytes(head[2:])
         if marker == _END or len(head) < 4 or size < 2:
@@ -131,17 +130,6 @@ def _check_jpeg(file: BinaryIO, count: _Count) -> None:
             if block.startswith(_EXIF_START):
                 _check_exif(block, count)
         position = found + 2 + size
-
-
-def _find_marker(file: BinaryIO, position: int) -> int | None:
-    """Return where the next marker stands, as decoders look for it; None at the end of the file."""
-    while block := read_at(file, position, _BLOCK_BYTES):
-        if match := _MARKER.search(block):
-            return position + match.start()
-        if len(block) < _BLOCK_BYTES:
-            return None
-        position += len(block) - 1  # a marker may lie across the end of a block
-    return None
 
 
 def _check_png(file: BinaryIO, length: int, count: _Count) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import re
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,18 +22,17 @@ from cmudrn.errors import (
 )
 from cmudrn.files import NotRegularError, open_regular
 from cmudrn.image import bmp
-from cmudrn.image.containers import (
-    has_second_picture,
-    is_animated_png,
-    is_lossless,
-    jpeg_comments,
-    png_extras,
-)
-from cmudrn.image.exif import bare, make_block, read_tags, without_thumbnail
+from cmudrn.image.containers import Contents, Density
+from cmudrn.image.exif import orientation_of, turn_area, turn_upright
+from cmudrn.image.jpeg import check_frame, end_of_picture, read_jpeg
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
+from cmudrn.image.png import is_animated_png, read_png
 from cmudrn.image.prescan import check_structure
 from cmudrn.image.tiff import Meaning, convert, read_meaning
+from cmudrn.image.tiff_contents import orientation_in, read_tiff
 from cmudrn.image.vips import VipsErrors, field_names, pyvips, reason
+from cmudrn.image.webp import is_lossless_webp, read_webp
+from cmudrn.image.xmp import updated
 
 MAX_PIXELS = 128_000_000
 """Largest picture that is decoded unless a caller says otherwise."""
@@ -48,8 +48,6 @@ _MAGIC = {
     "bmp": (b"BM",),
 }
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-_CARRIED = re.compile(r"exif-(?!ifd1-)|(?:xmp|iptc|icc-profile|photoshop)-data$")
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>)\s*)[2-8]")
 
 
 @dataclass(frozen=True)
@@ -152,18 +150,53 @@ def _read(
         raise UnsupportedImageError(
             f"{name} is an animation; only single pictures are restored.", path=name
         )
-    notes = []
-    if kind == "jpeg" and has_second_picture(file):
-        notes.append("A second picture inside it (preview, depth or gain map) is left out.")
     meaning = read_meaning(file, name) if kind == "tiff" else None
-    lossless, (extras, told) = is_lossless(file, kind), _extras(file, kind, meaning)
+    contents, orientation = _contents(file, kind, meaning)
+    options: dict[str, Any] = {"page": meaning.page} if meaning else {}
+    if kind == "jpeg" and check_frame(file, name) and end_of_picture(file) is None:
+        # Readers take the end of the file for that of the picture; a warning tells of lost pixels.
+        file.seek(0)
+        source = pyvips.Source.new_from_memory(file.read() + b"\xff\xd9")
+        options["fail_on"] = "warning"
+        contents.notes.append("Its end marker is missing; its pixels are whole.")
+    lossless = is_lossless_webp(file) if kind == "webp" else kind != "jpeg"
     file.seek(0)
-    picture = _read_vips(source, kind, limits, name, meaning)
+    picture = _read_vips(source, kind, limits, name, options, meaning)
+    return _upright(replace(picture, format=kind, lossless=lossless), contents, orientation)
+
+
+def _contents(file: BinaryIO, kind: str, meaning: Meaning | None) -> tuple[Contents, int]:
+    """Return what a file holds beside its pixels, and how they are turned."""
+    if kind == "tiff":
+        place = meaning.place if meaning else None
+        return read_tiff(file, place), orientation_in(file, place)
+    contents = {"jpeg": read_jpeg, "png": read_png, "webp": read_webp}[kind](file)
+    orientation = orientation_of(contents.metadata.get("exif-data", b""))
+    if kind == "png" and orientation != 1:
+        contents = read_png(file, turned=True)
+    return contents, orientation
+
+
+def _upright(picture: Picture, contents: Contents, orientation: int) -> Picture:
+    """Return a picture as read, turned upright, with what the file holds beside pixels."""
+    height, width = picture.pixels.shape[:2]
+    metadata = {**contents.metadata, **picture.metadata}
+    if orientation != 1 and (exif := metadata.get("exif-data")):
+        metadata["exif-data"] = turn_upright(exif, width, height, orientation)
+    notes: list[str] = []
+    if xmp := metadata.get("xmp-data"):
+        turn = partial(turn_area, width=width, height=height, orientation=orientation)
+        metadata["xmp-data"], notes = updated(xmp, orientation, turn)
+    density = contents.density
+    alpha = picture.alpha
     return replace(
         picture,
-        metadata={**picture.metadata, **extras},
-        lossless=lossless,
-        notes=(*notes, *told, *picture.notes),
+        pixels=np.ascontiguousarray(_turned(picture.pixels, orientation)),
+        alpha=None if alpha is None else np.ascontiguousarray(_turned(alpha, orientation)),
+        orientation=orientation,
+        metadata=metadata,
+        density=density.turned() if density and orientation >= 5 else density,
+        notes=tuple(dict.fromkeys((*contents.notes, *notes, *picture.notes))),
     )
 
 
@@ -183,22 +216,6 @@ def identify(file: BinaryIO, length: int, max_bytes: int, name: str) -> str:
     kind = _format_of(file.read(16), name)
     check_structure(file, kind, length, name)
     return kind
-
-
-def _extras(
-    file: BinaryIO, kind: str, meaning: Meaning | None
-) -> tuple[dict[str, bytes], list[str]]:
-    """Return the metadata that libvips does not read, and what to say of it."""
-    if kind == "png":
-        return png_extras(file), []
-    if kind == "jpeg" and (comments := jpeg_comments(file)):
-        return {"jpeg-comments": comments}, []
-    if kind == "tiff":
-        tags, left_out = read_tags(file, meaning.place if meaning else None)
-        named = ", ".join(map(str, left_out))
-        told = [f"Its TIFF tags {named} are left out."] if left_out else []
-        return ({"exif-data": make_block(tags)} if tags else {}), told
-    return {}, []
 
 
 def open_image_file(source: str | os.PathLike[str], name: str) -> BinaryIO:
@@ -259,19 +276,25 @@ def _read_bmp(data: bytes, limits: _Limits, name: str) -> Picture:
     pixels = bmp.read_pixels(data, header, name)
     alpha = np.ascontiguousarray(pixels[..., 3]) if header.alpha else None
     rgb = np.ascontiguousarray(pixels[..., :3]) if header.alpha else pixels
-    x, y = header.metres
-    resolution = (x / 1000 or 1.0, y / 1000 or 1.0)
+    x, y = map(Fraction, header.metres)
+    density = Density(x, y, "m") if x and y else None
     metadata = {"icc-profile-data": header.profile} if header.profile else {}
-    return Picture(rgb, alpha, "bmp", metadata=metadata, resolution=resolution)
+    return Picture(rgb, alpha, "bmp", metadata=metadata, density=density)
 
 
 def _read_vips(
-    source: Any, kind: str, limits: _Limits, name: str, meaning: Meaning | None
+    source: Any,
+    kind: str,
+    limits: _Limits,
+    name: str,
+    options: Mapping[str, Any],
+    meaning: Meaning | None,
 ) -> Picture:
-    options = {"page": meaning.page} if meaning else {}
+    """Return the pixels of a file as they are stored."""
+    metadata = {}
     try:
         load = getattr(pyvips.Image, f"{kind}load_source")
-        image = load(source, access="sequential", fail_on="error", **options)
+        image = load(source, **{"access": "sequential", "fail_on": "error", **options})
         samples = np.dtype(_DTYPES.get(image.format, np.uint8)).itemsize * image.bands
         limits.check(image.width, image.height, samples, name)
         if meaning is None:
@@ -280,6 +303,7 @@ def _read_vips(
         if image.interpretation == "cmyk":
             depth = 16 if image.format == "ushort" else 8
             image = image.icc_transform("srgb", embedded=True, input_profile="cmyk", depth=depth)
+            metadata["icc-profile-data"] = image.get("icc-profile-data")
             notes.append("Its CMYK colours were converted to sRGB.")
         _check_pixels(image, name)
         array = np.frombuffer(image.write_to_memory(), _DTYPES[image.format])
@@ -292,24 +316,13 @@ def _read_vips(
             raise DamagedImageError(f"{name} is damaged: channels are missing.", path=name)
         array = convert(array, meaning)
     _check_range(array, name)
-    return _make_picture(image, array, kind, tuple(notes))
-
-
-def _make_picture(image: Any, array: Pixels, kind: str, notes: tuple[str, ...]) -> Picture:
-    fields = field_names(image)
-    orientation = image.get("orientation") if "orientation" in fields else 1
-    array = _upright(array, orientation)
     has_alpha = array.shape[2] in (2, 4)
     colours = array[..., :-1] if has_alpha else array
-    resolution = (image.xres, image.yres)
     return Picture(
-        pixels=np.ascontiguousarray(colours[..., 0] if colours.shape[2] == 1 else colours),
-        alpha=np.ascontiguousarray(array[..., -1]) if has_alpha else None,
-        format=kind,
-        orientation=orientation if 1 <= orientation <= 8 else 1,
-        metadata=_carried_metadata(image),
-        resolution=resolution[::-1] if orientation >= 5 else resolution,
-        notes=notes,
+        colours[..., 0] if colours.shape[2] == 1 else colours,
+        array[..., -1] if has_alpha else None,
+        metadata=metadata,
+        notes=tuple(notes),
     )
 
 
@@ -342,22 +355,8 @@ def _check_range(array: Pixels, name: str) -> None:
         raise UnsupportedImageError(f"{name}: {error}", path=name) from error
 
 
-def _carried_metadata(image: Any) -> dict[str, bytes | str | int]:
-    carried: dict[str, bytes | str | int] = {}
-    for name in sorted(field_names(image)):
-        if not _CARRIED.match(name) or name == "exif-ifd0-Orientation":
-            continue
-        with suppress(UnicodeDecodeError):  # such a tag cannot be written again either
-            carried[name] = image.get(name)
-    if isinstance(xmp := carried.get("xmp-data"), bytes):
-        carried["xmp-data"] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    if isinstance(exif := carried.get("exif-data"), bytes):
-        carried["exif-data"] = without_thumbnail(bare(exif))
-    return carried
-
-
-def _upright(array: Pixels, orientation: int) -> Pixels:
-    """Return (H, W, C) pixels with an EXIF orientation applied."""
+def _turned(array: Pixels, orientation: int) -> Pixels:
+    """Return (H, W) or (H, W, C) pixels with an EXIF orientation applied."""
     if orientation in (5, 6, 7, 8):
         array = array.swapaxes(0, 1)
     if orientation in (2, 3, 6, 7):

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from cmudrn.errors import UnsupportedImageError
-from cmudrn.image.exif import (
+from cmudrn.image.directories import (
     Layout,
     Tags,
     following_directory,

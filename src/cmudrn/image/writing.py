@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,13 @@ import numpy as np
 
 from cmudrn.errors import ImageFileError, InvalidSettingError, TargetError, UnsupportedImageError
 from cmudrn.files import IMAGE_SUFFIXES, atomic_file
-from cmudrn.image import bmp
-from cmudrn.image.containers import (
-    MAX_EXIF,
-    iptc_records,
-    iptc_resource,
-    with_chunks,
-    with_comments,
-    with_exif,
-    xmp_chunk,
-)
-from cmudrn.image.exif import bare, read_tags, upright, with_tags
+from cmudrn.image import bmp, jpeg, png, tiff_contents, webp
+from cmudrn.image.containers import Contents
+from cmudrn.image.exif import bare, fit, has_thumbnail, read_tags
+from cmudrn.image.jpeg import MAX_EXIF, MAX_XMP
 from cmudrn.image.picture import Picture, Pixels, check_array, from_float, to_float
 from cmudrn.image.vips import VipsErrors, pyvips, reason
+from cmudrn.image.xmp import resized, split_extended
 
 FORMATS = tuple(dict.fromkeys(IMAGE_SUFFIXES.values()))
 """Formats that are read and written."""
@@ -36,28 +30,22 @@ SUBSAMPLINGS = {"auto": "auto", "444": "off", "420": "on"}
 QUALITY = 95
 """Of JPEG and lossy WebP unless a caller says otherwise."""
 
-_PLAIN_RESOLUTION = 72 / 25.4  # what readers assume of a file that says nothing
 _BAND_FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _METADATA = {
     "exif-data": ("EXIF", ("jpeg", "png", "webp", "tiff")),
     "icc-profile-data": ("ICC", ("jpeg", "png", "webp", "tiff")),
     "xmp-data": ("XMP", ("jpeg", "png", "webp", "tiff")),
-    "iptc-data": ("IPTC", ("jpeg", "tiff")),
-    "photoshop-data": ("Photoshop", ("tiff",)),
+    "iptc-data": ("IPTC", ("jpeg", "png", "tiff")),
+    "photoshop-data": ("Photoshop", ("jpeg", "png", "tiff")),
     "png-texts": ("PNG text", ("png",)),
     "png-colours": ("PNG colour (gAMA, cHRM, cICP)", ("png",)),
+    "png-chunks": ("other PNG", ("png",)),
     "jpeg-comments": ("JPEG comment", ("jpeg",)),
+    "jpeg-segments": ("JPEG application", ("jpeg",)),
 }
 """Metadata -> what people call it, and the formats that it is written into."""
 
-_OWN = {"png": ("png-colours", "png-texts", "xmp-data"), "jpeg": ("jpeg-comments",)}
-"""Metadata that is written here, as libvips drops or garbles it."""
-
-_GTYPES = {
-    bytes: pyvips.GValue.blob_type,
-    str: pyvips.GValue.refstr_type,
-    int: pyvips.GValue.gint_type,
-}
+_THUMBNAIL_SIDE = 160  # pixels, as the EXIF standard has it
 
 
 def format_for(target: str | os.PathLike[str]) -> str:
@@ -86,17 +74,23 @@ def unsupported_features(picture: Picture, format: str) -> tuple[str, ...]:
         lost += _lost_of_exif(picture, bare(exif), format)
     if "icc-profile-data" in picture.metadata and not _profile_fits(picture, format):
         lost.append("The colour profile is not one for these pixels and is left out.")
+    xmp = metadata.get("xmp-data", b"")
+    if format == "jpeg" and xmp and not split_extended(xmp, MAX_XMP)[0]:
+        lost.append(f"JPEG holds {MAX_XMP:,} bytes of such XMP data; the picture had more.")
     for key, (what, formats) in _METADATA.items():
         if format not in formats and key in metadata:
             lost.append(f"{format.upper()} files are written without {what} data.")
+    if picture.density is not None and format == "webp":
+        lost.append("WEBP files are written without a resolution beside EXIF data.")
     return tuple(lost)
 
 
 def _lost_of_exif(picture: Picture, block: bytes, format: str) -> list[str]:
-    written = _upright_exif(picture, block)
-    if written is None and block:
+    if not block:
+        return []
+    if (written := _fitting_exif(picture, block, format)) is None:
         return ["The picture's EXIF data is damaged; little or nothing of it is written."]
-    if format == "jpeg" and len(written or b"") > MAX_EXIF:
+    if format == "jpeg" and len(written) > MAX_EXIF:
         return [f"JPEG holds {MAX_EXIF:,} bytes of EXIF data; the picture had more."]
     left_out = read_tags(io.BytesIO(block))[1] if format == "tiff" else []
     tags = ", ".join(map(str, left_out))
@@ -129,10 +123,22 @@ def encode_picture(
     if chosen == "bmp":
         return _bmp_bytes(picture)
     metadata = _metadata_for(picture, chosen)
-    metadata.pop("exif-data", None)  # replaced below; of damaged EXIF libvips writes what it read
-    own = {key: metadata.pop(key) for key in _OWN.get(chosen, ()) if key in metadata}
-    data = _vips_bytes(replace(picture, metadata=metadata), chosen, quality, subsampling)
-    return _with_own(_with_exif(data, chosen, picture), chosen, own)
+    height, width = picture.pixels.shape[:2]
+    if block := bare(metadata.pop("exif-data", b"")):
+        metadata["exif-data"] = _fitting_exif(picture, block, chosen) or b""
+    if xmp := metadata.get("xmp-data"):
+        metadata["xmp-data"] = resized(xmp, width, height)
+    data = _vips_bytes(picture, chosen, quality, subsampling)
+    contents = Contents(metadata, picture.density)
+    match chosen:
+        case "jpeg":
+            return jpeg.with_contents(data, contents)
+        case "png":
+            return png.with_contents(data, contents)
+        case "webp":
+            return webp.with_contents(data, contents, width, height)
+        case _:
+            return tiff_contents.with_contents(data, contents)
 
 
 def write_picture(
@@ -207,9 +213,8 @@ def _bmp_bytes(picture: Picture) -> bytes:
     pixels = _stored(picture, "bmp")
     if pixels.shape[2] == 2:  # BMP has no grey with alpha
         pixels = pixels[..., [0, 0, 0, 1]]
-    known = picture.resolution != (1.0, 1.0)
-    metres = tuple(round(1000 * axis) for axis in picture.resolution) if known else (0, 0)
-    return bmp.encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, (metres[0], metres[1]))
+    x, y = picture.density.per("m") if picture.density and picture.density.unit else (0, 0)
+    return bmp.encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, (round(x), round(y)))
 
 
 def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str) -> bytes:
@@ -219,7 +224,7 @@ def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str)
     options = _save_options(picture, format, quality, chroma)
     try:
         save = getattr(_vips_image(picture, format), f"{format}save_buffer")
-        return bytes(save(keep="all", **options))
+        return bytes(save(keep="none", **options))
     except VipsErrors as error:
         sentence = f"{picture.name or 'The picture'} cannot be written ({reason(error)})."
         raise ImageFileError(sentence, path=picture.name or None) from error
@@ -232,19 +237,13 @@ def _vips_image(picture: Picture, format: str) -> pyvips.Image:
     deep = pixels.dtype == np.uint16
     colours = ("grey16" if deep else "b-w") if bands < 3 else ("rgb16" if deep else "srgb")
     image = pyvips.Image.new_from_memory(pixels.data, width, height, bands, kind)
-    unknown = picture.resolution == (1.0, 1.0)
-    x, y = (_PLAIN_RESOLUTION,) * 2 if unknown else picture.resolution
-    image = image.copy(interpretation=colours, xres=x, yres=y)
-    for key, value in picture.metadata.items():
-        image.set_type(_GTYPES[type(value)], key, value)
-    image.set_type(_GTYPES[int], "orientation", 1)
-    return image
+    return image.copy(interpretation=colours)
 
 
 def _profile_fits(picture: Picture, format: str) -> bool:
     """Return whether the picture's colour profile is one for its pixels as a format has them.
 
-    libvips leaves out one that is not. BMP holds none anyway.
+    BMP holds none anyway.
     """
     profile = picture.metadata.get("icc-profile-data")
     if not isinstance(profile, bytes) or format == "bmp":
@@ -253,46 +252,37 @@ def _profile_fits(picture: Picture, format: str) -> bool:
     return profile[16:20] == (b"GRAY" if grey else b"RGB ") and profile[36:40] == b"acsp"
 
 
-def _metadata_for(picture: Picture, format: str) -> dict[str, bytes | str | int]:
-    """Return the metadata in the form that a format has it in."""
-    metadata = dict(picture.metadata)
-    iptc = metadata.pop("iptc-data", None)
-    if isinstance(iptc, bytes) and (records := iptc_records(iptc)):
-        # libvips counts the bytes of a TIFF's IPTC in fours and writes a quarter of them.
-        padded = records + bytes(3 * len(records))
-        metadata["iptc-data"] = padded if format == "tiff" else iptc_resource(iptc)
+def _metadata_for(picture: Picture, format: str) -> dict[str, bytes]:
+    """Return the metadata that a format is to hold of a picture."""
+    metadata = {key: value for key, value in picture.metadata.items() if value}
     if not _profile_fits(picture, format):
         del metadata["icc-profile-data"]
+    colours = metadata.get("png-colours", b"")
+    if format != "png" and b"sRGB" in colours and b"cICP" not in colours:
+        del metadata["png-colours"]  # which readers assume anyway
     return metadata
 
 
-def _with_exif(data: bytes, format: str, picture: Picture) -> bytes:
-    """Return a file with the picture's own EXIF, which libvips rewrites or drops."""
-    exif = picture.metadata.get("exif-data")
-    if not isinstance(exif, bytes):
-        return data
-    block = _upright_exif(picture, bare(exif))
-    if block is None:
-        return data
-    if format == "tiff":
-        return with_tags(data, read_tags(io.BytesIO(block))[0])
-    return with_exif(data, format, block)
+def _fitting_exif(picture: Picture, block: bytes, format: str) -> bytes | None:
+    """Return a bare EXIF block for a picture and a format, or None where it is damaged.
 
-
-def _upright_exif(picture: Picture, block: bytes) -> bytes | None:
+    A thumbnail in it is made anew, and left out where a JPEG has no room for it.
+    """
     height, width = picture.pixels.shape[:2]
-    known = picture.resolution != (1.0, 1.0)
-    return upright(block, width, height, picture.resolution if known else None)
+    thumbnail = b""
+    if format != "tiff" and has_thumbnail(block):
+        thumbnail = _thumbnail(picture)
+    fitting = fit(block, width, height, thumbnail)
+    if fitting and thumbnail and format == "jpeg" and len(fitting) > MAX_EXIF:
+        return fit(block, width, height)
+    return fitting
 
 
-def _with_own(data: bytes, format: str, own: Mapping[str, Any]) -> bytes:
-    """Return a file with the metadata that libvips cannot write."""
-    if format == "jpeg" and own:
-        return with_comments(data, own["jpeg-comments"])
-    if format == "png" and own:
-        chunks = [xmp_chunk(value) if key == "xmp-data" else value for key, value in own.items()]
-        return with_chunks(data, b"".join(chunks))
-    return data
+def _thumbnail(picture: Picture) -> bytes:
+    """Return a small JPEG of a picture."""
+    image = _vips_image(replace(picture, alpha=None), "jpeg")
+    small = image.thumbnail_image(_THUMBNAIL_SIDE, height=_THUMBNAIL_SIDE, size="down")
+    return bytes(small.jpegsave_buffer(Q=80, keep="none"))
 
 
 def _save_options(
