@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as Pillow
 
 from cmudrn.errors import LimitExceededError
-from cmudrn.image import Picture, encode_picture, prescan, read_picture
+from cmudrn.image import Picture, encode_picture, jpeg, read_picture
 from cmudrn.image.prescan import check_structure
 
 MANY = 200_000
@@ -118,7 +118,7 @@ def test_a_chain_that_closes_itself_ends() -> None:
 
 
 def test_a_marker_across_blocks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prescan, "_BLOCK_BYTES", 7)
+    monkeypatch.setattr(jpeg, "_BLOCK_BYTES", 7)
     for padding in range(16):
         data = in_jpeg(bytes(padding) + segment(0xFE) * 5000)
         with pytest.raises(LimitExceededError):

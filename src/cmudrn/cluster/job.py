@@ -210,7 +210,7 @@ def _look_through_disk(files: Any, folder: str, target: str, follow_links: bool)
 
 
 def _look_through_store(files: Any, folder: str, target: str | None) -> _Found:
-    tasks, clips = [], 0
+    tasks, clips, passed_over = [], 0, []
     for path, entry in sorted(files.find(folder, detail=True).items()):
         if target is not None and is_inside(path, target):
             continue
@@ -218,8 +218,10 @@ def _look_through_store(files: Any, folder: str, target: str | None) -> _Found:
         kind = None if is_hidden(name) else file_kind(name)
         if kind == "image":
             tasks.append(Task(name, version(entry)))
+        elif kind == "unsupported":
+            passed_over.append(f"{name} is passed over: such files are not read.")
         clips += kind == "clip"
-    return _Found(tasks, clips)
+    return _Found(tasks, clips, tuple(passed_over))
 
 
 def _settings(job: Job, model: bytes) -> JobSettings:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import av
 
 from cmudrn.errors import CmudrnError, FileError, LimitExceededError
-from cmudrn.files import list_folder
+from cmudrn.files import Listing, list_folder
 from cmudrn.image import Picture, Pixels, read_picture
 from cmudrn.video.access import (
     IMAGE_DEMUXERS,
@@ -230,9 +230,11 @@ class FolderSource:
     patience_s: float = 3.0
     stop: threading.Event = field(default_factory=threading.Event)
     _known: dict[Path, FileSignature] = field(default_factory=dict, init=False, repr=False)
+    _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._known.update(self._scan())
+        self._known.update(self._scan(list_folder(self.folder)))
+        self._told.update(map(str, list_folder(self.folder).passed_over))
 
     @property
     def reopens(self) -> bool:
@@ -257,7 +259,12 @@ class FolderSource:
         while not self.stop.is_set():
             if not self.folder.is_dir():
                 raise FileError(f"The folder {self.folder} is gone.", path=self.folder)
-            now = self._scan()
+            listing = list_folder(self.folder)
+            for reason in map(str, listing.passed_over):
+                if reason not in self._told:
+                    self._told.add(reason)
+                    yield UnreadableFile(reason)
+            now = self._scan(listing)
             for path, signature in now.items():
                 if signature == self._known.get(path) or signature != before.get(path):
                     continue
@@ -272,7 +279,7 @@ class FolderSource:
             failing = {key: first for key, first in failing.items() if key in now.items()}
             self.stop.wait(self.pause_s)
 
-    def _scan(self) -> dict[Path, FileSignature]:
+    def _scan(self, listing: Listing) -> dict[Path, FileSignature]:
         """Return the images and videos that are there, the oldest first."""
         root = self.folder.resolve()
         skipped = {
@@ -282,7 +289,7 @@ class FolderSource:
             if root in path.parents  # a folder around this one hides nothing
         }
         found = []
-        for path in list_folder(self.folder).files:
+        for path in listing.files:
             real = root / path.relative_to(self.folder)
             if not skipped.isdisjoint((real, *real.parents)):
                 continue

@@ -21,6 +21,7 @@ from cmudrn.restoration.changed import share_changed
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
 from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
+from cmudrn.restoration.range_ends import hold_range_ends
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
 from cmudrn.restoration.tiling import Tile, make_strips, make_tiles
 from cmudrn.restoration.weather_classifier import check_scorable, score_weather
@@ -94,7 +95,8 @@ class Restorer:
         engine: runs the network.
         tile_pixels: largest window that goes through the network at once, a bound on memory; None
             is what the engine asks for.
-        change_gating: hold back changes too faint to be weather, where the model asks for it.
+        change_gating: hold back changes too faint to be weather, where the model asks for it, and
+            changes of even white and black areas.
     """
 
     def __init__(
@@ -222,6 +224,8 @@ def _run_tiles(
         del piece  # or it would stay in memory beside the next one
     if gate:
         gate.apply(image, restored)
+    if restorer.change_gating:
+        hold_range_ends(image, restored)
     return restored if settings.strength else image.copy(), branches, residuals
 
 

@@ -1,0 +1,92 @@
+"""White stays white, black stays black: even areas at an end of the range keep what they were.
+
+A veil, rain and snow only ever add light to what they cover. What is white all around has no
+texture by which a network could tell paper, a sky or a wall from weather, and takes some light
+from it all the same. The change is held back there, more the nearer the darkest value around is to
+white (or the brightest one to black), so that a ramp has no step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmudrn.image import Image, Pixels, to_float
+
+REACH = 8
+"""Pixels in each direction that have to be as bright, or as dark."""
+
+WHITE = (240 / 255, 252 / 255)
+"""Darkest value around from which on the change is held back, and from which on wholly."""
+
+BLACK = (6 / 255, 2 / 255)
+"""Brightest value around likewise."""
+
+_BAND_ROWS = 256
+
+
+def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:
+    """Hold back restored's change from degraded in place where all is white or black around.
+
+    Args:
+        degraded: (H, W) or (H, W, 3).
+        restored: of the same shape and type.
+    """
+    height = len(degraded)
+    for start in range(0, height, _BAND_ROWS):
+        stop = min(start + _BAND_ROWS, height)
+        first, last = max(start - 2 * REACH, 0), min(stop + 2 * REACH, height)
+        held = _held(degraded[first:last])
+        if held is None:
+            continue
+        held = held[start - first : stop - first]
+        if degraded.ndim == 3:
+            held = held[..., None]
+        band = restored[start:stop]
+        change = (band.astype(np.float32) - degraded[start:stop]) * held
+        kept = band - change
+        band[...] = kept if degraded.dtype == np.float32 else np.rint(kept)
+
+
+def _held(band: Pixels) -> NDArray[np.float32] | None:
+    """Return how much of the change is held back, (H, W) in [0, 1]; None where nothing is."""
+    values: Image = to_float(band)
+    planes = values[..., None] if values.ndim == 2 else values
+    found = None
+    for sign, (begin, end), reduce in ((1, WHITE, np.min), (-1, BLACK, np.max)):
+        plane = sign * reduce(planes, axis=2)
+        if not (plane > sign * begin).any():
+            continue
+        lowest = _lowest_around(plane)
+        share = np.clip((lowest - sign * begin) / abs(end - begin), 0, 1).astype(np.float32)
+        if share.any():
+            smooth = _mean_around(share)
+            found = smooth if found is None else np.maximum(found, smooth)
+    return found
+
+
+def _lowest_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the least value within reach of each place; there is nothing beyond the border."""
+    for axis in (0, 1):
+        padded = np.pad(plane, [(REACH, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
+        width, wanted = 1, 2 * REACH + 1
+        length = plane.shape[axis]
+        while width < wanted:
+            step = min(width, wanted - width)
+            ahead = padded.take(np.arange(step, padded.shape[axis]), axis)
+            padded = np.minimum(padded.take(np.arange(padded.shape[axis] - step), axis), ahead)
+            width += step
+        plane = padded.take(np.arange(length), axis)
+    return plane
+
+
+def _mean_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean within reach of each place, never more than is held back there already."""
+    mean = plane
+    for axis in (0, 1):
+        padded = np.pad(mean, [(REACH + 1, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
+        total = np.cumsum(padded, axis, dtype=np.float64)
+        length = plane.shape[axis]
+        ahead = total.take(np.arange(2 * REACH + 1, 2 * REACH + 1 + length), axis)
+        mean = ((ahead - total.take(np.arange(length), axis)) / (2 * REACH + 1)).astype(np.float32)
+    return np.minimum(mean, plane)
