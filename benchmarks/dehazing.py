@@ -99,7 +99,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of the branch's run")
     parser.add_argument("--data", help="clean pictures, as `cmudrn evaluate` takes them")
-    parser.add_argument("--model", default="cmudrn")
+    parser.add_argument("--model", default="cmudrn-25k")
     parser.add_argument("--weather", default="csd-snow,clear")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--costs", action="store_true")
