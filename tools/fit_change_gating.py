@@ -28,7 +28,8 @@ from cmudrn.weather import WEATHERS
 FOLDERS = ("val", "val_urban")
 DECIBELS = (44.0, 42.0, 41.0, 40.0, 39.0, 38.0, 36.0)
 WEATHER = {"light-rain": (3.0, 1.0), "light-snow": (1.0,)}
-MOST_LOST = 0.05
+MOST_LOST = 0.1
+"""dB; less cannot be seen."""
 LEAST_GAINED = 0.5
 
 Scores = dict[tuple[str, float | None], list[float]]

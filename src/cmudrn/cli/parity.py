@@ -35,7 +35,8 @@ def parity(
     """Compare every engine with ONNX Runtime: difference, PSNR, PSNR lost, time.
 
     Rendered rain and snow are laid over a picture. PSNR is against ONNX Runtime's answer; lost is
-    how much nearer to the picture that answer is, in dB, the worse of the two weathers.
+    how much nearer to the picture that answer is, in dB, the worse of the two weathers. Sides are
+    cut to what the model takes, such as multiples of 16.
     """
     import numpy as np
 
@@ -46,11 +47,6 @@ def parity(
     from cmudrn.restoration import run_network
     from cmudrn.weather import WEATHERS
 
-    clean = from_batch(trial_picture(side, side)) if picture is None else read_image(picture)
-    clean = np.ascontiguousarray(clean[:side, :side])
-    rng = np.random.default_rng(0)
-    degraded = [WEATHERS[name](clean, rng).degraded for name in ("csd-rain", "csd-snow")]
-    batches = [to_batch(one.astype(np.float32)) for one in degraded]
     engines: dict[str, Engine] = {}
     for name, precision in CHOICES:
         try:
@@ -59,6 +55,13 @@ def parity(
             if not engines:  # the first is what the others are compared with
                 raise
             typer.echo(f"{name} {precision}: {error}", err=True)
+    clean = from_batch(trial_picture(side, side)) if picture is None else read_image(picture)
+    step = engines["onnx fp32"].info.alignment
+    height, width = (max(1, min(side, n) // step) * step for n in clean.shape[:2])
+    clean = np.ascontiguousarray(clean[:height, :width])
+    rng = np.random.default_rng(0)
+    degraded = [WEATHERS[name](clean, rng).degraded for name in ("csd-rain", "csd-snow")]
+    batches = [to_batch(one.astype(np.float32)) for one in degraded]
     answers = {
         label: [from_batch(run_network(engine, batch).restored).clip(0, 1) for batch in batches]
         for label, engine in engines.items()
