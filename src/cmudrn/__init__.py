@@ -44,6 +44,7 @@ def load(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
+    device: str = "cpu",
     change_gating: bool = True,
 ) -> Restorer:
     """Return a model that restores images.
@@ -53,11 +54,14 @@ def load(
         engine: "auto" takes the fastest that can run the model.
         threads: processor threads of a call; None is one for every core this process may use.
         precision: "fp32", "bf16", or "auto": bfloat16 where it is faster and as good.
+        device: "cpu", the name of a graphics card's interface, such as "cuda", or "auto": a card
+            if one works.
         change_gating: hold back changes too faint to be weather, where the model asks for it.
 
     Raises:
         ModelFileError: there is no such model, or the file is damaged.
-        InvalidSettingError: there is no such engine or precision.
+        InvalidSettingError: there is no such engine, precision or device.
+        DeviceError: the device is not there, or fails.
 
     Example:
         >>> load("cmudrn", threads=1).info.tasks
@@ -66,7 +70,8 @@ def load(
     from cmudrn.engines import open_engine
     from cmudrn.restoration import Restorer
 
-    return Restorer(open_engine(model, engine, threads, precision), change_gating=change_gating)
+    opened = open_engine(model, engine, threads, precision, device)
+    return Restorer(opened, change_gating=change_gating)
 
 
 def restore_file(

@@ -6,6 +6,7 @@
     |   |-- DamagedImageError      a file that is cut short or malformed
     |   `-- LimitExceededError     larger than a limit; carries the limit and the value
     |-- ImageValueError            an array that is no image
+    |-- DeviceError                a graphics card that is not there, or fails
     |-- InvalidSettingError        a parameter out of range; carries its name and value
     |-- ModelFileError             a model file that is missing, damaged, or of another kind
     |-- TargetError                a result that cannot be written, or would cost a file
@@ -50,6 +51,18 @@ class UnsupportedImageError(ImageFileError):
 
 class DamagedImageError(ImageFileError):
     """A file that is cut short or malformed."""
+
+
+class DeviceError(CmudrnError):
+    """A device that the engine does not have here, or that fails.
+
+    Attributes:
+        device: its name, such as "cuda".
+    """
+
+    def __init__(self, sentence: str, *, device: str) -> None:
+        super().__init__(sentence)
+        self.device = device
 
 
 class LimitExceededError(ImageFileError):

@@ -72,7 +72,7 @@ def test_an_image_in_rows_equals_the_whole(
     if model == "strided":
         path = tmp_path / "strided.onnx"
         path.write_bytes(write_onnx(random_network(10), record=record()))
-    engine = open_engine(path, "native", 2, "fp32")
+    engine = NativeEngine(path, 2)
     array = make_array(1, shape, dtype)
     whole = layered(Restorer(engine), array)
     assert isinstance(engine, NativeEngine)

@@ -22,6 +22,7 @@ class Network:
     precision: str = "auto"
     threads: int | None = None
     budget_ms: float | None = None
+    device: str = "cpu"
 
     def open(self, change_gating: bool) -> Restorer:
         """Return a restorer.
@@ -40,6 +41,7 @@ class Network:
                 engine=self.engine,
                 threads=self.threads,
                 precision=self.precision,
+                device=self.device,
                 change_gating=change_gating,
             )
         else:
@@ -50,6 +52,8 @@ class Network:
         if verbosity() > 0:
             kind = type(restorer.engine).__name__.removesuffix("Engine")
             precision = getattr(restorer.engine, "precision", "fp32")
+            where = getattr(restorer.engine, "device", "cpu")
+            kind += "" if where == "cpu" else f" ({where})"
             complain(f"The model {restorer.info.name} runs on {kind} in {precision}.")
         return restorer
 

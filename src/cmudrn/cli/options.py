@@ -144,6 +144,15 @@ Precision = Annotated[
         rich_help_panel=NETWORK,
     ),
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="cpu, auto (a graphics card if one works), or one that ONNX Runtime was built for: "
+        "cuda, tensorrt, migraphx, directml, coreml or openvino.",
+        rich_help_panel=NETWORK,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(

@@ -16,7 +16,8 @@ _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score", "skip
 
 _TAKEN_BY_FRAMES = frozenset(
     {"inputs", "output", "frames", "strength", "change_gating", "model", "stages", "recursions"}
-    | {"engine", "precision", "threads", "budget_ms", "quiet", "verbose", "temporal"}
+    | {"engine", "precision", "device", "threads", "budget_ms"}
+    | {"quiet", "verbose", "temporal"}
 )
 """Parameters that raw frames obey; any other would go unheard."""
 
@@ -24,6 +25,8 @@ _EXCLUDE_EACH_OTHER = {
     ("budget_ms", "stages"): "it chooses the stages itself",
     ("budget_ms", "recursions"): "it chooses the recursions itself",
     ("budget_ms", "threads"): "it chooses the threads itself",
+    ("budget_ms", "device"): "it knows the times of the processor",
+    ("evidence", "device"): "another card would not give the same bytes again",
     ("evidence", "budget_ms"): "a record holds what was asked for, not what a clock chose",
     ("evidence", "gate"): "a record says how a result was restored",
     ("overwrite", "skip_existing"): "a result that exists is replaced or left",
@@ -54,6 +57,7 @@ def restore(
     recursions: options.Recursions = None,
     engine: options.Engine = "auto",
     precision: options.Precision = "auto",
+    device: options.Device = "cpu",
     threads: options.Threads = None,
     budget_ms: options.Budget = None,
     codec: options.Codec = None,
@@ -77,7 +81,7 @@ def restore(
     from cmudrn.restoration import RestoreSettings
 
     given = _check_options(context, format, subsampling, precision if evidence else "fp32")
-    network = Network(model, engine, "fp32" if evidence else precision, threads, budget_ms)
+    network = Network(model, engine, "fp32" if evidence else precision, threads, budget_ms, device)
     wanted = RestoreSettings(strength, stages, recursions, layers, score, gate)
     if frames is not None:
         _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")

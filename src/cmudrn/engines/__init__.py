@@ -6,7 +6,7 @@ import os
 from numbers import Integral
 
 from cmudrn.engines.base import Batch, Engine, EngineOutputs
-from cmudrn.errors import InvalidSettingError, MissingExtraError
+from cmudrn.errors import DeviceError, InvalidSettingError, MissingExtraError
 from cmudrn.models.info import ModelInfo, receptive_field
 from cmudrn.models.model_file import ModelFile, read_model_file
 from cmudrn.models.registry import ShippedModel, find_model, shipped_models
@@ -18,6 +18,9 @@ PRECISIONS = ("auto", "fp32", "bf16")
 """What `precision` may be; "auto" takes bfloat16 where it is faster and keeps its promise."""
 
 
+DEVICES = ("cpu", "auto", "tensorrt", "cuda", "migraphx", "directml", "coreml", "openvino")
+"""What `device` may be; "auto" takes a graphics card if one works, and else the processor."""
+
 MAX_THREADS = 1024
 """More than any one machine's cores here; starting tens of thousands would take minutes."""
 
@@ -27,6 +30,7 @@ def open_engine(
     engine: str = "auto",
     threads: int | None = None,
     precision: str = "auto",
+    device: str = "cpu",
 ) -> Engine:
     """Return a model ready to run.
 
@@ -36,15 +40,21 @@ def open_engine(
         threads: processor threads of a call, at most `MAX_THREADS`; None is one for every core
             this process may use.
         precision: one of `PRECISIONS`; what the network multiplies in.
+        device: one of `DEVICES`; a graphics card needs an ONNX Runtime that was built for it.
 
     Raises:
         InvalidSettingError: there is no such engine or precision here, or the number of threads
             is none.
         ModelFileError: there is no such model, its file is damaged, or the engine does not run it.
         MissingExtraError: the engine is not installed.
+        DeviceError: the device is not there, or fails.
     """
-    _check(engine, threads, precision)
+    _check(engine, threads, precision, device)
     file = read_model_file(find_model(model))
+    if device != "cpu":
+        card = _open_on_card(file, engine, threads, precision, device)
+        if card:
+            return card
     match engine:
         case "native":
             return _open_native(file, threads, precision)
@@ -61,7 +71,33 @@ def open_engine(
                 return _open_onnx(file, threads, precision)
 
 
-def _check(engine: str, threads: int | None, precision: str) -> None:
+def _open_on_card(
+    model: ModelFile, engine: str, threads: int | None, precision: str, device: str
+) -> Engine | None:
+    """Return the model on a graphics card; None where "auto" finds none that works."""
+    from cmudrn.engines.onnx import OnnxEngine, onnx_devices
+
+    if device != "auto":
+        if engine not in ("auto", "onnx") or precision == "bf16":
+            raise InvalidSettingError(
+                f"The device {device} is for engine onnx or auto, in fp32.",
+                setting="device",
+                value=device,
+            )
+        return OnnxEngine(model, threads, device)
+    if engine not in ("auto", "onnx") or precision == "bf16":
+        return None
+    for found in onnx_devices():
+        if found in ("cpu", "openvino"):  # OpenVINO may be the processor, too
+            continue
+        try:
+            return OnnxEngine(model, threads, found)
+        except DeviceError:
+            continue
+    return None
+
+
+def _check(engine: str, threads: int | None, precision: str, device: str) -> None:
     if threads is not None:
         whole = isinstance(threads, Integral) and not isinstance(threads, bool)
         if not whole or not 1 <= threads <= MAX_THREADS:
@@ -73,6 +109,7 @@ def _check(engine: str, threads: int | None, precision: str) -> None:
     for setting, value, known in (
         ("engine", engine, ENGINES),
         ("precision", precision, PRECISIONS),
+        ("device", device, DEVICES),
     ):
         if value not in known:
             raise InvalidSettingError(
@@ -123,6 +160,7 @@ def _open_onnx(model: ModelFile, threads: int | None, precision: str) -> Engine:
 
 
 __all__ = [
+    "DEVICES",
     "ENGINES",
     "PRECISIONS",
     "Batch",

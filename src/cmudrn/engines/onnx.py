@@ -21,7 +21,7 @@ from cmudrn.engines.base import (
     check_batch,
     name_outputs,
 )
-from cmudrn.errors import ModelFileError
+from cmudrn.errors import DeviceError, ModelFileError
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 from cmudrn.models.onnx_writer import write_onnx
@@ -31,6 +31,26 @@ ort.set_default_logger_severity(4)  # a failure is raised, and told once
 
 MAX_SESSIONS = 4
 """Depths that are kept open."""
+
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+"""Device -> what ONNX Runtime calls it; those that "auto" tries first come first."""
+
+CARD_TILE_PIXELS = 2048 * 2048
+"""Largest window for a graphics card, which is idle while tiles are cut and joined."""
+
+
+def onnx_devices() -> tuple[str, ...]:
+    """Return the devices for which the installed ONNX Runtime was built, best first."""
+    built = ort.get_available_providers()
+    return tuple(device for device, provider in PROVIDERS.items() if provider in built)
 
 
 class OnnxEngine:
@@ -45,18 +65,30 @@ class OnnxEngine:
     Args:
         model: the model file, or its path.
         threads: processor threads of a call; None is one for every core this process may use.
+        device: one of `onnx_devices()`.
 
     Raises:
         ModelFileError: the file cannot be read, or is no such model.
+        DeviceError: ONNX Runtime was not built for the device, or it does not start.
     """
 
-    tile_pixels = TILE_PIXELS
     precision = "fp32"
     instruction_set = ""
 
     def __init__(
-        self, model: str | os.PathLike[str] | ModelFile, threads: int | None = None
+        self,
+        model: str | os.PathLike[str] | ModelFile,
+        threads: int | None = None,
+        device: str = "cpu",
     ) -> None:
+        if device not in onnx_devices():
+            raise DeviceError(
+                f"The installed ONNX Runtime has no device {device!r}; "
+                f"it has {', '.join(onnx_devices())}.",
+                device=device,
+            )
+        self.device = device
+        self.tile_pixels: int = TILE_PIXELS if device == "cpu" else CARD_TILE_PIXELS
         self._model = open_model_file(model)
         self._info = make_info(self._model)
         self.threads = threads or available_cores()
@@ -64,6 +96,9 @@ class OnnxEngine:
         self._sessions: dict[tuple[int, int], Any] = {}
         depth = (self._info.stages, self._info.recursions)
         self._session(*depth)  # what cannot be run is told when it is opened
+        if device != "cpu":  # a card may start and then fail
+            side = -(-32 // self._info.alignment) * self._info.alignment
+            self(np.zeros((1, 3, side, side), np.float32))
 
     @property
     def info(self) -> ModelInfo:
@@ -92,6 +127,10 @@ class OnnxEngine:
         try:
             arrays = session.run(wanted, feeds)
         except Exception as error:  # ONNX Runtime's errors have no common type
+            if self.device != "cpu":
+                raise DeviceError(
+                    f"The device {self.device} failed: {_first_line(error)}.", device=self.device
+                ) from error
             raise ModelFileError(
                 f"The model {self._model.path} failed on a batch of shape {batch.shape}: "
                 f"{_first_line(error)}.",
@@ -108,7 +147,8 @@ class OnnxEngine:
         return name_outputs(["restored", *wanted[1:]], arrays, self._info)
 
     def __reduce__(self) -> tuple[Callable[..., OnnxEngine], tuple[Any, ...]]:
-        return _reopen, (self._model.data, self._model.path, self._asked_threads)
+        about = (self._model.data, self._model.path, self._asked_threads, self.device)
+        return _reopen, about
 
     def _outputs(self, session: Any, branches: bool) -> list[str]:
         """Return the names of the outputs to ask for, the restored image first."""
@@ -124,15 +164,15 @@ class OnnxEngine:
                 del self._sessions[next(iter(self._sessions))]
             layers = self._info.layers(stages, recursions)
             data = self._model.data if layers is None else write_onnx(layers)
-            self._sessions[key] = _make_session(data, self._model.path, self.threads)
+            self._sessions[key] = _make_session(data, self._model.path, self.threads, self.device)
         return self._sessions[key]
 
 
-def _reopen(data: bytes, path: str, threads: int | None) -> OnnxEngine:
-    return OnnxEngine(parse_model(data, path), threads)
+def _reopen(data: bytes, path: str, threads: int | None, device: str) -> OnnxEngine:
+    return OnnxEngine(parse_model(data, path), threads, device)
 
 
-def _make_session(data: bytes, path: str, threads: int) -> Any:
+def _make_session(data: bytes, path: str, threads: int, device: str) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -140,11 +180,22 @@ def _make_session(data: bytes, path: str, threads: int) -> Any:
     # Waiting threads may spin during a call, but not between calls.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(data, options, providers=[PROVIDERS[device]])
     except Exception as error:  # ONNX Runtime's errors have no common type
+        if device != "cpu":
+            raise DeviceError(
+                f"The device {device} does not start: {_first_line(error)}.", device=device
+            ) from error
         raise ModelFileError(
             f"{path} is not a usable ONNX model: {_first_line(error)}.", path=path
         ) from error
+    session.disable_fallback()  # to the processor, unasked
+    if PROVIDERS[device] not in session.get_providers():
+        raise DeviceError(
+            f"The device {device} does not start: its driver or a library is missing.",
+            device=device,
+        )
+    return session
 
 
 def _first_line(error: Exception) -> str:
