@@ -17,6 +17,7 @@ av = pytest.importorskip("av", reason="the extra video is not installed")
 from support import clips  # noqa: E402
 from support.rtsp import RtspCamera  # noqa: E402
 
+import cmudrn  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
 from cmudrn.image import Pixels, write_image  # noqa: E402
 from cmudrn.live import sources as live_sources  # noqa: E402
@@ -32,7 +33,7 @@ from cmudrn.live.sources import (  # noqa: E402
 )
 from cmudrn.live.statistics import WatchStatistics  # noqa: E402
 from cmudrn.live.watcher import RestoreFrame, WatchSettings  # noqa: E402
-from cmudrn.restoration import RestoredImage  # noqa: E402
+from cmudrn.restoration import RestoredImage, RestoreSettings  # noqa: E402
 
 
 class Camera(ThreadingHTTPServer):
@@ -357,3 +358,16 @@ def _wait(condition: Any, seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("lookahead", "counts"), [(None, [1, 1, 1]), (0, [1, 1, 1]), (1, [0, 1, 1])]
+)
+def test_a_frame_waits_for_the_next_only_if_asked(
+    lookahead: int | None, counts: list[int], darkening_model: Path, tmp_path: Path
+) -> None:
+    source = StreamSource(str(clips.make_clip(tmp_path / "a.mkv", [0, 512], extras=False)))
+    restorer = cmudrn.load(darkening_model, threads=1)
+    restore = watcher.make_restore(restorer, RestoreSettings(), source, lookahead)
+    frames = [np.full((8, 9, 3), 10 * number, np.uint8) for number in range(3)]
+    assert [len(restore(frame)) for frame in frames] == counts

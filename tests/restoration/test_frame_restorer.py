@@ -266,3 +266,13 @@ def test_what_a_frame_does_not_show_is_the_current_one() -> None:
     assert (moved[:, :5] == 9).all()
     assert (moved[:, :, -8:] == 9).all()
     assert (moved[:, 5:, :-8] == 7).all()
+
+
+def test_what_is_in_every_frame_does_not_come_back() -> None:
+    still = texture()
+    frames = [snow(still, seed) for seed in range(5)]
+    hazy = [(0.6 * frame + 0.4 * 230).astype(np.uint8) for frame in frames]
+    restored = [after_network(frame, still) for frame in frames]
+    result = fused(hazy, restored, 2)[2]
+    assert abs(float(np.mean(result)) - still.mean()) < 3
+    assert error(result, still) < error(restored[2], still)

@@ -98,7 +98,9 @@ class FrameRestorer:
             return [frame]
         finished = [] if window.takes(pixels) else self.flush()
         self._pending.append((pixels, frame))
-        return finished + self._finish(window.put(pixels, done.pixels))
+        # Where haze is taken away, raw values would bring it back.
+        raw = done.pixels if self._restorer.info.veil_weights else pixels
+        return finished + self._finish(window.put(raw, done.pixels))
 
     def flush(self) -> list[RestoredFrame]:
         """Return the frames that waited for later ones: there are none."""

@@ -13,6 +13,10 @@ from cmudrn.restoration.alignment import align
 from cmudrn.restoration.motion import Map, Thumbnail, find_motion, make_thumbnail
 from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Floats, Planes, fuse, square_means
 
+MAX_CHANGE = 8.0
+"""Where a network changes more of a frame than this at the median, in 255ths, it takes away what is
+in every frame, as dense rain or haze: raw values would bring it back, and are not looked at."""
+
 
 @dataclass(frozen=True)
 class SeenFrame:
@@ -125,6 +129,10 @@ def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], li
             window[number] = align(frame.planes, motion, missing)
             moved = window[number] is not frame.planes
             means[number] = square_means(window[number]) if moved else frame.means
+    if np.median(np.abs(own.means[0] - own.means[1])) > MAX_CHANGE:
+        half = len(missing) // 2
+        window = [np.concatenate([planes[half:], planes[half:]]) for planes in window]
+        means = [each[[1, 1, 2]] for each in means]
     return window, means
 
 
