@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -143,7 +142,7 @@ class LiveStatus:
             frame = self._frame
         return frame if frame is not None and frame.number > after else None
 
-    def to_json(self) -> Mapping[str, Any]:
+    def to_json(self) -> Mapping[str, object]:
         """Return state, weather, size, age and latency of the newest frame, and counts.
 
         `weather` is None without a score. Times are in milliseconds.

@@ -77,8 +77,6 @@ def restore_clip(
         TargetError: the result cannot be written, or another run is making it.
     """
     start = time.perf_counter()
-    if settings.restore.scored:
-        check_scorable(restorer.info)
     targets = _targets(restorer, target, settings)
     scores_file = scores_path(target) if settings.restore.score else None
     for path in filter(None, (*targets.values(), scores_file)):
@@ -115,6 +113,8 @@ def restore_clip(
 
 def _targets(restorer: Restorer, target: Path, settings: ClipSettings) -> dict[str, Path]:
     """Return the videos to write: "restored", and each removed layer that was asked for."""
+    if settings.restore.scored:
+        check_scorable(restorer.info)
     layers = (*restorer.info.tasks, "fused") if settings.restore.layers else ()
     return {"restored": target} | {name: layer_path(target, name) for name in layers}
 
