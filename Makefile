@@ -3,6 +3,7 @@ PYTHON ?= python3
 DEMO := .venv
 TEST := .venv-test
 BARE := .venv-bare
+DOCS := .venv-docs
 CODE := src tests benchmarks $(wildcard tools)
 CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/page/*.cpp tests/engines/*.cpp)
 NATIVE := src/cmudrn/engines/native/cpp
@@ -12,7 +13,7 @@ LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload
 PARALLEL := --numprocesses=2 --dist=loadfile
 SLOW := cluster experiments live page server training video
 
-.PHONY: demo test test-fast lint bare release-check wasm clean
+.PHONY: demo test test-fast lint bare docs release-check wasm clean
 
 demo: $(DEMO)/.installed
 	$(DEMO)/bin/cmudrn restore samples -o restored --overwrite
@@ -55,12 +56,22 @@ $(BARE)/.installed: pyproject.toml
 bare: $(BARE)/.installed
 	rm -rf $(BARE)/source $(BARE)/dist
 	mkdir $(BARE)/source
-	cp -R pyproject.toml README.md LICENSE src $(BARE)/source
+	cp -R pyproject.toml setup.py README.md LICENSE src $(BARE)/source
 	find $(BARE)/source -name '*.so' -delete
 	$(BARE)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $(BARE)/dist ./$(BARE)/source
 	$(BARE)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BARE)/dist/*.whl
 	$(BARE)/bin/pip install --quiet --disable-pip-version-check $(BARE)/dist/*.whl
 	cd tests/wheel && ../../$(BARE)/bin/python -m pytest -p no:cacheprovider .
+
+# The documentation site, from the pages and the docstrings; broken links end it.
+docs: $(DOCS)/.installed
+	$(DOCS)/bin/python tools/build_docs.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --site-dir site
+
+$(DOCS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
 
 # Everything that has to hold before a release, on a fresh clone.
 release-check:
@@ -75,4 +86,4 @@ wasm:
 	chmod 644 src/cmudrn/page/assets/engine.wasm
 
 clean:
-	rm -rf $(DEMO) $(TEST) $(BARE) build dist release restored
+	rm -rf $(DEMO) $(TEST) $(BARE) $(DOCS) build dist site release restored

@@ -28,7 +28,7 @@ class ShippedModel:
         description: one sentence.
         trained_on: the data it learned from, one sentence.
         preset: configuration that trained it.
-        scores: set -> measure -> value, as scores["rain100l_40"]["psnr_db"]; input_psnr_db is
+        scores: set -> measure -> value, as `scores["rain100l_40"]["psnr_db"]`; input_psnr_db is
             the score of the degraded images themselves. Source: docs/results/models.md.
     """
 
