@@ -174,8 +174,8 @@ def empty_chunks(address: str) -> None:
 
 
 def unread_answers(address: str) -> None:
-    """Ask twelve times for 150 MB and read none of it."""
-    png = encode_picture(Picture(np.full((7000, 7100, 3), 90, np.uint8)), "png")
+    """Ask twelve times for 75 MB and read none of it."""
+    png = encode_picture(Picture(np.full((5000, 5000, 3), 90, np.uint8)), "png")
     hold(address, restore(png, "?strength=0&format=bmp"), 12, 40)
 
 
@@ -189,6 +189,12 @@ def slow_uploads(address: str) -> None:
     hold(address, restore(b"x", length=100_000), 10, 20)
 
 
+def tiny_chunks(address: str) -> None:
+    """Send 8 MB in chunks of one byte on each of twenty connections."""
+    head = b"POST /restore HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    hold(address, head + b"1\r\nx\r\n" * (8_000_000 // 6), 20, 5)
+
+
 def stalled_uploads(address: str) -> None:
     """Send almost all of many large pictures, and no more."""
     hold(address, restore(bytes(12 << 20), length=13 << 20), 30, 20)
@@ -197,10 +203,11 @@ def stalled_uploads(address: str) -> None:
 ATTACKS: dict[str, tuple[Callable[[str], None], int | None]] = {
     "empty JPEG segments, 60 MiB": (empty_segments, None),
     "empty PNG chunks, 320,000": (empty_chunks, None),
-    "unread answers, 12 of 150 MB": (unread_answers, None),
+    "unread answers, 12 of 75 MB": (unread_answers, None),
     "half headers, 150, at 120 open files": (half_headers, 120),
     "one-byte uploads, 10": (slow_uploads, None),
     "stalled uploads, 30 of 12 MiB": (stalled_uploads, None),
+    "chunks of one byte, 20 x 8 MB": (tiny_chunks, None),
 }
 
 
@@ -208,9 +215,12 @@ def main() -> int:
     """Run the attacks one after another and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--log", type=Path, default=Path("attack_server.log"))
-    log = parser.parse_args().log
-    reports = {}
+    parser.add_argument("--only", default="", help="Run the attacks whose name has this in it.")
+    asked = parser.parse_args()
+    log, reports = asked.log, {}
     for name, (attack, files) in ATTACKS.items():
+        if asked.only not in name:
+            continue
         print(name, flush=True)
         report, stop = Report(), threading.Event()
         with serving(files, log) as (address, process):

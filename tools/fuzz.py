@@ -210,7 +210,8 @@ def run_programs(count: int) -> int:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         driver = build(compiler, [*SANITIZED], Path(folder))
-        command = [str(driver), str(-(-count // NETWORKS)), *write_programs(Path(folder))]
+        changes = str(-(-count // NETWORKS))
+        command = [str(driver), changes, str(10**9), *write_programs(Path(folder))]
         status = subprocess.run(command, check=False).returncode
     print(f"exit status {status}, {time.monotonic() - start:.0f} s")
     return status

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from cmudrn.cli.help import Command, Group, with_metavar
-from cmudrn.cli.terminal import begin
+from cmudrn.cli.terminal import begin, show
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -73,7 +73,7 @@ def _print_version(value: bool) -> None:
     if value:
         from cmudrn.version import __version__
 
-        typer.echo(f"cmudrn {__version__}")
+        show(f"cmudrn {__version__}")
         raise typer.Exit
 
 

@@ -11,7 +11,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.options import FollowLinks
-from cmudrn.cli.terminal import printable
+from cmudrn.cli.terminal import complain, show
 from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ def batch(
     )  # fmt: skip
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""
-    typer.echo(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
+    show(f"{progress.done} files restored in {progress.seconds:.1f} s{earlier}.")
     for sentence in progress.passed_over:
-        print(f"cmudrn: {printable(sentence)}", file=sys.stderr)
+        complain(sentence)
     if progress.clips:
-        typer.echo(f"Clips left out: {progress.clips}; cmudrn restore takes them.")
+        show(f"Clips left out: {progress.clips}; cmudrn restore takes them.")
     if progress.bad:
         raise CmudrnError(
             f"{len(progress.bad)} of {progress.total} files could not be restored; "
@@ -83,11 +83,11 @@ def _teller() -> OnOutcome:
     def tell(outcome: Outcome, progress: Progress) -> None:
         nonlocal last
         if outcome.state == "bad":
-            print(f"bad: {printable(outcome.reason)}", file=sys.stderr)
+            show(f"bad: {outcome.reason}", err=True)
         if outcome.notes:
-            print(f"note: {printable(f'{outcome.name}: {outcome.notes}')}", file=sys.stderr)
+            show(f"note: {outcome.name}: {outcome.notes}", err=True)
         if time.monotonic() - last >= period:
             last = time.monotonic()
-            print(progress, file=sys.stderr, flush=True)
+            show(str(progress), err=True)
 
     return tell

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.terminal import show
 
 if TYPE_CHECKING:
     from cmudrn.evaluation.heatmap import Cell
@@ -55,16 +56,16 @@ def bench(
     profile = measure_profile(lambda n: open_engine(model, engine, n, precision), label, rounds)
     info = open_engine(model, engine, 1, precision).info
     save_profile(profile, profile_path(info, label))
-    typer.echo(f"{_fingerprint()}\nthreads  T  S  ms per megapixel")
+    show(_fingerprint(), "threads  T  S  ms per megapixel")
     own = (info.stages, info.recursions)
     for threads in profile.costs:
         for depth in sorted({(1, 1), own} if info.adjustable else {own}):
             expected = profile.milliseconds(1_000_000, *depth, threads)
-            typer.echo(f"{threads:>7}  {depth[0]}  {depth[1]}  {expected:.0f}")
+            show(f"{threads:>7}  {depth[0]}  {depth[1]}  {expected:.0f}")
 
 
 def _tell(cell: Cell) -> None:
-    typer.echo(
+    show(
         f"{cell.side}x{cell.side}, T = S = {cell.loops}: {1 / cell.median_s:.2f} a second", err=True
     )
 

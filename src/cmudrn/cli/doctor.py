@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.terminal import printable_lines
+from cmudrn.cli.terminal import show, show_count, show_json
 
 if TYPE_CHECKING:
     from cmudrn.datasets.doctor import Health, Leak, Report
@@ -34,19 +33,21 @@ def doctor(
 
     report = examine(datasets, _tell if sys.stderr.isatty() else None)
     if as_json:
-        typer.echo(json.dumps(report.as_table(), indent=2))
+        show_json(report.as_table(), indent=2)
     else:
-        typer.echo(printable_lines("\n\n".join(_lines(report))))
+        parts = _paragraphs(report)
+        show(*(line for part in parts[:-1] for line in (*part, "")), *parts[-1])
     if not report.sound:
         raise typer.Exit(1)
 
 
-def _lines(report: Report) -> list[str]:
+def _paragraphs(report: Report) -> list[list[str]]:
+    """Return the lines of each part; a name with a line break in it stays one line."""
     verdict = "Sound: no wrong file, no leak." if report.sound else "Not sound."
-    return [*map(_describe, report.datasets), *map(_describe_leak, report.leaks), verdict]
+    return [*map(_describe, report.datasets), *map(_describe_leak, report.leaks), [verdict]]
 
 
-def _describe(health: Health) -> str:
+def _describe(health: Health) -> list[str]:
     what = "clean pictures" if health.clean_only else "pairs"
     sizes = [f"{size} ({count})" for size, count in list(health.sizes.items())[:3]]
     more = f" and {len(health.sizes) - 3} other sizes" if len(health.sizes) > 3 else ""
@@ -67,18 +68,17 @@ def _describe(health: Health) -> str:
             f"  repeated     {len(health.repeated)} pairs of clean pictures show the same, e.g. "
             f"{example.first} and {example.second}"
         )
-    return "\n".join([*lines, *(f"  WRONG        {problem}" for problem in health.problems)])
+    return [*lines, *(f"  WRONG        {problem}" for problem in health.problems)]
 
 
-def _describe_leak(leak: Leak) -> str:
+def _describe_leak(leak: Leak) -> list[str]:
     lines = [f"LEAK between {leak.first} and {leak.second}: {len(leak.pictures)} pairs of pictures"]
     for same in leak.pictures[:SHOWN]:
         lines.append(f"  {same.first} is {same.second} ({same.how})")
     if len(leak.pictures) > SHOWN:
         lines.append(f"  and {len(leak.pictures) - SHOWN} more (--json lists them)")
-    return "\n".join(lines)
+    return lines
 
 
 def _tell(done: int, count: int) -> None:
-    end = "\n" if done == count else ""
-    print(f"\rread {done} of {count}", end=end, file=sys.stderr, flush=True)
+    show_count(f"read {done} of {count}", last=done == count)

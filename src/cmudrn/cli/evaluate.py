@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.terminal import printable_lines
+from cmudrn.cli.terminal import show, show_count
 from cmudrn.errors import CmudrnError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def evaluate(
     ]
     methods += _folders(pred or [])
     if downstream:
-        typer.echo(_read_text(sets, methods, limit, format.value), nl=False)
+        show(*_read_text(sets, methods, limit, format.value).splitlines())
         return
     scores = []
     for name, dataset in sets.items():
@@ -136,14 +136,12 @@ def evaluate(
         with atomic_file(pictures) as file:
             file.write(table.to_csv(table.per_picture(scores)).encode())
     rendered = table.FORMATS[format.value]
-    typer.echo(
-        printable_lines(rendered(table.summary(scores, intervals, columns, costs))), nl=False
-    )
+    show(*rendered(table.summary(scores, intervals, columns, costs)).splitlines())
     if len(methods) > 1:
         differences = rendered(table.differences(scores, intervals, columns))
-        typer.echo("\n" + printable_lines(differences), nl=False)
+        show("", *differences.splitlines())
     for note in dict.fromkeys(method.note for method in methods if method.note):
-        typer.echo(f"\n{note}", err=format is not Format.markdown)
+        show("", note, err=format is not Format.markdown)
 
 
 def _read_text(
@@ -155,7 +153,7 @@ def _read_text(
     read, readings = open_recogniser(), []
     for name, dataset in sets.items():
         readings += evaluate_text(name, dataset, methods, read, limit=limit, on_pair=_teller(name))
-    return printable_lines(table.FORMATS[table_format](text_table(readings)))
+    return table.FORMATS[table_format](text_table(readings))
 
 
 def _check_picture_scores(target: Path, models: list[str], overwrite: bool) -> None:
@@ -316,7 +314,6 @@ def _teller(name: str) -> OnPair | None:
         return None
 
     def tell(done: int, count: int) -> None:
-        end = "\n" if done == count else ""
-        print(f"\r{name}: {done} of {count}", end=end, file=sys.stderr, flush=True)
+        show_count(f"{name}: {done} of {count}", last=done == count)
 
     return tell

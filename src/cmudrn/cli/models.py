@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from cmudrn.cli import options
 from cmudrn.cli.app import app
-from cmudrn.cli.terminal import say
+from cmudrn.cli.terminal import say, show_json
 
 Credits = Annotated[
     bool,
@@ -28,7 +27,7 @@ def models(as_json: options.Json = False, with_credits: Credits = False) -> None
     if with_credits:
         photographs = training_photographs()
         if as_json:
-            typer.echo(json.dumps([asdict(x) for x in photographs], indent=2))
+            show_json([asdict(x) for x in photographs], indent=2)
             return
         for x in photographs:
             author = f"{x.author}. " if x.author else ""
@@ -37,7 +36,7 @@ def models(as_json: options.Json = False, with_credits: Credits = False) -> None
     shipped = shipped_models()
     if as_json:
         records = [{**asdict(model), "path": str(model.path)} for model in shipped.values()]
-        typer.echo(json.dumps(records, indent=2))
+        show_json(records, indent=2)
         return
     for model in shipped.values():
         say(f"{model.name}  {model.description}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.terminal import show
 
 if TYPE_CHECKING:
     from cmudrn.engines import Engine
@@ -54,7 +55,7 @@ def parity(
         except CmudrnError as error:
             if not engines:  # the first is what the others are compared with
                 raise
-            typer.echo(f"{name} {precision}: {error}", err=True)
+            show(f"{name} {precision}: {error}", err=True)
     clean = from_batch(trial_picture(side, side)) if picture is None else read_image(picture)
     step = engines["onnx fp32"].info.alignment
     height, width = (max(1, min(side, n) // step) * step for n in clean.shape[:2])
@@ -72,7 +73,7 @@ def parity(
             start = time.perf_counter()
             run_network(engine, batches[0])
             seconds[label].append(time.perf_counter() - start)
-    typer.echo("engine          largest diff  PSNR dB  lost dB       ms")
+    show("engine          largest diff  PSNR dB  lost dB       ms")
     exact = answers["onnx fp32"]
     for label, restored in answers.items():
         largest = max(float(np.abs(a - b).max()) for a, b in zip(restored, exact, strict=True))
@@ -81,7 +82,7 @@ def parity(
             _decibels(b, clean) - _decibels(a, clean) for a, b in zip(restored, exact, strict=True)
         )
         milliseconds = 1e3 * statistics.median(seconds[label])
-        typer.echo(f"{label:<15} {largest:12.2g} {near:8.1f} {lost:8.4f} {milliseconds:8.1f}")
+        show(f"{label:<15} {largest:12.2g} {near:8.1f} {lost:8.4f} {milliseconds:8.1f}")
 
 
 def _decibels(a: Image, b: Image) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cmudrn.cli.terminal import say
+from cmudrn.cli.terminal import say, show
 from cmudrn.errors import InvalidSettingError
 
 Plain = Annotated[
@@ -51,7 +51,7 @@ def export_plain_file(model: Path, output: Path, settings: PlainSettings) -> Non
     depth = f"T = {plain.depth[0]}, S = {plain.depth[1]}"
     say(f"{output}: {plain.info.name} at {depth}, input {shape}, operator set {plain.opset}")
     if plain.info.veil_weights:
-        typer.echo("The veil estimator of this model is left out: fog and haze stay.", err=True)
+        show("The veil estimator of this model is left out: fog and haze stay.", err=True)
 
 
 def _sides(size: str) -> tuple[int, int]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from cmudrn.cli.progress import OnPart, show_progress
-from cmudrn.cli.terminal import complain, describe, missing_extra, note, say, verbosity
+from cmudrn.cli.terminal import complain, describe, missing_extra, note, say, show_json, verbosity
 from cmudrn.errors import CmudrnError, FileError, ImageFileError, UnsupportedImageError
 
 if TYPE_CHECKING:
@@ -192,4 +189,4 @@ def _words(done: PhotoResult | ClipResult) -> list[str]:
 
 
 def _print_json(record: Mapping[str, Any]) -> None:
-    typer.echo(json.dumps(record))
+    show_json(record)

@@ -10,6 +10,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.evaluate import Format, need_metrics
+from cmudrn.cli.terminal import show
 from cmudrn.cli.train import DataFolder, need_torch, options_for_settings, set_data_folder
 from cmudrn.errors import CmudrnError
 
@@ -78,7 +79,7 @@ def study(
         read = _read(one, budget, test)
         trials = studies.list_trials(one, read, run or STORED, parse_settings(settings), row)
         if every and table_only and not any(trial.folder.exists() for trial in trials):
-            typer.echo(f"The study {one} was not run: {run or STORED} has no run of it.", err=True)
+            show(f"The study {one} was not run: {run or STORED} has no run of it.", err=True)
             continue
         missing = studies.find_missing_data(trials, read.test) if table_only else None
         if missing is None:
@@ -87,7 +88,7 @@ def study(
         _print_table(one, read, trials, table_format.value, into, missing)
         unchecked = unchecked or missing
     if unchecked:
-        typer.echo(f"{AS_STORED}: {unchecked}", err=True)
+        show(f"{AS_STORED}: {unchecked}", err=True)
 
 
 def _print_table(
@@ -109,7 +110,7 @@ def _print_table(
         raise CmudrnError(f"A page shows checked cells only: {missing}")
     if into is not None:
         insert(text, into, Path(name).stem)
-    typer.echo(text, nl=False)
+    show(*text.splitlines())
 
 
 def _read(name: str, budget: str, test: list[str]) -> Study:
@@ -139,11 +140,11 @@ def _bring_up_to_date(
     left = [t for t, state in zip(trials, states, strict=True) if state == studies.MISSING]
     stale = sum(str(state).startswith("older") for state in states)
     if stale:
-        typer.echo(f"{stale} of {len(trials)} runs are stale; --again makes them anew.", err=True)
+        show(f"{stale} of {len(trials)} runs are stale; --again makes them anew.", err=True)
     if left and train:
         minutes = estimate_seconds(left, test, workers) / 60
-        typer.echo(f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} min.", err=True)
-        finish(left, test, workers, lambda line: typer.echo(line, err=True))
+        show(f"{len(left)} of {len(trials)} runs to do: about {minutes:.0f} min.", err=True)
+        finish(left, test, workers, lambda line: show(line, err=True))
 
 
 def _set(text: str) -> tuple[str, str]:

@@ -5,10 +5,12 @@ Results go to standard output; errors, notes and progress to standard error.
 
 from __future__ import annotations
 
+import json
 import sys
 from contextvars import ContextVar
 
 from cmudrn.errors import CmudrnError, LimitExceededError, MissingExtraError, TargetError
+from cmudrn.files import printable
 
 _running: ContextVar[tuple[int, frozenset[str] | None]] = ContextVar("running", default=(0, None))
 """Verbosity and parameters of the command that runs."""
@@ -34,16 +36,6 @@ _EXTRAS = {
 """Package that may be missing -> the extra that brings it."""
 
 
-def printable(text: str) -> str:
-    """Return text that is safe on a terminal, whatever bytes a file name holds."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-
-
-def printable_lines(text: str) -> str:
-    """Return text of several lines, each safe on a terminal."""
-    return "\n".join(map(printable, text.split("\n")))
-
-
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
     print(f"cmudrn: {printable(sentence)}", file=sys.stderr, flush=True)
@@ -59,6 +51,27 @@ def say(line: str) -> None:
     """Print one line of a result on standard output unless only errors are wanted."""
     if verbosity() >= 0:
         print(printable(line))
+
+
+def show(*lines: str, err: bool = False) -> None:
+    """Print lines that are always wanted; a line break inside one of them is no line break.
+
+    Args:
+        lines: any text.
+        err: print on standard error.
+    """
+    for line in lines:
+        print(printable(line), file=sys.stderr if err else sys.stdout, flush=err)
+
+
+def show_json(record: object, *, indent: int | None = None, err: bool = False) -> None:
+    """Print a record as JSON, in which everything but ASCII is escaped."""
+    print(json.dumps(record, indent=indent), file=sys.stderr if err else sys.stdout, flush=err)
+
+
+def show_count(text: str, *, last: bool) -> None:
+    """Print progress over the line before it, on standard error."""
+    print(f"\r{printable(text)}", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 def begin(verbosity: int, parameters: frozenset[str]) -> None:

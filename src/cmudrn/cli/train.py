@@ -13,6 +13,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.plain import Plain, PlainSettings, Recursions, Size, Stages, export_plain_file
+from cmudrn.cli.terminal import show
 from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 
 DataFolder = Annotated[
@@ -55,7 +56,7 @@ def train(
             init_from=init_from and _checkpoint(init_from),
         )
     if run.processes.first:
-        typer.echo(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
+        show(f"{into}: {run.step} steps; fingerprint of the data {run.record['data']}")
 
 
 @app.command()
@@ -87,7 +88,7 @@ def export(
     write = _checkpoint_writer(name, interpolate_with, weight, change_gating_db)
     if not plain:
         difference = write(checkpoint, output, overwrite)
-        typer.echo(f"{output}: differs from torch by at most {difference:.1e}")
+        show(f"{output}: differs from torch by at most {difference:.1e}")
         return
     settings = PlainSettings(stages, recursions, size, overwrite)
     if not _is_checkpoint(checkpoint):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from cmudrn.cli import options
 from cmudrn.cli.app import app
-from cmudrn.cli.terminal import complain, describe, say
+from cmudrn.cli.terminal import complain, describe, say, show_json
 from cmudrn.errors import CmudrnError
 
 
@@ -51,13 +50,13 @@ def verify(
         except CmudrnError as error:
             good = False
             record = {"output": str(output), "ok": False, "error": describe(error)}
-            typer.echo(json.dumps(record)) if as_json else complain(describe(error))
+            show_json(record) if as_json else complain(describe(error))
             continue
         ok = all(one.ok for one in checks)
         good = good and ok
         if as_json:
             record = {"output": str(output), "ok": ok, "checks": [asdict(one) for one in checks]}
-            typer.echo(json.dumps(record))
+            show_json(record)
         else:
             for one in checks:
                 say(f"{'ok      ' if one.ok else 'DIFFERS '}{one.subject:<8}{one.finding}")

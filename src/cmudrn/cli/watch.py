@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 from cmudrn.cli import options
 from cmudrn.cli.app import app
 from cmudrn.cli.outlets import Mqtt, Outlets, Publish, Push
-from cmudrn.cli.terminal import printable
+from cmudrn.cli.terminal import show, show_json
 from cmudrn.errors import MissingExtraError
 
 SourceText = Annotated[
@@ -141,12 +140,12 @@ def watch(
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)
     statistics = outlets.watch(opened, restore, tell, settings, folder)
-    typer.echo(json.dumps(statistics.to_json()) if as_json else str(statistics))
+    show_json(statistics.to_json()) if as_json else show(str(statistics))
 
 
 def _tell(word: str, sentence: str) -> None:
-    typer.echo(f"{word}: {printable(sentence)}", err=True)
+    show(f"{word}: {sentence}", err=True)
 
 
 def _tell_as_json(word: str, sentence: str) -> None:
-    typer.echo(json.dumps({"event": word, "text": sentence}), err=True)
+    show_json({"event": word, "text": sentence}, err=True)

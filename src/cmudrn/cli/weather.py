@@ -10,7 +10,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.options import FollowLinks
-from cmudrn.cli.terminal import say
+from cmudrn.cli.terminal import say, show_count
 from cmudrn.errors import CmudrnError
 
 
@@ -53,7 +53,7 @@ def weather(
 
     def report(done: int, total: int) -> None:
         if sys.stderr.isatty() or done == total:
-            print(f"\r{done}/{total}", end="\n" if done == total else "", file=sys.stderr)
+            show_count(f"{done}/{total}", last=done == total)
 
     made = render_folder(rendering, workers, report)
     say(f"{made} pictures rendered into {output}.")

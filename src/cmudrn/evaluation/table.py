@@ -13,6 +13,7 @@ from cmudrn.evaluation.evaluator import Scores
 from cmudrn.evaluation.methods import INPUT
 from cmudrn.evaluation.metrics import PROTOCOLS, Protocol
 from cmudrn.evaluation.statistics import Estimate, bootstrap, paired_difference
+from cmudrn.files import printable
 
 Cells = list[str]
 
@@ -87,19 +88,19 @@ def per_picture(scores: Iterable[Scores]) -> list[Cells]:
 
 def to_markdown(rows: Sequence[Cells]) -> str:
     """Return rows as a Markdown table."""
-    lines = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
+    lines = [f"| {' | '.join(printable(cell).replace('|', '/') for cell in row)} |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
 
 
 def to_csv(rows: Sequence[Cells]) -> str:
     """Return rows as comma-separated values.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe in front. Numbers, with
-    their signs and intervals, stay as they are.
+    A name that a spreadsheet would take for a formula gets an apostrophe in front, and what does
+    not print in it is replaced. Numbers, with their signs and intervals, stay as they are.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([_no_formula(cell) for cell in row] for row in rows)
+    writer.writerows([_no_formula(printable(cell)) for cell in row] for row in rows)
     return text.getvalue()
 
 

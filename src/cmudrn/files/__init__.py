@@ -9,6 +9,7 @@ from cmudrn.files.kinds import (
     holds_video,
 )
 from cmudrn.files.listing import Listing, OutwardLinkError, is_hidden, list_folder, natural_order
+from cmudrn.files.names import printable
 from cmudrn.files.regular import NotRegularError, check_regular, open_regular
 from cmudrn.files.targets import (
     atomic_file,
@@ -40,6 +41,7 @@ __all__ = [
     "make_folder",
     "natural_order",
     "open_regular",
+    "printable",
     "replace_file",
     "sync_folder",
 ]

@@ -13,6 +13,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 
+import h11
 import uvicorn
 from starlette.types import Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -29,6 +30,12 @@ RESERVED_FILES = 72
 MIN_CONNECTIONS = 8
 
 MAX_HEADER_BYTES = 32 << 10
+
+_SLICE_BYTES = 16 << 10
+"""Bytes that are taken apart at once."""
+
+_LEAST_CHUNK_BYTES = 128
+"""Mean size of the chunks of a body, with their heads: each costs as much time as 100 kB do."""
 
 LOG_PERIOD = 10.0
 """Seconds in which one sentence is logged at most once."""
@@ -68,6 +75,28 @@ class BoundedConnection(H11Protocol):
         elif len(others) > self.limits.connections:
             most, _ = Counter(other.address for other in others).most_common(1)[0]
             self._make_room([other for other in others if other.address == most])
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes; called by asyncio with up to 256 kB of them."""
+        for start in range(0, len(data), _SLICE_BYTES):
+            piece = data[start : start + _SLICE_BYTES]
+            if self.transport.is_closing():
+                return
+            if self._has_tiny_chunks(piece):
+                if self.conn.our_state is h11.SEND_RESPONSE:
+                    self.send_400_response("The chunks of the body are too small.")
+                else:  # an answer has begun
+                    self.abort()
+                return
+            super().data_received(piece)
+
+    def _has_tiny_chunks(self, piece: bytes) -> bool:
+        """Return whether a piece of a body in chunks is hardly more than heads of chunks."""
+        if self.conn.their_state is not h11.SEND_BODY:
+            return False
+        if not any(name == b"transfer-encoding" for name, _ in self.headers or ()):
+            return False
+        return piece.count(b"\r\n") > 16 + 2 * len(piece) // _LEAST_CHUNK_BYTES
 
     def _make_room(self, candidates: list[BoundedConnection]) -> None:
         loose = [one for one in candidates if not one.is_held and one is not self]

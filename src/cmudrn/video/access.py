@@ -185,9 +185,9 @@ class _SameHostOnly(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """Return the next request; another host is refused."""
         old, new = urlsplit(req.full_url), urlsplit(newurl)
-        if (old.hostname, old.port) != (new.hostname, new.port):
+        if (old.scheme, old.hostname, old.port) != (new.scheme, new.hostname, new.port):
             raise AddressRefusedError(
-                f"{hide_password(self._address)} redirects to {new.hostname}, "
-                "which is another host; it is not followed."
+                f"{hide_password(self._address)} redirects to {new.scheme}://{new.hostname}, "
+                "which is another host or port; it is not followed."
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
