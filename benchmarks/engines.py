@@ -35,7 +35,7 @@ from cmudrn.engines import open_engine  # noqa: E402
 from cmudrn.engines.base import available_cores  # noqa: E402
 from cmudrn.engines.native import instruction_sets, peak_gflops  # noqa: E402
 from cmudrn.errors import CmudrnError  # noqa: E402
-from cmudrn.models import find_model  # noqa: E402
+from cmudrn.models import find_model, shipped_models  # noqa: E402
 from cmudrn.models.info import ModelInfo  # noqa: E402
 from cmudrn.models.model_file import make_info, read_model_file  # noqa: E402
 from cmudrn.models.onnx_writer import write_onnx  # noqa: E402
@@ -51,7 +51,9 @@ ENGINES = (
     ("native", "fp32", "portable"),
     ("native", "fp32", "avx2"),
     ("native", "fp32", "avx512"),
+    ("native", "fp32", "neon"),
     ("native", "bf16", "avx512bf16"),
+    ("native", "bf16", "neonbf16"),
 )
 """Engine, precision, and the instruction set it is forced to."""
 
@@ -164,7 +166,8 @@ def synthetic_unet(folder: str) -> Path:
 def options() -> argparse.Namespace:
     """Return the command's options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cmudrn", help="or synthetic-unet: random weights")
+    names = "or synthetic-unet: random weights; or all: every shipped model, one after another"
+    parser.add_argument("--model", default="cmudrn", help=names)
     parser.add_argument("--side", type=int, default=500)
     parser.add_argument("--height", type=int, help="instead of the side")
     parser.add_argument("--width", type=int, help="instead of the side")
@@ -185,11 +188,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if chosen.model == "synthetic-unet":
             chosen.model = str(synthetic_unet(folder))
-        run(chosen)
+        models = list(shipped_models()) if chosen.model == "all" else [chosen.model]
+        texts = [run(argparse.Namespace(**{**vars(chosen), "model": model})) for model in models]
+    if chosen.write:
+        document = Path(__file__).parents[1] / "docs" / "speed.md"
+        write_between(document, chosen.write, "\n\n".join(texts))
 
 
-def run(chosen: argparse.Namespace) -> None:
-    """Measure and print."""
+def run(chosen: argparse.Namespace) -> str:
+    """Measure and print one model; return what was printed."""
     info = make_info(read_model_file(find_model(chosen.model)))
     height, width = (
         -(-side // info.alignment) * info.alignment for side in (chosen.height, chosen.width)
@@ -209,9 +216,8 @@ def run(chosen: argparse.Namespace) -> None:
             call()
             seconds[name].append(clock() - start)
     text = f"{describe(info, chosen, peaks)}\n\n{table(seconds)}"
-    print(text)
-    if chosen.write:
-        write_between(Path(__file__).parents[1] / "docs" / "speed.md", chosen.write, text)
+    print(text, flush=True)
+    return text
 
 
 if __name__ == "__main__":
