@@ -7,12 +7,7 @@ const [drop, files, problem, work, stage] = ["drop", "files", "problem", "work",
 const [before, after, split, strength, speed, choices] =
   ["before", "after", "split", "strength", "speed", "model-choice"].map(byId);
 
-const VIEW_NAMES = {
-  restored: "Restored",
-  removed: "What was removed",
-  rain: "Rain removed",
-  snow: "Snow removed",
-};
+const VIEW_NAMES = { restored: "Restored", removed: "What was removed" }; // then every task's
 const SPEED_NAMES = ["Quick", "Medium", "Full"];
 
 const items = []; // one per photo, in the order they came
@@ -260,7 +255,10 @@ function show(image, url, alt) {
 }
 
 function drawViews() {
-  const names = Object.keys(VIEW_NAMES).filter((name) => !current.views || current.views[name]);
+  const offered = current.views ?? { removed: true };
+  const names = ["restored", "removed", ...Object.keys(offered)].filter(
+    (name, at, all) => all.indexOf(name) === at && (name === "restored" || offered[name]),
+  );
   if (!names.includes(view)) view = "restored";
   const choices = byId("views");
   if (choices.dataset.names !== String(names)) {
@@ -276,13 +274,15 @@ function choice(name) {
     type: "radio", name: "view", value: name,
   });
   input.addEventListener("change", () => ((view = name), drawAfter()));
-  label.append(input, VIEW_NAMES[name]);
+  label.append(input, nameOf(name));
   return label;
 }
 
+const nameOf = (name) => VIEW_NAMES[name] ?? `${name[0].toUpperCase()}${name.slice(1)} removed`;
+
 function drawAfter() {
   const map = view !== "restored";
-  const name = VIEW_NAMES[view];
+  const name = nameOf(view);
   show(after, current.views?.[view], map ? `${name}: bright where it was` : name);
   after.classList.toggle("map", map);
   // The strength mixes the restored photo with the original below it, as the server does.
