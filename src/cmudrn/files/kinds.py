@@ -18,6 +18,7 @@ IMAGE_SUFFIXES = {
     ".tiff": "tiff",
     ".webp": "webp",
     ".bmp": "bmp",
+    ".dib": "bmp",
 }
 """File name suffix of images that are read and written -> format."""
 
@@ -29,7 +30,7 @@ VIDEO_SUFFIXES = frozenset(
 
 UNSUPPORTED_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".avif", ".jxl", ".gif", ".apng", ".mng", ".svg", ".ico", ".cur"}
-    | {".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".dib", ".tga", ".psd", ".psb", ".xcf", ".exr"}
+    | {".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".tga", ".psd", ".psb", ".xcf", ".exr"}
     | {".hdr", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".pcx", ".xbm", ".xpm", ".eps"}
     # camera raw files
     | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}

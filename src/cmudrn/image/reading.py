@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -47,6 +48,25 @@ _MAGIC = {
     "webp": (b"RIFF",),
     "bmp": (b"BM",),
 }
+_UNREAD = {
+    "a GIF": rb"GIF8",
+    "an AVIF image": rb"....ftypavi[fs]",
+    "a HEIC image": rb"....ftyp(hei|hev|mif1|msf1)",
+    "a camera's raw file": rb"....ftypcrx |FUJIFILM|II(RO|RS|U\0)|MMOR|FOVb|\0MRM",
+    "a video file": rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ",
+    "a JPEG XL image": rb"\xff\x0a|....JXL ",
+    "a JPEG 2000 image": rb"....jP  |\xff\x4f\xff\x51",
+    "a JPEG XR image": rb"II\xbc",
+    "a Photoshop file": rb"8BPS",
+    "an OpenEXR image": rb"\x76\x2f\x31\x01",
+    "a Radiance image": rb"#\?RADIANCE|#\?RGBE",
+    "a portable pixel map": rb"P[1-7fF]\s",
+    "a Windows icon": rb"\0\0[\1\2]\0",
+    "a PDF": rb"%PDF",
+    "an SVG drawing": rb"<svg|<\?xml",
+}
+"""What is told of files that are not read: a name for the pattern of their first bytes."""
+
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
 
@@ -267,6 +287,10 @@ def _format_of(head: bytes, name: str) -> str:
     for kind, magics in _MAGIC.items():
         if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
             return kind
+    known = "JPEG, PNG, TIFF, WebP and BMP images are restored."
+    for what, pattern in _UNREAD.items():
+        if re.match(pattern, head, re.DOTALL):
+            raise UnsupportedImageError(f"{name} is {what}; {known}", path=name)
     raise UnsupportedImageError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name)
 
 
