@@ -50,7 +50,13 @@ FULL_RESOLUTION = (
 )
 MODELS = {
     "cmudrn": Card(
-        ("cmudrn-unet", "cmudrn-unet-final", "cmudrn-unet-long"),
+        (
+            "cmudrn-unet",
+            "cmudrn-unet-final",
+            "cmudrn-unet-long",
+            "cmudrn-unet-third",
+            "cmudrn-unet-rest",
+        ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",
         (
             "Thin pale objects that look like a streak may fade: a lamp post, a garden lamp's globe.",
