@@ -94,8 +94,7 @@ def restore(
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
     run = Run(network.open(change_gating), photo, (codec, crf, pixel_format), as_json, temporal)
-    if not run.restore(plan, skip_existing=skip_existing):
-        raise typer.Exit(1)
+    raise typer.Exit(int(not run.restore(plan, skip_existing=skip_existing)))
 
 
 def _check_options(
