@@ -15,7 +15,7 @@ from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Floats, Planes, f
 
 MAX_CHANGE = 8.0
 """Where a network changes more of a frame than this at the median, in 255ths, it takes away what is
-in every frame, as dense rain or haze: raw values would bring it back, and are not looked at."""
+in every frame, as dense rain or haze: raw values would bring it back, and are not taken."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ def fuse_frame(frames: Sequence[SeenFrame], current: int) -> Pixels | None:
     window = aligned(frames, current)
     if window is None:
         return None
-    fused = fuse(*window, current)
+    raw, restored, _ = frames[current].means
+    takes_raw = bool(np.median(np.abs(raw - restored)) <= MAX_CHANGE)
+    fused = fuse(*window, current, takes_raw=takes_raw)
     pixels: Pixels = fused[0] if len(fused) == 1 else np.ascontiguousarray(fused.transpose(1, 2, 0))
     return pixels
 
@@ -129,10 +131,6 @@ def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], li
             window[number] = align(frame.planes, motion, missing)
             moved = window[number] is not frame.planes
             means[number] = square_means(window[number]) if moved else frame.means
-    if np.median(np.abs(own.means[0] - own.means[1])) > MAX_CHANGE:
-        half = len(missing) // 2
-        window = [np.concatenate([planes[half:], planes[half:]]) for planes in window]
-        means = [each[[1, 1, 2]] for each in means]
     return window, means
 
 

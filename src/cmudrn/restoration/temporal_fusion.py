@@ -38,7 +38,9 @@ _SORT = ((0, 1), (3, 4), (2, 4), (2, 3), (1, 4), (0, 3), (0, 2), (1, 3), (1, 2))
 """Comparisons of a sorting network for five values."""
 
 
-def fuse(window: Sequence[Planes], means: Sequence[Floats], current: int) -> Planes:
+def fuse(
+    window: Sequence[Planes], means: Sequence[Floats], current: int, *, takes_raw: bool = True
+) -> Planes:
     """Return one frame of a window after fusion, (C, H, W).
 
     Args:
@@ -46,13 +48,17 @@ def fuse(window: Sequence[Planes], means: Sequence[Floats], current: int) -> Pla
             it, is the current frame's restoration, raw and restored.
         means: `square_means` of each.
         current: which of them is wanted.
+        takes_raw: whether raw values may be taken; else the median of the restored ones is.
     """
     fused = np.empty_like(window[current][len(window[0]) // 2 :])
     head, seen = load_head(), features(means, current)
     for top in range(0, seen.shape[1], ROWS):
         rows = slice(top * SQUARE, (top + ROWS) * SQUARE)
         weights = head(seen[:, top : top + ROWS])
-        fused[:, rows] = mix(candidates([planes[:, rows] for planes in window], current), weights)
+        images = candidates([planes[:, rows] for planes in window], current)
+        if not takes_raw:
+            images[1] = images[2] = images[-1]
+        fused[:, rows] = mix(images, weights)
     return fused
 
 
