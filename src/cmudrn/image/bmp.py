@@ -82,7 +82,7 @@ def read_header(data: bytes, name: str) -> Header:
         width, height, planes, bits, compression, _, x, y, colours, _ = struct.unpack_from(
             "<2iHHII2iII", data, 18
         )
-        masks = _BGR_MASKS
+        masks: tuple[int, ...] = _BGR_MASKS
         if compression in _MASKED:
             masks = struct.unpack_from("<4I" if size >= 56 else "<3I", data, 54)
     except struct.error as error:
