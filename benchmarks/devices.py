@@ -90,7 +90,8 @@ def milliseconds(call: Network, batch: Tensor, device: str) -> float:
     """Return the median time of a call."""
     call(batch)
     wait(device)
-    times, begin = [], time.perf_counter()
+    times: list[float] = []
+    begin = time.perf_counter()
     while len(times) < CALLS and (not times or time.perf_counter() - begin < SECONDS):
         start = time.perf_counter()
         call(batch)

@@ -63,7 +63,7 @@ def check(calls: list[Call], names: set[str]) -> None:
     assert names <= renamed
     for at, call in enumerate(calls):
         after = {later.path for later in calls[at + 1 :] if later.kind == "sync"}
-        if call.kind == "rename":
+        if call.kind == "rename" and not call.path.endswith(".partial"):  # of safetensors itself
             before = [earlier.path for earlier in calls[:at] if earlier.kind == "sync"]
             assert any(not os.path.isdir(path) for path in before[-2:]), call
         if call.kind in ("rename", "mkdir") and os.path.exists(call.path):
@@ -82,7 +82,8 @@ cmudrn.restore_file(sys.argv[2], sys.argv[3], restorer=restorer, layers=True)
 def test_photos_and_new_folders(darkening_model: Path, tmp_path: Path) -> None:
     write_picture(Picture(np.full((24, 32, 3), 120, np.uint8)), tmp_path / "a.png")
     target = tmp_path / "all" / "new" / "folders" / "b.png"
-    calls = trace(PHOTO, tmp_path / "all", darkening_model, tmp_path / "a.png", target)
+    traced = trace(PHOTO, tmp_path, darkening_model, tmp_path / "a.png", target)
+    calls = [call for call in traced if not call.path.startswith(str(tmp_path / "cache"))]
     check(calls, {"b.png", "b.removed-rain.png", "b.removed-snow.png", "b.removed-fused.png"})
     assert sum(call.kind == "mkdir" for call in calls) >= 2
 
@@ -116,7 +117,7 @@ def test_profiles(tmp_path: Path) -> None:
     script = """
 import sys
 from pathlib import Path
-from cmudrn.engines.profile import Profile, save_profile
+from cmudrn.restoration.profile import Profile, save_profile
 save_profile(Profile("0" * 64, "auto auto", {1: (1.0, 1.0, 1.0)}), Path(sys.argv[1]))
 """
     (tmp_path / "cache").mkdir()

@@ -190,7 +190,8 @@ def _samples(
     rng: np.random.Generator,
 ) -> dict[str, NDArray[np.generic]]:
     objects = clip["objects"]
-    own, any_ = (_squares(m[None]).any(axis=1) for m in (objects[number], objects.any(axis=0)))
+    both = (objects[number], np.asarray(objects.any(axis=0)))
+    own, any_ = (_squares(mask[None]).any(axis=1) for mask in both)
     region = np.where(own, OBJECT, np.where(any_, NEAR, BACKGROUND))
     seen = features(means, place).reshape(-1, region.size).T
     choice = np.stack([_squares(image) for image in candidates(window, place)], axis=1)
@@ -240,7 +241,7 @@ class Fit:
             at = torch.randint(len(self._seen), (2048,), generator=rng)
             loss = (self._error(at) * weight[at]).mean()
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
 
@@ -276,9 +277,10 @@ class Fit:
 
     def save(self, path: Path) -> None:
         """Write the perceptron; the last row of a matrix is its bias."""
+        layers = {"hidden": self.net[0], "output": self.net[2]}
         arrays = {
-            name: torch.cat([layer.weight.T, layer.bias[None]]).detach().numpy()
-            for name, layer in (("hidden", self.net[0]), ("output", self.net[2]))
+            name: torch.cat([layer.weight.T, layer.bias[None]]).detach().numpy()  # type: ignore[list-item, index]
+            for name, layer in layers.items()
         }
         np.savez(path, **arrays)
 

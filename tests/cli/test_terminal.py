@@ -17,8 +17,9 @@ import cmudrn
 from cmudrn.cli import app
 from cmudrn.cli.help import with_metavar
 from cmudrn.cli.progress import INTERVAL_S, Lines
-from cmudrn.cli.terminal import begin, describe, missing_extra, printable
+from cmudrn.cli.terminal import begin, describe, missing_extra
 from cmudrn.errors import CmudrnError, LimitExceededError, TargetError
+from cmudrn.files import printable
 
 COMMANDS = [entry.callback.__name__ for entry in app.registered_commands if entry.callback]
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cmudrn.cli.terminal import complain, printable, verbosity
+from cmudrn.cli.terminal import complain, verbosity
+from cmudrn.files import printable
 
 INTERVAL_S = 10.0
 """Seconds between two lines where there is no terminal."""

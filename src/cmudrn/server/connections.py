@@ -34,7 +34,7 @@ MAX_HEADER_BYTES = 32 << 10
 _SLICE_BYTES = 16 << 10
 """Bytes that are taken apart at once."""
 
-_LEAST_CHUNK_BYTES = 128
+_SMALLEST_CHUNK_BYTES = 128
 """Mean size of the chunks of a body, with their heads: each costs as much time as 100 kB do."""
 
 LOG_PERIOD = 10.0
@@ -96,7 +96,7 @@ class BoundedConnection(H11Protocol):
             return False
         if not any(name == b"transfer-encoding" for name, _ in self.headers or ()):
             return False
-        return piece.count(b"\r\n") > 16 + 2 * len(piece) // _LEAST_CHUNK_BYTES
+        return piece.count(b"\r\n") > 16 + 2 * len(piece) // _SMALLEST_CHUNK_BYTES
 
     def _make_room(self, candidates: list[BoundedConnection]) -> None:
         loose = [one for one in candidates if not one.is_held and one is not self]
