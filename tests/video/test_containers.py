@@ -212,9 +212,10 @@ def test_whiter_than_white_and_blacker_than_black_are_kept(
 
     np.testing.assert_array_equal(restored(identity_model, "same.mkv", 0), luma)
     assert np.abs(restored(identity_model, "near.mkv", 1) - luma).max() <= 1
-    # Where the network darkens white, the part above white does not stay as a ghost.
+    # Where the network darkens white, the part above white does not stay as a ghost. Near white the
+    # result returns to the source, since even white areas are held.
     dark = restored(darkening_model, "dark.mkv", 1)
-    assert np.diff(dark[0][luma[0] > 200]).max() <= 3
+    assert np.diff(dark[0][luma[0] > 200]).max() <= 8
     assert dark.max() <= 235
 
 

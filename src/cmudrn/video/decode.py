@@ -100,7 +100,7 @@ def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
         # Names are paths here, never addresses: FFmpeg would fetch "http:..." from the net.
         with _open(path, limits) as container:
             yield container
-    except (av.FFmpegError, NotRegularError, ValueError) as error:
+    except (av.FFmpegError, NotRegularError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoFileError(
             f"{path} is not a video that can be read: {reason}.", path=path
