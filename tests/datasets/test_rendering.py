@@ -40,7 +40,9 @@ def digest(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-@pytest.mark.parametrize(("kind", "preset"), [("rain", "csd-rain"), ("snow", "csd-snow")])
+@pytest.mark.parametrize(
+    ("kind", "preset"), [("rain", "csd-rain"), ("snow", "csd-snow"), ("haze", "haze")]
+)
 def test_one_worker_or_four_write_the_same_bytes(
     clean: Path, tmp_path: Path, kind: str, preset: str
 ) -> None:

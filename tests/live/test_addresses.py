@@ -116,7 +116,7 @@ def test_a_redirect_to_another_host_is_not_followed(status: int, hosts: tuple[Ho
     camera.answers["/old"] = (status, {"Location": f"{other.address}/image.jpg"}, b"")
     camera.answers["/older"] = (302, {"Location": "/old"}, b"")
     for path in ("/old", "/older"):
-        with pytest.raises(AddressRefusedError, match=r"redirects to 127\.0\.0\.1"):
+        with pytest.raises(AddressRefusedError, match=r"redirects to http://127\.0\.0\.1"):
             first_frame(StreamSource(camera.address + path))
     assert other.asked == []
     asked = StreamSource(f"{camera.address}/old", follow_links=True)

@@ -16,7 +16,7 @@ from cmudrn.errors import CmudrnError
 
 @app.command(no_args_is_help=True)
 def weather(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="What falls: rain or snow.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="rain, snow or haze.")],
     clean: Annotated[Path, typer.Argument(help="Folder of clean pictures.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the dataset.")],
     preset: Annotated[

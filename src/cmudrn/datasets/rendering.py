@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmudrn.errors import (
     CmudrnError,
@@ -357,14 +358,20 @@ def _render(task: tuple[Rendering, int, Path]) -> None:
         stream.write(json.dumps(record).encode())
 
 
+def _mask(layers: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return where the weather is: snow's opacity, rain's light, or haze's opacity."""
+    for name in ("mask", "streaks"):
+        if name in layers:
+            return layers[name]
+    return 1 - layers["transmission"]
+
+
 def _write(rendering: Rendering, name: str, source: Path, clean: Image, made: Degraded) -> None:
     layers = made.layers
     pictures: dict[str, Pixels] = {
         "Gt": from_float(clean, np.uint8),
         rendering.degraded_folder: from_float(made.degraded, np.uint8),
-        rendering.mask_folder: from_float(
-            layers["mask" if "mask" in layers else "streaks"], np.uint8
-        ),
+        rendering.mask_folder: from_float(_mask(layers), np.uint8),
     }
     if "transmission" in layers:
         pictures[rendering.veil_folder] = from_float(layers["transmission"], np.uint16)

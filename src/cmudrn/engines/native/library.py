@@ -171,5 +171,5 @@ def bf16_is_faster() -> bool:
     here = [instruction_sets(precision) for precision in ("bf16", "fp32")]
     if not all(here):
         return False
-    bf16, fp32 = (_peak(sets[0], 20_000, 1, tries=5) for sets in here)
+    bf16, fp32 = (_peak(sets[0], 20_000, 1, tries=40) for sets in here)
     return bf16 > fp32
