@@ -38,7 +38,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_a_test_source_is_restored_into_a_file(tmp_path: Path) -> None:
     variables = environment(tmp_path)
-    source = f"videotestsrc pattern=snow num-buffers={FRAMES} ! video/x-raw,format=RGB,width={WIDTH},height={HEIGHT}"
+    size = f"video/x-raw,format=RGB,width={WIDTH},height={HEIGHT}"
+    source = f"videotestsrc pattern=snow num-buffers={FRAMES} ! {size}"
     for name, element in (("plain", ""), ("restored", "! cmudrn strength=0.8")):
         line = f"gst-launch-1.0 -q {source} {element} ! filesink location={tmp_path / name}"
         done = subprocess.run(line.split(), env=variables, capture_output=True, text=True)
