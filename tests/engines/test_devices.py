@@ -53,17 +53,17 @@ def wrong(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 def test_a_card_runs_or_is_refused_in_one_sentence(wrong: str) -> None:
     if not wrong:
-        engine = open_engine("cmudrn-unet", device="cuda")
+        engine = open_engine("cmudrn", device="cuda")
         assert isinstance(engine, OnnxEngine) and engine.device == "cuda"
-        assert engine.tile_pixels > open_engine("cmudrn-unet", "onnx").tile_pixels
+        assert engine.tile_pixels > open_engine("cmudrn", "onnx").tile_pixels
         return
     with pytest.raises(DeviceError, match=r"^The device cuda .*\.$") as caught:
-        open_engine("cmudrn-unet", device="cuda")
+        open_engine("cmudrn", device="cuda")
     assert caught.value.device == "cuda" and "\n" not in str(caught.value)
 
 
 def test_auto_takes_a_card_that_works_and_else_the_processor(wrong: str) -> None:
-    engine = open_engine("cmudrn-unet", "onnx", 1, device="auto")
+    engine = open_engine("cmudrn", "onnx", 1, device="auto")
     assert isinstance(engine, OnnxEngine)
     assert engine.device == ("cpu" if wrong else "cuda")
     batch = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
@@ -73,7 +73,7 @@ def test_auto_takes_a_card_that_works_and_else_the_processor(wrong: str) -> None
 def test_a_device_that_is_not_built_in_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [PROVIDERS["cpu"]])
     with pytest.raises(DeviceError, match="no device 'directml'; it has cpu"):
-        open_engine("cmudrn-unet", device="directml")
+        open_engine("cmudrn", device="directml")
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_a_device_that_is_not_built_in_is_told(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_what_a_card_cannot_run_is_refused(engine: str, precision: str, device: str) -> None:
     with pytest.raises(InvalidSettingError, match="cuda is for engine onnx"):
-        open_engine("cmudrn-unet", engine, 1, precision, device)
+        open_engine("cmudrn", engine, 1, precision, device)
 
 
 def test_devices_have_names_of_their_own() -> None:
     assert {*PROVIDERS, "auto"} == set(DEVICES) and "cpu" in onnx_devices()
     with pytest.raises(InvalidSettingError, match="no device 'gpu'"):
-        open_engine("cmudrn-unet", device="gpu")
+        open_engine("cmudrn", device="gpu")

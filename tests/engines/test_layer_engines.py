@@ -96,7 +96,7 @@ def test_an_engine_is_pickled_and_copied_without_its_file(
     except Exception as error:  # no compiled engine here
         pytest.skip(str(error))
     path.unlink()
-    batch: Batch = np.random.default_rng(0).random((1, 3, 20, 24), np.float32)
+    batch: Batch = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     expected = engine(batch).restored
     for again in (pickle.loads(pickle.dumps(engine)), copy.deepcopy(engine)):
         assert again.threads == 1 and again.info.sha256 == engine.info.sha256
@@ -121,7 +121,7 @@ def test_a_plain_file_runs_in_bare_onnxruntime() -> None:
     layers = engine.info.layers(2, 3)
     assert layers is not None
     session = onnxruntime.InferenceSession(write_onnx(layers, record=record()))
-    batch = np.random.default_rng(0).random((1, 3, 20, 24), np.float32)
+    batch = np.random.default_rng(0).random((1, 3, 32, 48), np.float32)
     restored, rain, snow = session.run(None, {"degraded": batch})
     expected = engine(batch, branches=True, stages=2, recursions=3)
     assert [entry.name for entry in session.get_inputs()] == ["degraded"]
