@@ -50,11 +50,13 @@ def test_a_sample_is_restored(tmp_path: Path, name: str) -> None:
 COMMANDS = {
     "batch {photos} {out}": "cluster",
     "bench --engine onnx --rounds 1": None,
+    "desktop --remove": None,
     "doctor folder:{photos}": None,
     "evaluate cmudrn --data folder:{photos} --weather light-rain": "evaluate",
     "export {out} {out}.onnx": "train",
     "models": None,
     "models --json": None,
+    "page {out}": None,
     "parity --side 64 --rounds 1": None,
     "restore {photos} -o {out}": None,
     "restore {photos} -o {out} --score --side-by-side --evidence": None,
