@@ -11,6 +11,8 @@ WASM := kernels_portable packing program ranges schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked.
 LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload import-not-found misc no-any-return)
 PARALLEL := --numprocesses=2 --dist=loadfile
+# Two processes whose matrix products spin on all cores would wait for each other.
+export OPENBLAS_NUM_THREADS := 1
 SLOW := cluster experiments live page server training video
 
 .PHONY: demo test test-fast lint bare docs release-check wasm clean
