@@ -42,7 +42,8 @@ lint: $(TEST)/.installed
 # The two environments are made side by side. Tests run in two processes, a file's in one.
 test:
 	$(MAKE) --jobs=2 lint bare
-	$(TEST)/bin/python -m pytest $(PARALLEL)
+	$(TEST)/bin/python -m pytest $(PARALLEL) --ignore=tests/page
+	$(TEST)/bin/python -m pytest tests/page  # a browser takes both cores
 
 test-fast: lint
 	$(TEST)/bin/python -m pytest $(PARALLEL) $(SLOW:%=--ignore=tests/%) --ignore=tests/engines/test_native_sanitizers.py
