@@ -16,12 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from engines import open_network
 from torch import Tensor, nn
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint
-from cmudrn.models import find_model
-from cmudrn.models.model_file import make_info, read_model_file
-from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.registry import make_network
 
 SIZES = {
@@ -31,11 +29,10 @@ SIZES = {
     "4K": (2160, 3840),
 }
 """Name -> (H, W); they are rounded up to multiples of 16, as networks of several scales need."""
-DEPTHS = {"cmudrn-paper": (3, 7), "cmudrn-unet-long": (1,)}
+DEPTHS = {"cmudrn-paper": (3, 7), "cmudrn-unet-rest": (1,)}
 """Model or run -> T = S."""
 PAPER = {("500x500", 3): 9, ("1000x1000", 3): 2.55, ("500x500", 7): 2.40, ("1000x1000", 7): 0.64}
 """Frames/s that the paper gives for a GTX 1070 Ti."""
-STRUCTURE = ("tasks", "features", "cross_stitch", "fusion", "relu_output")
 CALLS, SECONDS = 7, 2.0
 """Timed calls of each cell, and when to stop before."""
 
@@ -50,15 +47,7 @@ def load(model: str, depth: int) -> nn.Module:
         network = make_network(checkpoint.network_config).eval()
         network.load_state_dict(checkpoint.ema)
         return network
-    file = read_model_file(find_model(model))
-    record = make_info(file).metadata
-    structure = {key: record[key] for key in STRUCTURE if key in record}
-    config = NetworkConfig(kind=record["network"], stages=depth, recursions=depth, **structure)
-    network = make_network(config).eval()
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}
-    if network.load_state_dict(tensors, strict=False).missing_keys:
-        raise SystemExit(f"The file of {model} has other weights than the network.")
-    return network
+    return open_network(model, depth)
 
 
 def runner(network: nn.Module, device: str, half: bool) -> Network:

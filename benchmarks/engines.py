@@ -30,6 +30,7 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") != HUGE_PAGES:
 
 import torch  # noqa: E402
 from synthetic_unet import UNetBuilder  # noqa: E402
+from torch import nn  # noqa: E402
 
 from cmudrn.engines import open_engine  # noqa: E402
 from cmudrn.engines.base import available_cores  # noqa: E402
@@ -61,15 +62,26 @@ STRUCTURE = ("tasks", "features", "cross_stitch", "fusion", "relu_output")
 """What a model's record and a network's configuration both say."""
 
 
-def torch_call(model: str, batch: np.ndarray, depth: int, compiled: bool) -> Call:
-    """Return a call of the model in PyTorch."""
+def open_network(model: str, depth: int) -> nn.Module:
+    """Return a model file's network in PyTorch, at T = S = depth.
+
+    Raises:
+        SystemExit: the file lacks weights of the network.
+    """
     file = read_model_file(find_model(model))
     record = make_info(file).metadata
     structure = {key: record[key] for key in STRUCTURE if key in record}
     config = NetworkConfig(kind=record["network"], stages=depth, recursions=depth, **structure)
     network = make_network(config).eval()
     tensors = {name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}
-    network.load_state_dict(tensors, strict=False)
+    if network.load_state_dict(tensors, strict=False).missing_keys:
+        raise SystemExit(f"The file of {model} has other weights than the network.")
+    return network
+
+
+def torch_call(model: str, batch: np.ndarray, depth: int, compiled: bool) -> Call:
+    """Return a call of the model in PyTorch."""
+    network = open_network(model, depth)
     run = torch.compile(network) if compiled else network
     tensor = torch.from_numpy(batch)
 

@@ -206,16 +206,17 @@ def test_whiter_than_white_and_blacker_than_black_are_kept(
     def restored(model: Path, name: str, strength: float) -> np.ndarray:
         target = tmp_path / name
         settings = ClipSettings(RestoreSettings(strength=strength))
-        restore_clip(cmudrn.load(model, threads=1), source, target, settings)
+        # Change gating would hold even white areas at what they were.
+        restorer = cmudrn.load(model, threads=1, change_gating=False)
+        restore_clip(restorer, source, target, settings)
         with av.open(str(target)) as clip:
             return np.asarray(next(clip.decode(video=0)).to_ndarray()[:48].astype(int))
 
     np.testing.assert_array_equal(restored(identity_model, "same.mkv", 0), luma)
     assert np.abs(restored(identity_model, "near.mkv", 1) - luma).max() <= 1
-    # Where the network darkens white, the part above white does not stay as a ghost. Near white the
-    # result returns to the source, since even white areas are held.
+    # Where the network darkens white, the part above white does not stay as a ghost.
     dark = restored(darkening_model, "dark.mkv", 1)
-    assert np.diff(dark[0][luma[0] > 200]).max() <= 8
+    assert np.diff(dark[0][luma[0] > 200]).max() <= 3
     assert dark.max() <= 235
 
 

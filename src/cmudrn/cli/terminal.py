@@ -36,9 +36,16 @@ _EXTRAS = {
 """Package that may be missing -> the extra that brings it."""
 
 
+def _print(text: str, *, err: bool, end: str = "\n") -> None:
+    """Print on one of the outputs; where both go to one file, in the order of the calls."""
+    if err:
+        sys.stdout.flush()
+    print(text, end=end, file=sys.stderr if err else sys.stdout, flush=err)
+
+
 def complain(sentence: str) -> None:
     """Print one sentence on standard error."""
-    print(f"cmudrn: {printable(sentence)}", file=sys.stderr, flush=True)
+    _print(f"cmudrn: {printable(sentence)}", err=True)
 
 
 def note(sentence: str) -> None:
@@ -50,7 +57,7 @@ def note(sentence: str) -> None:
 def say(line: str) -> None:
     """Print one line of a result on standard output unless only errors are wanted."""
     if verbosity() >= 0:
-        print(printable(line))
+        _print(printable(line), err=False)
 
 
 def show(*lines: str, err: bool = False) -> None:
@@ -61,17 +68,17 @@ def show(*lines: str, err: bool = False) -> None:
         err: print on standard error.
     """
     for line in lines:
-        print(printable(line), file=sys.stderr if err else sys.stdout, flush=err)
+        _print(printable(line), err=err)
 
 
 def show_json(record: object, *, indent: int | None = None, err: bool = False) -> None:
     """Print a record as JSON, in which everything but ASCII is escaped."""
-    print(json.dumps(record, indent=indent), file=sys.stderr if err else sys.stdout, flush=err)
+    _print(json.dumps(record, indent=indent), err=err)
 
 
 def show_count(text: str, *, last: bool) -> None:
     """Print progress over the line before it, on standard error."""
-    print(f"\r{printable(text)}", end="\n" if last else "", file=sys.stderr, flush=True)
+    _print(f"\r{printable(text)}", err=True, end="\n" if last else "")
 
 
 def begin(verbosity: int, parameters: frozenset[str]) -> None:

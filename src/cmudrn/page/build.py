@@ -32,7 +32,7 @@ _COPIED: Mapping[str, str] = {
     **{name: name for name in SERVED.values() if name not in ("index.html", "server_backend.js")},
     "backend.js": "browser_backend.js",
     **dict.fromkeys(("photo_worker.js", "tile_worker.js", "engine.wasm"), ""),
-    **dict.fromkeys(("tiles.js", "change_gate.js", "containers.js"), ""),
+    **dict.fromkeys(("tiles.js", "change_gate.js", "range_ends.js", "containers.js"), ""),
     **dict.fromkeys(("manifest.webmanifest", "icon-192.png", "icon-512.png", "LICENCES.txt"), ""),
 }
 """File of the page -> file of `ASSETS`; "" is the same name."""

@@ -83,8 +83,8 @@ class ClipLimits:
     def prefetched(self, width: int, height: int) -> int:
         """Return how many frames may wait between two steps of the work: 1 to 4."""
         frames = self.max_memory // (width * height * BYTES_PER_PIXEL)
-        spare = frames - MIN_FRAMES_IN_MEMORY - WINDOW_FRAMES
-        return int(min(4, max(1, spare // 2)))
+        held = MIN_FRAMES_IN_MEMORY + WINDOW_FRAMES * self.holds_window(width, height)
+        return int(min(4, max(1, (frames - held) // 2)))
 
 
 USUAL_LIMITS = ClipLimits()

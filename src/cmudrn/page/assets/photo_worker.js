@@ -6,6 +6,7 @@ import { ChangeGate } from "./change_gate.js";
 import {
   isAnimatedWebp, kindOf, readJpeg, readPng, withJpegMetadata, withPngMetadata, withProfile,
 } from "./containers.js";
+import { holdRangeEnds } from "./range_ends.js";
 import { divide } from "./tiles.js";
 
 const UNCOMMON = { tiff: "TIFF", heic: "HEIC", avif: "AVIF" };
@@ -113,6 +114,7 @@ async function restore({ file, model, workers, tilePixels, layerPixels }) {
     gate.add(piece.energy);
   });
   if (model.change_gating_db) gate.apply(data, restored);
+  holdRangeEnds(data, restored, width, height);
   const changed = shareChanged(data, restored);
   if (changed > MUCH) {
     const percent = Math.round(100 * changed);

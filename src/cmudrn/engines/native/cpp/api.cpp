@@ -9,7 +9,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <exception>
+#include <numeric>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -102,6 +104,16 @@ Layers find_layers(const Kernels* kernels) {
   if (kernels == &cmudrn::kNeonBf16) return {&cmudrn::kNeonBf16Layers, &cmudrn::kNeonLayers};
 #endif
   return {&cmudrn::kPortableLayers, &cmudrn::kPortableLayers};
+}
+
+// Seconds that this thread has computed, where the system says; other programs' work does not
+// count.
+double thread_seconds() {
+#ifdef CLOCK_THREAD_CPUTIME_ID
+  timespec time;
+  if (!clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)) return time.tv_sec + 1e-9 * time.tv_nsec;
+#endif
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace
@@ -222,16 +234,16 @@ CMUDRN_EXPORT void cmudrn_executor_free(Executor* executor) { delete executor; }
 CMUDRN_EXPORT double cmudrn_peak_gflops(const char* isa, int threads, long rounds) try {
   const Kernels* kernels = find(isa);
   if (!kernels) return 0;
-  std::vector<double> operations(static_cast<size_t>(std::max(1, threads)));
-  const auto start = std::chrono::steady_clock::now();
+  std::vector<double> rates(static_cast<size_t>(std::max(1, threads)));
   std::vector<std::thread> helpers;
-  for (double& mine : operations)
-    helpers.emplace_back([&mine, kernels, rounds] { mine = kernels->peak(rounds); });
+  for (double& rate : rates)
+    helpers.emplace_back([&rate, kernels, rounds] {
+      const double start = thread_seconds();
+      const double operations = kernels->peak(rounds);
+      rate = operations / (thread_seconds() - start) / 1e9;
+    });
   for (std::thread& helper : helpers) helper.join();
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  double total = 0;
-  for (double mine : operations) total += mine;
-  return total / seconds.count() / 1e9;
+  return std::accumulate(rates.begin(), rates.end(), 0.0);
 } catch (const std::exception&) {
   return 0;
 }
