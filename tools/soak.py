@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import soak_parts
 from soak_parts import BatchPart, Count, DiskPart, ServerPart, VideoPart, WatchPart
 
 PARTS: dict[str, Callable[[Path, random.Random], object]] = {
@@ -68,7 +69,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--only", action="append", choices=PARTS, help="repeatable")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--patience", type=float, default=soak_parts.WAIT, help="seconds, see there")
     asked = parser.parse_args()
+    soak_parts.WAIT = asked.patience
     names = asked.only or list(PARTS)
     if "full disk" in names and os.geteuid() != 0:
         print("full disk: left out, mounting a small disk needs root", file=sys.stderr)

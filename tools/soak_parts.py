@@ -23,8 +23,8 @@ from PIL import Image as Pillow
 COMMAND = [sys.executable, "-m", "cmudrn"]
 SIZE = (160, 112)
 PICTURES = 12
-WAIT = 240
-"""Seconds after which a command that should have ended counts as hanging."""
+WAIT = 240.0
+"""Seconds after which a command that should have ended counts as hanging; `--patience`."""
 
 
 @dataclass

@@ -222,6 +222,7 @@ def _cells(
                 "stages": stages,
                 "recursions": recursions,
                 "pictures": len(mine),
+                "psnr_rgb of each": [round(r.values["psnr_rgb"], 4) for r in mine],
                 "seconds": round(statistics.median(r.seconds for r in mine), 4),
                 **{name: round(mean, 4) for name, mean in means.items() if math.isfinite(mean)},
             }
