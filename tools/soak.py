@@ -69,7 +69,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--only", action="append", choices=PARTS, help="repeatable")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patience", type=float, default=soak_parts.WAIT, help="seconds, see there")
+    parser.add_argument(
+        "--patience", type=float, default=soak_parts.WAIT, help="seconds, see there"
+    )
     asked = parser.parse_args()
     soak_parts.WAIT = asked.patience
     names = asked.only or list(PARTS)

@@ -218,7 +218,7 @@ class WatchPart:
         for path in (seen, target):
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir()
-        arguments = ("watch", str(seen), "-o", str(target))
+        arguments = ("watch", str(seen), "-o", str(target), "--existing")
         waiting = sorted(self.pictures.iterdir())
         (seen / "damaged.png").write_bytes(damage(waiting[0].read_bytes(), self.rng))
         names = {path.name for path in waiting}

@@ -105,6 +105,25 @@ def scene(tmp_path: Path, darkening_model: Path, capsys: pytest.CaptureFixture[s
     return Scene(tmp_path, darkening_model, capsys)
 
 
+@pytest.mark.parametrize("existing", [False, True])
+def test_what_came_while_no_watcher_ran_is_restored_if_wanted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, existing: bool
+) -> None:
+    scene.output.mkdir()
+    (scene.output / "done.png").write_bytes(b"precious")
+    for name in ("done.png", "old.png"):
+        write_picture(picture(200), scene.source / name)
+
+    def put() -> None:
+        write_picture(picture(200), scene.source / "new.png")
+
+    wanted = {"done.png", "new.png"} | ({"old.png"} if existing else set())
+    scene.run(put, lambda: scene.results() >= wanted, monkeypatch, existing=existing)
+    assert scene.results() == wanted
+    assert (scene.output / "done.png").read_bytes() == b"precious"
+    assert scene.statistics.refused == 0
+
+
 def test_a_file_that_was_there_is_not_overwritten(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

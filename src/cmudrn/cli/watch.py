@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,13 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite", help="Replace a recording, and images of a folder, that were there."
+    ),
+]
+Existing = Annotated[
+    bool,
+    typer.Option(
+        "--existing",
+        help="Restore images of a folder, too, that are there at first and have no result yet.",
     ),
 ]
 Gate = Annotated[
@@ -88,6 +95,7 @@ def watch(
     output: Output = None,
     record: Record = None,
     overwrite: Overwrite = False,
+    existing: Existing = False,
     gate: Gate = False,
     strength: Strength = 1.0,
     stages: Stages = None,
@@ -127,10 +135,9 @@ def watch(
 
     tell = _tell_as_json if as_json else _tell
     written = tuple(path for path in (output, record) if path is not None)
-    limit = max_pixels or MAX_FRAME_PIXELS
-    opened = sources.open_source(
-        source, timeout, skip=written, follow_links=follow_links, max_pixels=limit
-    )
+    limits: Any = {"follow_links": follow_links, "max_pixels": max_pixels or MAX_FRAME_PIXELS}
+    results = output if existing else None
+    opened = sources.open_source(source, timeout, skip=written, results=results, **limits)
     outlets = Outlets(output, record, overwrite, publish, push, mqtt)
     outlets.check(opened)
     restorer = cmudrn.load(model, engine=engine, threads=threads)

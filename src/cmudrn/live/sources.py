@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -214,11 +215,13 @@ FileSignature = tuple[int, int]
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A folder that images are put into; those that are there at first do not count.
+    """A folder that images are put into.
 
     Attributes:
         folder: watched with all that is below it.
         skip: files and folders in it that are not watched, such as those for the results.
+        results: folder of the results. Images that are there at first count where it has nothing
+            of their name; without it none of them count.
         pause_s: seconds between two scans.
         patience_s: how long a file may stay unreadable, which may still be being written.
         stop: set when no more scans are wanted.
@@ -226,6 +229,7 @@ class FolderSource:
 
     folder: Path
     skip: tuple[Path, ...] = ()
+    results: Path | None = None
     pause_s: float = 0.2
     patience_s: float = 3.0
     stop: threading.Event = field(default_factory=threading.Event)
@@ -233,7 +237,10 @@ class FolderSource:
     _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._known.update(self._scan(list_folder(self.folder)))
+        for path, signature in self._scan(list_folder(self.folder)).items():
+            result = self.results and self.results / path.relative_to(self.folder)
+            if result is None or os.path.lexists(result):
+                self._known[path] = signature
         self._told.update(map(str, list_folder(self.folder).passed_over))
 
     @property
@@ -314,6 +321,7 @@ def open_source(
     timeout_s: float = 10.0,
     skip: tuple[Path, ...] = (),
     *,
+    results: Path | None = None,
     follow_links: bool = False,
     max_pixels: int = MAX_FRAME_PIXELS,
 ) -> Source:
@@ -323,6 +331,7 @@ def open_source(
         text: an address, "camera:" and a camera's name, a device, a file or a folder.
         timeout_s: see `StreamSource`.
         skip: see `FolderSource`.
+        results: likewise.
         follow_links: see `StreamSource`.
         max_pixels: see `StreamSource`.
 
@@ -335,7 +344,7 @@ def open_source(
         name = text.removeprefix("camera:")
         return StreamSource(name, timeout_s, is_camera=True, max_pixels=max_pixels)
     if path.is_dir():
-        return FolderSource(path, skip)
+        return FolderSource(path, skip, results)
     if "://" in text:
         stream_options(text)
         return StreamSource(text, timeout_s, follow_links=follow_links, max_pixels=max_pixels)
