@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from contextvars import ContextVar
 
 from cmudrn.errors import CmudrnError, LimitExceededError, MissingExtraError, TargetError
@@ -39,7 +40,8 @@ _EXTRAS = {
 def _print(text: str, *, err: bool, end: str = "\n") -> None:
     """Print on one of the outputs; where both go to one file, in the order of the calls."""
     if err:
-        sys.stdout.flush()
+        with suppress(OSError, ValueError):  # whoever writes there tells what is wrong with it
+            sys.stdout.flush()
     print(text, end=end, file=sys.stderr if err else sys.stdout, flush=err)
 
 

@@ -4,7 +4,7 @@ A network with a small window takes some gleams and letters for weather. Over a 
 mistakes add up to little, weather to much more; so the change is scaled, as Wiener's filter scales
 a noisy signal, by a gain that depends on its energy E there: E^2 / (E^2 + E0^2).
 
-Measured by `benchmarks/change_gating.py`; E0 is in the model file, as `change_gating_db`.
+`tools/fit_change_gating.py` measures it; E0 is in the model file, as `change_gating_db`.
 """
 
 from __future__ import annotations
