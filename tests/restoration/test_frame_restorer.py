@@ -258,9 +258,31 @@ def test_alignment_agrees_with_scipy() -> None:
         assert np.abs(result[inner] - expected[inner]).max() < 12
 
 
-def test_what_a_frame_does_not_show_is_the_current_one() -> None:
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (0.3, -0.7), (5.5, 0.0), (-3.4, 8.8)])
+@pytest.mark.parametrize("turn", [0.0, 0.01])
+def test_eight_bits_are_aligned_as_floats_are(shift: tuple[float, float], turn: float) -> None:
+    planes = np.ascontiguousarray(snow(texture(), 1).transpose(2, 0, 1))
+    motion = np.array([[1, -turn, shift[0]], [turn, 1, shift[1]], [0, 0, 1]])
+    whole = align(planes, motion, np.zeros_like(planes))
+    exact = align(planes.astype(np.float32), motion, np.zeros(planes.shape, np.float32))
+    apart = np.abs(whole - np.clip(exact, 0, 255))
+    assert apart.max() <= 5  # of weights in 64ths, at edges of flakes
+    assert apart.mean() < 0.4
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_even_areas_stay_what_they_are(value: int) -> None:
+    planes = np.full((2, 40, 50), value, np.uint8)
+    motion = np.array([[1.003, -0.02, 3.3], [0.02, 1.003, -4.7], [0, 0, 1]])
+    np.testing.assert_array_equal(align(planes, motion, planes), planes)
+    weights = np.random.default_rng(0).dirichlet(np.full(6, 0.3), (10, 13)).transpose(2, 0, 1)
+    np.testing.assert_array_equal(mix([planes] * 6, weights.astype(np.float32)), planes)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_what_a_frame_does_not_show_is_the_current_one(channels: int) -> None:
     planes = np.full((2, 40, 50), 7, np.uint8)
-    missing = np.full((2, 40, 50), 9, np.uint8)
+    missing = np.full((channels, 40, 50), 9, np.uint8)
     motion = np.array([[1, 0, -5.0], [0, 1, 8.0], [0, 0, 1]])
     moved = align(planes, motion, missing)
     assert (moved[:, :5] == 9).all()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmudrn.restoration.motion import Map
 from cmudrn.restoration.temporal_fusion import Planes
@@ -17,7 +16,9 @@ PRECISION = 16
 """Parts of a pixel to which shifts are rounded."""
 SPREAD = 0.4
 """Pixels by which the shift may differ across a square that is moved as a whole."""
-MIN_SIDE, MAX_ROWS, MAX_COLUMNS = 32, 16, 320
+SCALE = 64
+"""What the weights of whole numbers sum up to."""
+MIN_SIDE, MAX_ROWS, MAX_COLUMNS = 32, 32, 320
 """Side of the smallest square, and what is moved at a time at most, pixels: it fits the cache."""
 
 
@@ -29,7 +30,8 @@ def align(planes: Planes, motion: Map, missing: Planes) -> Planes:
     Args:
         planes: (C, H, W) of the frame to move.
         motion: where the points of the other frame lie in this one.
-        missing: (C, H, W): what to take where the frame shows nothing.
+        missing: what to take where the frame shows nothing, (C, H, W), or fewer channels that are
+            repeated.
     """
     _, height, width = planes.shape
     if _furthest(motion, height, width) <= STILL:
@@ -68,66 +70,71 @@ def _shift(
     missing: Planes,
 ) -> None:
     """Fill an area of the result with what lies a shift away from it."""
-    window, inside = [], []
-    for cut, by, part, side in zip(area, whole, parts, planes.shape[1:], strict=True):
-        reach = (1, 2) if part else (0, 0)
-        at = np.arange(cut.start + by - reach[0], cut.stop + by + reach[1])
-        window.append(np.clip(at, 0, side - 1))
-        inner = at[reach[0] : at.size - reach[1]]
-        inside.append((inner >= 0) & (inner + bool(part) <= side - 1))
-    (first, last), (left, right) = ((at[0], at[-1] + 1) for at in window)
-    values = planes[:, first:last, left:right]
-    if values.shape[1:] != (window[0].size, window[1].size):
-        values = values[:, window[0] - first][:, :, window[1] - left]
-    moved = values
-    if parts != (0, 0):
-        moved = _interpolate(values.astype(np.float32), parts, planes.dtype)
-    target = result[:, area[0], area[1]]
-    target[...] = moved
-    if not all(part.all() for part in inside):
-        outside = ~np.outer(*inside)
-        target[:, outside] = missing[:, area[0], area[1]][:, outside]
+    # Filters reach one pixel back and two on.
+    window = [
+        slice(cut.start + by - bool(part), cut.stop + by + 2 * bool(part))
+        for cut, by, part in zip(area, whole, parts, strict=True)
+    ]
+    target, sides = result[:, area[0], area[1]], planes.shape[1:]
+    if all(cut.start >= 0 and cut.stop <= side for cut, side in zip(window, sides, strict=True)):
+        _interpolate(planes[:, window[0], window[1]], parts, target)
+        return
+    at = [np.arange(cut.start, cut.stop) for cut in window]
+    nearest = [np.clip(a, 0, side - 1) for a, side in zip(at, sides, strict=True)]
+    _interpolate(planes[:, nearest[0]][:, :, nearest[1]], parts, target)
+    inner = [a[1:-2] if part else a for a, part in zip(at, parts, strict=True)]
+    shown = [
+        (a >= 0) & (a + bool(part) < side)
+        for a, part, side in zip(inner, parts, sides, strict=True)
+    ]
+    outside = ~np.outer(*shown)
+    own = missing[:, area[0], area[1]][:, outside]
+    target[:, outside] = np.tile(own, (len(target) // len(own), 1))
 
 
-def _interpolate(
-    values: NDArray[np.float32], parts: tuple[int, int], dtype: np.dtype[Any]
-) -> Planes:
-    if parts[0]:
-        a, b, c, d = _cubic(parts[0] / PRECISION)
-        rows = values.shape[1] - 3
-        values = _weighted_sum(
-            [
-                (a, values[:, :rows]),
-                (b, values[:, 1 : rows + 1]),
-                (c, values[:, 2 : rows + 2]),
-                (d, values[:, 3:]),
-            ]
-        )
-    if parts[1]:
-        a, b, c, d = _cubic(parts[1] / PRECISION)
-        columns = values.shape[2] - 3
-        values = _weighted_sum(
-            [
-                (a, values[..., :columns]),
-                (b, values[..., 1 : columns + 1]),
-                (c, values[..., 2 : columns + 2]),
-                (d, values[..., 3:]),
-            ]
-        )
-    if dtype == np.float32:
-        return values
-    np.rint(values, out=values)
-    return np.clip(values, 0, np.iinfo(dtype).max, out=values)
+def _interpolate(values: Planes, parts: tuple[int, int], target: Planes) -> None:
+    """Fill the target with values between the given ones, by parts of a pixel down and across."""
+    if parts == (0, 0):
+        target[...] = values
+        return
+    # Sums of 8 bits fit 16, of which a processor adds twice as many at a time.
+    kind = np.int16 if target.dtype == np.uint8 else np.float32
+    flat: Planes = values.astype(kind).ravel()
+    for step, part in zip((values.shape[2], 1), parts, strict=True):
+        if part and kind == np.int16:
+            flat = _filter(flat, step, _whole_weights(part))
+            flat += SCALE // 2
+            flat >>= SCALE.bit_length() - 1
+        elif part:
+            flat = _filter(flat, step, _cubic(part / PRECISION))
+    if target.dtype != np.float32:
+        if kind == np.float32:
+            np.rint(flat, out=flat)
+        np.clip(flat, 0, np.iinfo(target.dtype).max, out=flat)
+    target[...] = flat.reshape(values.shape)[:, : target.shape[1], : target.shape[2]]
 
 
-def _weighted_sum(terms: list[tuple[float, NDArray[np.float32]]]) -> NDArray[np.float32]:
-    factor, plane = terms[0]
-    total = plane * np.float32(factor)
-    part = np.empty_like(total)
-    for factor, plane in terms[1:]:
-        np.multiply(plane, np.float32(factor), out=part)
+def _filter(flat: Planes, step: int, weights: Sequence[float]) -> Planes:
+    """Return weighted sums of each value and the three that follow it by steps.
+
+    Rows and planes lie in one line, which is filtered at once: what is at the end of each comes
+    out mixed with the next, and is not used.
+    """
+    length = len(flat) - 3 * step
+    result = np.zeros_like(flat)
+    total, part = result[:length], np.empty(length, flat.dtype)
+    for start, weight in enumerate(weights):
+        np.multiply(flat[start * step : start * step + length], flat.dtype.type(weight), out=part)
         total += part
-    return total
+    return result
+
+
+@cache
+def _whole_weights(part: int) -> tuple[int, ...]:
+    """Return `_cubic` in whole numbers that sum up to SCALE."""
+    weights = [round(SCALE * weight) for weight in _cubic(part / PRECISION)]
+    weights[1 if 2 * part <= PRECISION else 2] += SCALE - sum(weights)
+    return tuple(weights)
 
 
 def _cubic(part: float) -> tuple[float, float, float, float]:

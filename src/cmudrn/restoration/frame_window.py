@@ -86,7 +86,7 @@ def see(raw: Pixels, restored: Pixels, before: SeenFrame | None) -> SeenFrame:
         restored: likewise.
         before: the frame before it, of the same size and type; or None.
     """
-    planes = np.concatenate([_planes(raw), _planes(restored)])
+    planes = _planes(raw, restored)
     means = square_means(planes)
     thumbnail = make_thumbnail(means[1], factor=SQUARE)
     back = find_motion(thumbnail, before.thumbnail) if before else None
@@ -108,9 +108,7 @@ def fuse_frame(frames: Sequence[SeenFrame], current: int) -> Pixels | None:
         return None
     raw, restored, _ = frames[current].means
     takes_raw = bool(np.median(np.abs(raw - restored)) <= MAX_CHANGE)
-    fused = fuse(*window, current, takes_raw=takes_raw)
-    pixels: Pixels = fused[0] if len(fused) == 1 else np.ascontiguousarray(fused.transpose(1, 2, 0))
-    return pixels
+    return _pixels(fuse(*window, current, takes_raw=takes_raw))
 
 
 def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], list[Floats]] | None:
@@ -121,16 +119,19 @@ def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], li
     """
     own = frames[current]
     restored = own.planes[len(own.planes) // 2 :]
-    missing = np.concatenate([restored, restored])
     maps = motions(frames, current)
     if all(motion is None for number, motion in enumerate(maps) if number != current):
         return None
-    window, means = [missing] * FRAMES, [own.means[[1, 1, 2]]] * FRAMES
-    for number, (frame, motion) in enumerate(zip(frames, maps, strict=True)):
-        if motion is not None:
-            window[number] = align(frame.planes, motion, missing)
+    window, means = list[Planes](), list[Floats]()
+    for number, motion in enumerate([*maps, *[None] * (FRAMES - len(maps))]):
+        if motion is None:
+            window.append(np.concatenate([restored, restored]))
+            means.append(own.means[[1, 1, 2]])
+        else:
+            frame = frames[number]
+            window.append(align(frame.planes, motion, restored))
             moved = window[number] is not frame.planes
-            means[number] = square_means(window[number]) if moved else frame.means
+            means.append(square_means(window[number]) if moved else frame.means)
     return window, means
 
 
@@ -152,7 +153,18 @@ def motions(frames: Sequence[SeenFrame], current: int) -> list[Map | None]:
     return maps
 
 
-def _planes(pixels: Pixels) -> Planes:
-    if pixels.ndim == 2:
-        return pixels[None]
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+def _planes(*images: Pixels) -> Planes:
+    """Return the channels of images, one after another."""
+    apart = [image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in images]
+    return np.concatenate(apart)
+
+
+def _pixels(planes: Planes) -> Pixels:
+    """Return (C, H, W) as an image."""
+    if len(planes) == 1:
+        pixels: Pixels = planes[0]
+        return pixels
+    pixels = np.empty((*planes.shape[1:], len(planes)), planes.dtype)
+    for channel, plane in enumerate(planes):  # faster than a transpose
+        pixels[..., channel] = plane
+    return pixels
