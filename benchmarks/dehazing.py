@@ -33,9 +33,9 @@ def whole(picture: Image) -> tuple[slice, slice]:
     return slice(0, picture.shape[0]), slice(0, picture.shape[1])
 
 
-def lift(context: VeilEstimator, picture: Image) -> Image:
-    lifted = context(picture)(picture, whole(picture), picture.shape[:2])
-    return np.ascontiguousarray(lifted).clip(-1, 2)
+def correct(context: VeilEstimator, picture: Image) -> Image:
+    correction = context(picture)(picture, whole(picture), picture.shape[:2])
+    return np.ascontiguousarray(correction).clip(-1, 2)
 
 
 def know(clean: Image, degraded: Image, weather: str, index: int) -> Image:
@@ -56,8 +56,8 @@ def compare(context: VeilEstimator, model: str, data: str, weather: str, limit: 
     rows = []
     for index in range(min(len(pairs), limit or len(pairs))):
         clean, degraded = pairs[index].clean, pairs[index].degraded
-        lifted = lift(context, degraded)
-        made = [degraded, lifted, restore(degraded), restore(lifted)]
+        correction = correct(context, degraded)
+        made = [degraded, correction, restore(degraded), restore(correction)]
         if weather == "csd-snow":
             known = know(clean, degraded, weather, index)
             made += [known, restore(known)]
@@ -77,18 +77,18 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def print_costs(context: VeilEstimator, model: str) -> None:
     engine = open_engine(model)
-    print("| picture | thumbnail, ms | branch, ms | lift, ms | network, ms | share |")
+    print("| picture | thumbnail, ms | estimator, ms | correction, ms | network, ms | share |")
     print("|---|---|---|---|---|---|")
     for side in (500, 1000):
         picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
         stored = (255 * picture).astype(np.uint8)
         thumbnail, batch = make_thumbnail(stored), picture.transpose(2, 0, 1)[None]
-        lifted = context.estimate_veil(0.5 * thumbnail + 0.4)
-        assert not lifted.clear
+        correction = context.estimate_veil(0.5 * thumbnail + 0.4)
+        assert not correction.clear
         steps = [
             milliseconds(lambda s=stored: make_thumbnail(s)),
             milliseconds(lambda t=thumbnail: context.estimate_veil(t)),
-            milliseconds(lambda p=picture, m=lifted: m(p, whole(p), p.shape[:2])),
+            milliseconds(lambda p=picture, m=correction: m(p, whole(p), p.shape[:2])),
             milliseconds(lambda b=batch: engine(b)),
         ]
         share = sum(steps[:3]) / steps[3]

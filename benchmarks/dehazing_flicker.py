@@ -21,11 +21,11 @@ from cmudrn.training.data.clean_patches import list_pictures
 from cmudrn.weather.presets import WEATHERS
 
 
-def brightness(frames: list[Image], lifts: list[VeilCorrection]) -> list[float]:
+def brightness(frames: list[Image], veils: list[VeilCorrection]) -> list[float]:
     """Return the mean of each frame, in 255ths, without its veil."""
     shape = frames[0].shape[:2]
     area = (slice(0, shape[0]), slice(0, shape[1]))
-    return [255 * float(lift(f, area, shape).mean()) for f, lift in zip(frames, lifts, strict=True)]
+    return [255 * float(veil(f, area, shape).mean()) for f, veil in zip(frames, veils, strict=True)]
 
 
 def step(values: list[float]) -> float:
@@ -46,15 +46,15 @@ def main() -> None:
         clean, rng = read_image(path), np.random.default_rng([24, index])
         scene = WEATHERS[options.weather].scene(clean.shape[:2], rng)
         frames = [scene(clean, number).degraded for number in range(options.frames)]
-        lifts = [lift for lift in map(restorer.estimate_veil, frames) if lift]
-        steady = VeilSmoother()
-        held = [lift for lift in map(steady, lifts) if lift]
+        veils = [veil for veil in map(restorer.estimate_veil, frames) if veil]
+        smooth = VeilSmoother()
+        smoothed = [veil for veil in map(smooth, veils) if veil]
         steps = [
             step([255 * float(frame.mean()) for frame in frames]),
-            step(brightness(frames, lifts)),
-            step(brightness(frames, held)),
+            step(brightness(frames, veils)),
+            step(brightness(frames, smoothed)),
         ]
-        thickness = np.log([lift.gain for lift in lifts]).mean()
+        thickness = np.log([veil.gain for veil in veils]).mean()
         cells = " | ".join(f"{value:.2f}" for value in steps)
         print(f"| {path.stem} | {thickness:.2f} | {cells} |", flush=True)
 

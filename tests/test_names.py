@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "src" / "cmudrn"
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("src", "tests", "tools", "benchmarks", "integrations")
 
 OLD_MODULES = frozenset(
     [
@@ -79,7 +80,7 @@ OLD_PRIVATE_NAMES = frozenset({"_follow", "_note"})
 
 OLD_PREFIXES = ("lay_", "MOST_", "LEAST_")
 
-COMMANDS = {PACKAGE / "cli" / "sheet.py"}
+COMMANDS = {ROOT / "src" / "cmudrn" / "cli" / "sheet.py"}
 """Modules that are called as the command that they hold."""
 
 
@@ -105,8 +106,13 @@ def is_old(name: str) -> bool:
     return plain in OLD_NAMES or name in OLD_PRIVATE_NAMES or plain.startswith(OLD_PREFIXES)
 
 
+def sources() -> list[Path]:
+    """Return the Python files of the repository."""
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
 def test_no_module_has_an_old_name() -> None:
-    paths = sorted(PACKAGE.rglob("*.py"))
+    paths = sources()
     assert paths
     named = [p for p in paths if p.stem in OLD_MODULES or p.parent.name in OLD_MODULES]
     assert [path for path in named if path not in COMMANDS] == []
@@ -115,7 +121,7 @@ def test_no_module_has_an_old_name() -> None:
 def test_no_identifier_has_an_old_name() -> None:
     found = [
         f"{path}:{line} {name}"
-        for path in sorted(PACKAGE.rglob("*.py"))
+        for path in sources()
         for line, name in identifiers(ast.parse(path.read_text(encoding="utf-8")))
         if is_old(name)
     ]

@@ -21,7 +21,7 @@ NAMES = ("cmudrn", "cmudrn.errors", "cmudrn.image", "cmudrn.models", "cmudrn.wea
 """Packages of the reference, whose documented names are shown."""
 
 
-def lay_out(target: Path) -> None:
+def write_pages(target: Path) -> None:
     """Write the pages and what they link to below a folder, which is emptied first."""
     shutil.rmtree(target, ignore_errors=True)
     for pattern in PAGES:
@@ -73,4 +73,4 @@ def _reference() -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", type=Path)
-    lay_out(parser.parse_args().target)
+    write_pages(parser.parse_args().target)

@@ -4,8 +4,8 @@
 
 PHOTOGRAPHS holds the folders `val` and `val_urban` of clean pictures. Prints mean and worst RGB
 PSNR of the 8-bit results without change gating and for several thresholds, and the choice: of the
-thresholds that cost at most `MOST_LOST` dB in the mean of every weather, the one that gives clear
-pictures most; none where that is less than `LEAST_GAINED` dB.
+thresholds that cost at most `MAX_LOSS` dB in the mean of every weather, the one that gives clear
+pictures most; none where that is less than `MIN_GAIN` dB.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from cmudrn.weather import WEATHERS
 FOLDERS = ("val", "val_urban")
 DECIBELS = (44.0, 42.0, 41.0, 40.0, 39.0, 38.0, 36.0)
 WEATHER = {"light-rain": (3.0, 1.0), "light-snow": (1.0,)}
-MOST_LOST = 0.1
+MAX_LOSS = 0.1
 """dB; less cannot be seen."""
-LEAST_GAINED = 0.5
+MIN_GAIN = 0.5
 
 Scores = dict[tuple[str, float | None], list[float]]
 """(kind of picture, threshold or None for no gating) -> PSNR of each picture, dB."""
@@ -77,10 +77,10 @@ def choose(scores: Scores) -> float | None:
     harmless = [
         decibels
         for decibels in DECIBELS
-        if all(mean[kind, decibels] >= mean[kind, None] - MOST_LOST for kind in weathers)
+        if all(mean[kind, decibels] >= mean[kind, None] - MAX_LOSS for kind in weathers)
     ]
     best = max(harmless, key=lambda decibels: mean["clear", decibels], default=None)
-    if best is None or mean["clear", best] - mean["clear", None] < LEAST_GAINED:
+    if best is None or mean["clear", best] - mean["clear", None] < MIN_GAIN:
         return None
     return best
 

@@ -7,7 +7,7 @@ pictures. A window of every training photograph is measured as it is and in one 
 severity; all weathers but those in `IGNORED` and `LATER` take turns. The regression fitted to them
 goes into src/cmudrn/restoration/weather_classifier.json under the model's name. The printed table
 shows how it judges the other three folders: whole clear pictures, and their middles in every
-weather. Where `MOST_WRONG` of the clear pictures or more are taken for weather, the model gets no
+weather. Where `MAX_WRONG` of the clear pictures or more are taken for weather, the model gets no
 score.
 """
 
@@ -59,7 +59,7 @@ SHARES = {"rain": 1.0, "snow": 1.0, "clear": 2.0}
 PENALTY = 0.003
 """Of squared weights, against overfitting."""
 
-MOST_WRONG = 0.05
+MAX_WRONG = 0.05
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -190,7 +190,7 @@ def calibrate(
     calibration = regress(list(rows_to_fit(restorer, photographs)), restorer.info)
     rows = list(rows_to_test(restorer, photographs))
     wrong = wrong_clear(calibration, rows)
-    kept = wrong < MOST_WRONG
+    kept = wrong < MAX_WRONG
     store(restorer.info.name, calibration if kept else None, path)
     said = f"{wrong:.1%} of the clear pictures are taken for weather"
     return kept, f"{table(calibration, rows)}\n\n{said}{'' if kept else ': no score'}."

@@ -280,12 +280,12 @@ def test_what_is_no_picture(data: bytes, sentence: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_truncated_files_are_refused(format: str, share: float) -> None:
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
+def test_truncated_files_are_refused(format: str, part: float) -> None:
     photo = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
     data = pillow_bytes(photo, format)
     with pytest.raises(CmudrnError, match="cut short"):
-        read_picture(data[: int(len(data) * share)])
+        read_picture(data[: int(len(data) * part)])
 
 
 @pytest.mark.parametrize(

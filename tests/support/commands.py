@@ -27,8 +27,8 @@ IMPORTED = (
     "numpy", "onnxruntime", "pyvips", "typer.rich_utils",
 )  # fmt: skip
 """What most commands import; none of it starts a thread, which a fork would lose."""
-MAX_SECONDS = 60
-"""Processes that take longer are ended."""
+MAX_SECONDS = 300
+"""Processes that take longer hang; busy machines are slow."""
 
 
 def run(

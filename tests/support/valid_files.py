@@ -127,8 +127,8 @@ def _metadata(
     return options | _OWN[format](rng, xmp, mode, exif)
 
 
-def _chance(rng: np.random.Generator, share: float = 0.5) -> bool:
-    return bool(rng.random() < share)
+def _chance(rng: np.random.Generator, probability: float = 0.5) -> bool:
+    return bool(rng.random() < probability)
 
 
 def _of_jpeg(rng: np.random.Generator, xmp: str, *_: Any) -> dict[str, Any]:

@@ -127,17 +127,17 @@ Stitch compose(const Stitch& first, const Stitch& second, int branches) {
 Network::Network(const Kernels& chosen, const Shape& form, const float* numbers, long count)
     : kernels(chosen), shape(form), branches(static_cast<size_t>(form.branches)) {
   Reader reader(numbers, count);
-  int leaves = 0;
+  int outputs = 0;
   for (Branch& branch : branches) {
-    reader.convolution(branch.enter, 6, kChannels);
+    reader.convolution(branch.conv_in, 6, kChannels);
     for (int block = 0; block < 2; ++block) {
       reader.convolution(branch.hidden[block], kChannels, kChannels);
       reader.convolution(branch.residual[block], kChannels, kChannels);
     }
     const float* weights = reader.take(9L * kChannels * 3);
     const float* bias = reader.take(3);
-    place(branch.leave, weights, bias, kChannels, 3);
-    place(leave_all, weights, bias, kChannels, 3, 3 * leaves++);
+    place(branch.conv_out, weights, bias, kChannels, 3);
+    place(conv_out_all, weights, bias, kChannels, 3, 3 * outputs++);
   }
   Stitch rec;
   for (Stitch* stitch : {&in, &rb[0], &rb[1], &rec, &img}) reader.stitch(*stitch, form.branches);
@@ -158,7 +158,7 @@ void Network::fold_stitches() {
   folded = branches;
   for (int j = 0; j < shape.branches; ++j) {
     Branch& branch = folded[static_cast<size_t>(j)];
-    fold(branch.enter, in, j);
+    fold(branch.conv_in, in, j);
     for (int block = 0; block < 2; ++block) fold(branch.residual[block], rb[block], j);
   }
 }
@@ -166,10 +166,10 @@ void Network::fold_stitches() {
 void Network::round_weights() {
   for (auto* set : {&branches, &folded})
     for (Branch& branch : *set)
-      for (Convolution* convolution : {&branch.enter, &branch.hidden[0], &branch.hidden[1],
-                                       &branch.residual[0], &branch.residual[1], &branch.leave})
+      for (Convolution* convolution : {&branch.conv_in, &branch.hidden[0], &branch.hidden[1],
+                                       &branch.residual[0], &branch.residual[1], &branch.conv_out})
         round_weights_of(*convolution);
-  round_weights_of(leave_all);
+  round_weights_of(conv_out_all);
   for (Convolution& convolution : fusion) round_weights_of(convolution);
 }
 

@@ -28,10 +28,10 @@ struct Stitch {
 
 // One DRN's convolutions, in the order they run; 0 and 1 count the residual blocks.
 struct Branch {
-  Convolution enter;
+  Convolution conv_in;
   Convolution hidden[2];
   Convolution residual[2];
-  Convolution leave;
+  Convolution conv_out;
 };
 
 struct Shape {
@@ -42,7 +42,7 @@ struct Shape {
 };
 
 struct Network {
-  // Reads: for each branch enter, hidden 0, residual 0, hidden 1, residual 1, leave, each as
+  // Reads: for each branch conv_in, hidden 0, residual 0, hidden 1, residual 1, conv_out, each as
   // weights (out, in, 3, 3) and bias (out); stitches in, rb1, rb2, rec, img, each (B, B, 16);
   // and if fused the head's three convolutions. Throws std::invalid_argument on another count.
   Network(const Kernels& chosen, const Shape& form, const float* numbers, long count);
@@ -50,8 +50,8 @@ struct Network {
   const Kernels& kernels;
   Shape shape;
   std::vector<Branch> branches;
-  std::vector<Branch> folded;  // enter and residual times the stitch's weights that follow them
-  Convolution leave_all;       // every branch's leave side by side, for branches that merged
+  std::vector<Branch> folded;  // conv_in and residual times the stitch's weights that follow them
+  Convolution conv_out_all;    // every branch's conv_out side by side, for branches that merged
   Stitch in, rb[2], rb2_rec;   // rb2_rec: rb2 then rec, at the last recursion
   Stitch img;
   Convolution fusion[3];

@@ -37,13 +37,13 @@ class Builder {
     built.layers.push_back(std::move(layer));
   }
 
-  void leave(const std::vector<int>& maps) {
+  void conv_out(const std::vector<int>& maps) {
     Layer layer{{}, network_.shape.rectify_leave, nullptr};
     if (maps.size() > 1 && all_same(maps)) {
-      layer.lanes.push_back({&network_.leave_all, maps[0], kNone, built.maps++});
+      layer.lanes.push_back({&network_.conv_out_all, maps[0], kNone, built.maps++});
     } else {
       for (size_t b = 0; b < maps.size(); ++b)
-        layer.lanes.push_back({&network_.branches[b].leave, maps[b], kNone, built.maps++});
+        layer.lanes.push_back({&network_.branches[b].conv_out, maps[b], kNone, built.maps++});
     }
     for (const Lane& lane : layer.lanes) built.outputs.push_back(lane.output);
     built.layers.push_back(std::move(layer));
@@ -98,7 +98,7 @@ Pipeline stage_pipeline(const Network& network, int recursions, bool first) {
   builder.built.inputs = builder.built.maps = first ? 1 : branches;
   std::vector<int> maps(static_cast<size_t>(branches), 0);
   for (int b = 0; b < branches && !first; ++b) maps[static_cast<size_t>(b)] = b;
-  builder.layer(maps, nullptr, network.in, [](const Branch& b) -> auto& { return b.enter; });
+  builder.layer(maps, nullptr, network.in, [](const Branch& b) -> auto& { return b.conv_in; });
   builder.built.layers[0].exact = true;  // it reads pictures: rounding them would cost the most
   for (int recursion = 1; recursion <= recursions; ++recursion) {
     for (int block = 0; block < 2; ++block) {
@@ -110,7 +110,7 @@ Pipeline stage_pipeline(const Network& network, int recursions, bool first) {
                     [=](const Branch& b) -> auto& { return b.residual[block]; });
     }
   }
-  builder.leave(maps);
+  builder.conv_out(maps);
   return std::move(builder.built);
 }
 

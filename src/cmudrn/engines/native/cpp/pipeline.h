@@ -51,7 +51,7 @@ struct Pipeline {
   int depth() const { return static_cast<int>(layers.size()); }
 };
 
-// One stage of the network: [degraded, estimate] of each branch -> what leave adds to degraded.
+// One stage of the network: [degraded, estimate] of each branch -> what conv_out adds to degraded.
 // In the first stage every branch's estimate is the degraded picture: one input map serves all.
 Pipeline stage_pipeline(const Network& network, int recursions, bool first);
 

@@ -196,7 +196,7 @@ void Stream::load_inputs(size_t stage, const Strip& strip, int row) const {
   }
 }
 
-// Writes each branch's estimate: degraded + what its leave convolution made, then stitched.
+// Writes each branch's estimate: degraded + what its conv_out made, then stitched.
 void Stream::emit_estimates(size_t stage, const Strip& strip, int row) const {
   const std::vector<int>& maps = sections_[stage].pipeline->outputs;
   const size_t branches = estimates_[stage].size();
