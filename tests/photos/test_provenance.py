@@ -149,16 +149,46 @@ def test_the_input_may_move(restored: Path, tmp_path: Path) -> None:
     assert check(restored, moved) == {}  # a folder that holds it under its name
 
 
+def finding_of(restored: Path, subject: str) -> tuple[bool, str]:
+    folder = restored.parent.parent
+    model = str(folder / "models" / "tiny.onnx")
+    (found,) = (one for one in verify(restored, folder / "in", model) if one.subject == subject)
+    return found.ok, found.finding
+
+
 def test_a_changed_output_is_noticed(restored: Path) -> None:
     restored.write_bytes(restored.read_bytes() + b"\0")
-    assert set(check(restored)) == {"output", "re-run"}
+    assert set(check(restored)) == {"output"}
+    ok, finding = finding_of(restored, "re-run")
+    assert ok and "gives the bytes of the record; the file was changed" in finding
 
 
 def test_a_retouched_output_is_noticed(restored: Path) -> None:
     pixels = np.asarray(Pillow.open(restored)).copy()
     pixels[0, 0] ^= 64
     Pillow.fromarray(pixels).save(restored)
-    assert "pixels differ by at most" in check(restored)["re-run"]
+    assert set(check(restored)) == {"output"}
+    ok, finding = finding_of(restored, "re-run")
+    assert ok and "the file was changed: pixels differ by at most" in finding
+
+
+def change_record(restored: Path, part: str, key: str, value: object) -> None:
+    record = json.loads(evidence_path(restored).read_text())
+    record[part][key] = value
+    evidence_path(restored).write_text(json.dumps(record))
+
+
+def test_a_record_of_other_bytes_is_told_from_a_changed_file(restored: Path) -> None:
+    change_record(restored, "output", "sha256", "0" * 64)
+    assert check(restored)["re-run"] == "gives the file's bytes, not the record's"
+    change_record(restored, "settings", "strength", 0.25)
+    assert "gives other bytes than record and file: pixels" in check(restored)["re-run"]
+
+
+def test_a_model_that_is_named_is_run_wherever_the_record_has_it(restored: Path) -> None:
+    model = str(restored.parent.parent / "models" / "tiny.onnx")
+    change_record(restored, "model", "path", model)
+    assert check(restored) == {}
 
 
 def test_a_changed_input_is_noticed(restored: Path, tmp_path: Path) -> None:
@@ -315,9 +345,7 @@ def test_a_lost_output_is_noticed(restored: Path) -> None:
     ],
 )
 def test_odd_values_in_a_record(restored: Path, part: str, key: str, value: object) -> None:
-    record = json.loads(evidence_path(restored).read_text())
-    record[part][key] = value
-    evidence_path(restored).write_text(json.dumps(record))
+    change_record(restored, part, key, value)
     folder = restored.parent.parent
     try:
         checks = verify(restored, folder / "in" / "a.jpg", str(folder / "models" / "tiny.onnx"))

@@ -16,7 +16,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
 from cmudrn.image import Picture, encode_picture, read_picture
-from cmudrn.server import Limits, frames, worker_pool
+from cmudrn.server import Limits, worker_pool
 from cmudrn.server.body import Body
 from cmudrn.server.budget import MemoryBudget
 from cmudrn.server.problems import Problem
@@ -30,6 +30,7 @@ OBEDIENT = """
     import json, sys, time
     from cmudrn.server import frames
     inbox, outbox = sys.stdin.buffer, sys.stdout.buffer
+    time.sleep({start_seconds})
     frames.write_frame(outbox, frames.READY)
     while True:
         kind, data = frames.read_frame(inbox)
@@ -41,8 +42,8 @@ OBEDIENT = """
 """A worker that does as told but for the work."""
 
 
-def worker(work: str, memory: int = 1 << 30) -> WorkerProcess:
-    script = textwrap.dedent(OBEDIENT).format(work=work)
+def worker(work: str, memory: int = 1 << 30, start_seconds: float = 0.0) -> WorkerProcess:
+    script = textwrap.dedent(OBEDIENT).format(work=work, start_seconds=start_seconds)
     return WorkerProcess([sys.executable, "-P", "-c", script], memory)
 
 
@@ -163,7 +164,7 @@ def test_a_worker_that_does_not_stop_is_replaced(
     async def scene() -> None:
         process = worker(work)
         await process.start()
-        assert (await process._read_frame())[0] == frames.READY
+        await process._wait_until_ready()
         with pytest.raises((TimeoutError, Problem)):
             await asyncio.wait_for(process.work(REQUEST, make_body()), 1)
         before = process.process_id
@@ -171,6 +172,27 @@ def test_a_worker_that_does_not_stop_is_replaced(
         await process.settle()
         assert time.monotonic() - started < 40
         assert (process.process_id == before) == is_kept
+        await process.end()
+
+    asyncio.run(scene())
+
+
+def test_a_worker_that_starts_slowly_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a start may take longer than a picture: no request may restart it."""
+    monkeypatch.setattr(worker_pool, "GRACE_SECONDS", 0.01)
+
+    async def scene() -> None:
+        process = worker("frames.write_frame(outbox, frames.FAILURE, b'{{}}')", start_seconds=0.6)
+        await process.start()
+        before = process.process_id
+        for _ in range(2):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(process.work(REQUEST, make_body(bytes(1 << 20))), 0.05)
+        await process.settle()
+        assert process.process_id == before
+        with pytest.raises(Problem):
+            await asyncio.wait_for(process.work(REQUEST, make_body()), 20)
+        assert process.process_id == before
         await process.end()
 
     asyncio.run(scene())

@@ -85,12 +85,11 @@ def verify(
         checks.append(found)
     else:
         checks.append(_check_file("input", found, record.input.sha256, limits))
-    model = model or record.model.path
-    checks.append(_check_model(model, record, named=model != record.model.path))
+    checks.append(_check_model(model or record.model.path, record, named=model is not None))
     if not target.is_file():
         checks.append(Check("re-run", False, "not possible without the output"))
     elif isinstance(found, Path) and all(check.ok for check in checks[1:]):
-        checks.append(_run_again(target, found, model, record, limits))
+        checks.append(_run_again(target, found, model or record.model.path, record, limits))
     else:
         checks.append(Check("re-run", False, "not possible without that input and model"))
     return checks
@@ -169,9 +168,17 @@ def _run_again(target: Path, source: Path, model: str, record: Record, limits: L
     output = read_bytes(target, limits.max_bytes)
     data = read_bytes(source, limits.max_bytes)
     again = restore_bytes(restorer, data, settings, name=str(source)).data
+    as_recorded = hashlib.sha256(again).hexdigest() == record.output.sha256
     if again == output:
-        return Check("re-run", True, "gives the same bytes")
-    return Check("re-run", False, f"gives other bytes: {_difference(again, output, record)}")
+        finding = (
+            "gives the same bytes" if as_recorded else "gives the file's bytes, not the record's"
+        )
+        return Check("re-run", as_recorded, finding)
+    difference = _difference(again, output, record)
+    if as_recorded:
+        finding = f"gives the bytes of the record; the file was changed: {difference}"
+        return Check("re-run", True, finding)
+    return Check("re-run", False, f"gives other bytes than record and file: {difference}")
 
 
 def _difference(again: bytes, output: bytes, record: Record) -> str:

@@ -23,6 +23,9 @@ from cmudrn.server.processing import RestoreRequest
 GRACE_SECONDS = 1.0
 """How long a worker may take to stop before it is ended: most tiles take less."""
 
+START_SECONDS = 60.0
+"""How long a worker may take to start, which on a busy machine is longer than a picture may."""
+
 WATCH_SECONDS = 0.1
 """Between two looks at a worker's memory."""
 
@@ -62,6 +65,7 @@ class WorkerProcess:
         self._command = command
         self._memory = memory
         self._process: Process | None = None
+        self._is_ready = False
         self._in_frame = False
         self._body_left = 0
         self._is_too_large = False
@@ -77,7 +81,13 @@ class WorkerProcess:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command, stdin=PIPE, stdout=PIPE, limit=frames.CHUNK_BYTES
             )
-            self._in_frame, self._body_left, self._is_too_large = False, 0, False
+            self._is_ready = self._in_frame = self._is_too_large = False
+            self._body_left = 0
+
+    async def _wait_until_ready(self) -> None:
+        """Return once the process has opened its model; it is given no job before."""
+        while not self._is_ready:
+            self._is_ready = (await self._read_frame())[0] == frames.READY
 
     async def work(self, request: RestoreRequest, body: Body) -> AnswerHead:
         """Return the head of an answer; its bytes are read next.
@@ -87,10 +97,9 @@ class WorkerProcess:
         """
         try:
             await self.start()
+            await self._wait_until_ready()
             await self._write_job(request, body)
-            while (kind := (frame := await self._read_frame())[0]) == frames.READY:
-                pass
-            return await self._read_head(kind, frame[1])
+            return await self._read_head(*await self._read_frame())
         except (EOFError, OSError) as error:
             if self._is_too_large:
                 detail = "Restoring the picture takes more memory than the server allows."
@@ -137,9 +146,14 @@ class WorkerProcess:
     async def settle(self) -> None:
         """Make the worker ready for the next job, whatever it is doing.
 
-        It is told to stop; one that does not is ended and replaced.
+        It is told to stop; one that does not is ended and replaced. One that still starts has no
+        job, and is let start: to begin again would take as long.
         """
         try:
+            if not self._is_ready:
+                async with asyncio.timeout(START_SECONDS):
+                    await self._wait_until_ready()
+                return
             async with asyncio.timeout(GRACE_SECONDS):
                 if self._in_frame:
                     raise EOFError
