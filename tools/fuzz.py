@@ -3,12 +3,14 @@
     python tools/fuzz.py pictures --count 10000
     python tools/fuzz.py clips --count 1000
     python tools/fuzz.py models --count 10000
+    python tools/fuzz.py models --count 10000 --engine sanitized
     python tools/fuzz.py programs --count 10000
 
 Pictures are read and written again in two formats. Clips are restored with a model that changes
-nothing. Models are run by ONNX Runtime, or with `--engine native` by the native engine. Programs
-are what the native engine makes of models; they run in its C++ alone, compiled with
-AddressSanitizer and UndefinedBehaviorSanitizer.
+nothing. Models are run by ONNX Runtime, or with `--engine native` by the native engine; with
+`--engine sanitized` that is compiled with AddressSanitizer and UndefinedBehaviorSanitizer, and the
+memory limit is that of the whole machine. Programs are what the native engine makes of models;
+they run in its C++ alone, compiled likewise.
 
 Every batch of files runs in a process of its own with a memory limit, so a crash costs only its
 batch and is counted. A process that exceeds its time limit is stopped and counted too. Times are
@@ -37,6 +39,9 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "tests")]
 
+
+SANITIZED_LIBRARY = "CMUDRN_FUZZ_LIBRARY"
+"""Environment variable of the processes: the native engine with its sanitizers."""
 
 WAIT_SECONDS = 3600
 """A process may take, however little of a processor it gets."""
@@ -90,7 +95,7 @@ def _models(_folder: Path, engine: str) -> Callable[[Any], str]:
     from support.model_mutations import mutate_model
     from support.random_networks import random_network
 
-    from cmudrn.engines.native import NativeEngine
+    from cmudrn.engines.native import NativeEngine, library
     from cmudrn.engines.onnx import OnnxEngine
     from cmudrn.errors import CmudrnError
     from cmudrn.models.model_file import parse_model
@@ -100,7 +105,10 @@ def _models(_folder: Path, engine: str) -> Callable[[Any], str]:
     files = [model.path.read_bytes() for model in shipped_models().values()]
     files += [write_onnx(random_network(number)) for number in range(8)]
     image = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
-    open_engine = NativeEngine if engine == "native" else OnnxEngine
+    open_engine = OnnxEngine if engine == "onnx" else NativeEngine
+    if engine == "sanitized":
+        opened = library.open_library(Path(os.environ[SANITIZED_LIBRARY]))
+        vars(library)["_load"] = lambda: opened
 
     def run(rng: Any) -> str:
         data = mutate_model(files[int(rng.integers(len(files)))], rng)
@@ -126,7 +134,7 @@ def main() -> None:
     parser.add_argument("kind", choices=(*KINDS, "programs"))
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--engine", choices=("onnx", "native"), default="onnx")
+    parser.add_argument("--engine", choices=("onnx", "native", "sanitized"), default="onnx")
     parser.add_argument("--batch", type=int, help="run this batch only, in this process")
     asked = parser.parse_args()
     if asked.kind == "programs":
@@ -142,6 +150,8 @@ def run_batches(name: str, count: int, seed: int, engine: str) -> int:
     kind = KINDS[name]
     total: Counter[str] = Counter()
     slowest, peak, start = 0.0, 0, time.monotonic()
+    library = tempfile.TemporaryDirectory()
+    sanitizers = build_sanitized(Path(library.name)) if engine == "sanitized" else {}
     for batch in range(-(-count // kind.batch)):
         command = [sys.executable, __file__, name, "--batch", str(batch), "--seed", str(seed)]
         with tempfile.TemporaryDirectory() as folder:
@@ -150,7 +160,7 @@ def run_batches(name: str, count: int, seed: int, engine: str) -> int:
                     [*command, "--engine", engine],
                     capture_output=True,
                     timeout=WAIT_SECONDS,
-                    env={**os.environ, "TMPDIR": folder, "XDG_CACHE_HOME": folder},
+                    env={**os.environ, "TMPDIR": folder, "XDG_CACHE_HOME": folder, **sanitizers},
                 )
             except subprocess.TimeoutExpired:
                 total["hangs"] += 1
@@ -168,6 +178,24 @@ def run_batches(name: str, count: int, seed: int, engine: str) -> int:
     return int(bool(total["crashes"] or total["hangs"] or total["left behind"]))
 
 
+def build_sanitized(folder: Path) -> dict[str, str]:
+    """Build the native engine with sanitizers; return the environment of processes that load it."""
+    from engines.test_native_sanitizers import SANITIZED, SOURCES
+
+    path = folder / "sanitized.so"
+    flags = ["-std=c++20", "-pthread", "-Wno-psabi", "-g1", "-fPIC", "-shared", *SANITIZED[:-1]]
+    subprocess.run(["g++", *flags, *map(str, SOURCES.glob("*.cpp")), "-o", str(path)], check=True)
+    found = [
+        subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    return {
+        SANITIZED_LIBRARY: str(path),
+        "LD_PRELOAD": " ".join(one.strip() for one in found),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python keeps what it has until it ends
+    }
+
+
 def run_batch(name: str, seed: int, batch: int, engine: str) -> dict[str, object]:
     """Return what became of one batch of files: outcomes, slowest file, memory."""
     import numpy as np
@@ -179,7 +207,8 @@ def run_batch(name: str, seed: int, batch: int, engine: str) -> dict[str, object
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
         before = _peak_mb()
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + kind.memory, used + kind.memory))
+        if engine != "sanitized":  # AddressSanitizer reserves terabytes
+            resource.setrlimit(resource.RLIMIT_AS, (used + kind.memory, used + kind.memory))
         resource.setrlimit(resource.RLIMIT_CPU, (kind.seconds, kind.seconds))
         open_files = len(os.listdir("/proc/self/fd"))
         outcomes: Counter[str] = Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -78,6 +79,19 @@ def test_two_bits() -> None:
 def test_what_is_inside_is_named(compression: int, words: str) -> None:
     with pytest.raises(UnsupportedImageError, match=words):
         read_picture(bmp(40, 24, b"", compression))
+
+
+def test_narrow_runs_take_little_memory() -> None:
+    """Each row of a pixel took 160 bytes."""
+    height = 1 << 18
+    numbers = (0, 0, 0, 58, 40, 1, height, 1, 8, 1, 0, 0, 0, 1, 0)
+    data = struct.pack("<2sIHHIIiiHHIIiiII", b"BM", *numbers) + bytes(4) + b"\0\1"
+    tracemalloc.start()
+    try:
+        assert read_picture(data).pixels.shape == (height, 1)
+        assert tracemalloc.get_traced_memory()[1] < 10 * height
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("runs", [b"", b"\3", b"\0\2", b"\0\2\1\1", b"\0\xff\1", RUNS[1][:-9]])

@@ -229,7 +229,7 @@ def _read_masked(rows: Bytes, header: Header) -> Bytes:
 
 def _read_runs(data: bytes, header: Header, name: str) -> Bytes:
     """Return the places in the palette of a picture of runs, (H, W), the first row at the top."""
-    rows = [bytearray(header.width) for _ in range(header.height)]
+    width, pixels = header.width, bytearray(header.width * header.height)
     x, y, at, last = 0, 0, header.offset, min(len(data), header.offset + _MAX_RUN_BYTES)
     while y < header.height:
         if at + 2 > last:
@@ -254,10 +254,11 @@ def _read_runs(data: bytes, header: Header, name: str) -> Bytes:
             length = (value + 1) // 2 if header.compression == _RLE4 else value
             run = _run(data[at : at + length], header.compression)[:value]
             at += length + length % 2
-        shown = run[: max(header.width - x, 0)]
-        rows[y][x : x + len(shown)] = shown
+        if shown := run[: max(width - x, 0)]:
+            start = y * width + x
+            pixels[start : start + len(shown)] = shown
         x += len(run)
-    indices = np.frombuffer(b"".join(rows), np.uint8).reshape(header.height, header.width)
+    indices = np.frombuffer(pixels, np.uint8).reshape(header.height, width)
     return indices if header.top_down else indices[::-1]
 
 

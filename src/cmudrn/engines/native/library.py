@@ -95,6 +95,15 @@ def _load() -> ctypes.CDLL:
         raise NativeUnavailableError(
             "The native engine was not built here: it needs a C++20 compiler."
         )
+    return open_library(path)
+
+
+def open_library(path: Path) -> ctypes.CDLL:
+    """Return a compiled library with its functions declared.
+
+    Raises:
+        NativeUnavailableError: it does not load, or is another one.
+    """
     try:
         library = ctypes.CDLL(str(path))
         for name, (result, arguments) in _SIGNATURES.items():
