@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -121,6 +123,50 @@ def test_commands_and_their_options_exist(page: Path) -> None:
         else:
             wrong += [f"cmudrn {name} {option}" for option in sorted(named - known[name])]
     assert not wrong
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    """Yield the lines of a page's blocks of code, with continued lines joined."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for match in FENCE.finditer(text):
+        yield from map(str.strip, match.group().splitlines())
+    yield from (line.strip() for line in FENCE.sub("", text).splitlines() if line[:4] == "    ")
+
+
+@each_page
+def test_command_lines_parse(page: Path) -> None:
+    group, wrong = typer.main.get_command(app), []
+    assert isinstance(group, TyperGroup)
+    for line in command_lines(page):
+        if found := re.match(r"(?:\| )?cmudrn ([a-z]+) (.*)", line):
+            words = shlex.split(re.split(r" [|>] ", found[2])[0], comments=True)
+            try:
+                group.commands[found[1]].make_context(found[1], words)
+            except Exception as error:
+                wrong.append(f"{line}: {error}")
+    assert not wrong
+
+
+@each_page
+def test_scripts_and_their_options_exist(page: Path) -> None:
+    wrong = []
+    for line in command_lines(page):
+        for script, rest in re.findall(r"python ((?:tools|benchmarks)/\S+\.py)(.*)", line):
+            path = ROOT / script
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            named = OPTION.findall(re.sub(r"--options=\S+|\"[^\"]*\"", "", rest.split(" #")[0]))
+            if not text or any(f'"{option}"' not in text for option in named):
+                wrong.append(line)
+    assert not wrong
+
+
+@each_page
+def test_examples_in_python_import_what_exists(page: Path) -> None:
+    for match in re.finditer(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        for node in ast.walk(ast.parse(match[1])):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cmudrn"):
+                for name in node.names:
+                    pkgutil.resolve_name(f"{node.module}:{name.name}")
 
 
 @each_page

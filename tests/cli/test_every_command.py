@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support.commands import run
 
 import cmudrn.cli
 
@@ -26,8 +25,6 @@ def test_every_file_of_commands_is_registered() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_a_help(command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "cmudrn", command, "--help"], capture_output=True, timeout=60
-    )
+    done = run(command, "--help")
     assert done.returncode == 0, done.stderr
     assert f"cmudrn {command}" in done.stdout.decode()

@@ -185,4 +185,4 @@ def bf16_is_faster() -> bool:
     # By turns, so that a slow moment of the machine meets both.
     rates = [[_peak(sets[0], 20_000, 1, tries=1) for sets in here] for _ in range(7)]
     bf16, fp32 = (max(column) for column in zip(*rates, strict=True))
-    return bf16 > fp32
+    return bool(bf16 > fp32)
