@@ -2,7 +2,7 @@
 
     python tools/slim_checkpoint.py runs/x/last.safetensors docs/runs/x/weights.safetensors
 
-What is kept serves `cmudrn export` and `cmudrn train --weights-of`: a run that begins with it has
+What is kept serves `cmudrn export` and `cmudrn train --init-from`: a run that begins with it has
 the weights, but a fresh optimiser. To go on bit for bit takes the whole checkpoint (five times as
 large).
 """

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,11 @@ from cmudrn.evaluation.methods import INPUT, Method, engine_method
 from cmudrn.evaluation.metrics import score
 from cmudrn.experiments.study import TRAINED_FROM, TestConfig, Trial, expected, stale_part
 from cmudrn.export.export_checkpoint import open_exported
-from cmudrn.export.onnx_graph import export_onnx
+from cmudrn.export.live_engine import TorchEngine
+from cmudrn.export.onnx_graph import describe, export_onnx
 from cmudrn.files import atomic_file
-from cmudrn.networks.losses import Supervision
 from cmudrn.networks.registry import macs_per_pixel, make_network
+from cmudrn.networks.supervision import make_supervision
 from cmudrn.restoration import Restorer
 from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches
@@ -120,7 +122,7 @@ def _seconds_of_a_step(config: Config) -> float:
     """Time a forward and a backward pass, and making the patches where no process helps."""
     batches = StepBatches(config, _sources(config.data.model_dump_json()))
     network = make_network(config.network)
-    supervision = Supervision(config.loss)
+    supervision = make_supervision(config.loss)
     bf16 = config.training.precision == "bf16" or (
         config.training.precision == "auto" and computes_bf16(torch.device("cpu"))
     )
@@ -138,7 +140,8 @@ def _seconds_of_a_step(config: Config) -> float:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             outputs = network(patches, stages, recursions)
         branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
-        outputs = type(outputs)(branches, outputs.fused.float())
+        outputs = replace(outputs, branches=branches, fused=outputs.fused.float())
+        supervision.prepare(patches, step)
         loss = supervision(outputs, batch.clean, batch.belongs).total
         loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - start)
@@ -153,10 +156,14 @@ def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
     pair = test.open(test.names[0])[0]
     score(pair.degraded, pair.clean, pair.degraded)
     fixed = time.perf_counter() - start
-    with tempfile.TemporaryDirectory() as folder:
-        model = Path(folder) / "model.onnx"
-        export_onnx(config.network, weights, model, "untrained", elastic=False)
-        restorer = Restorer(open_engine(model, threads=1, precision="fp32"))
+    if config.network.is_comparator:
+        record = describe(config.network, "untrained")
+        restorer = Restorer(TorchEngine(make_network(config.network), config.network, record))
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / "model.onnx"
+            export_onnx(config.network, weights, model, "untrained", elastic=False)
+            restorer = Restorer(open_engine(model, threads=1, precision="fp32"))
     start = time.perf_counter()
     restorer(pair.degraded)
     return fixed, (time.perf_counter() - start) / macs_per_pixel(config.network)

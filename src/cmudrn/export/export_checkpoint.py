@@ -61,8 +61,8 @@ def export_checkpoint(
         TargetError: the output exists already, is a checkpoint itself, or cannot be written.
         InvalidSettingError: the output is no .onnx file, the weight is not in [0, 1], or the
             change gate is not above 0.
-        FileError: a checkpoint is wrong or holds a veil estimator alone; the two do not fit or
-            were trained with different veil estimators.
+        FileError: a checkpoint is wrong, holds a veil estimator alone, or a comparator; the two do
+            not fit or were trained with different veil estimators.
         CmudrnError: model file and torch differ.
 
     References:
@@ -71,6 +71,8 @@ def export_checkpoint(
     _check_request(checkpoint, output, interpolate_with, change_gating_db, overwrite)
     config, weights, record = read_averaged(checkpoint)
     refuse_veil_estimator(checkpoint, config)
+    if config.is_comparator:
+        raise FileError(f"{checkpoint} holds {config.kind}, of which no model file is written.")
     about = {k: record[k] for k in ("elastic", "licence", "training")}
     if interpolate_with is not None:
         weights = interpolate(weights, checkpoint, record, interpolate_with, weight, about)
@@ -159,6 +161,8 @@ def open_exported(
 ) -> Engine:
     """Return a checkpoint's averaged weights ready to run as a shipped model would.
 
+    Networks of other authors run in torch; no model file is written of them.
+
     Args:
         checkpoint: of a run, or one of the DRN authors' `.pth` files.
         threads: as for `open_engine`.
@@ -168,6 +172,8 @@ def open_exported(
     Raises:
         CmudrnError: the file is wrong, or model file and torch differ.
     """
+    if read_averaged(checkpoint)[0].is_comparator:
+        return open_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         export_checkpoint(checkpoint, model)

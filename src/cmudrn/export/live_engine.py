@@ -47,15 +47,15 @@ class TorchEngine:
         veil_estimator: VeilEstimator | None = None,
     ) -> None:
         self.network = network.eval()
-        self.tasks = config.tasks if config.kind != "drn" else ()
+        self.tasks = () if config.has_one_branch else config.tasks
         self.info = ModelInfo(
             name=record["name"],
-            network=config.kind,
+            network="other" if config.is_comparator else config.kind,
             tasks=config.tasks,
             stages=config.stages,
             recursions=config.recursions,
             elastic=bool(record.get("elastic", False)),
-            adjustable=config.kind != "cmudrn-unet",
+            adjustable=config.kind != "cmudrn-unet" and not config.is_comparator,
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,

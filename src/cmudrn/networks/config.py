@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
 from cmudrn.config import Table
 
 Position = Literal["in", "rb1", "rb2", "rec", "img"]
+Comparator = Literal[
+    "tkl", "hdcwnet", "airnet", "prenet", "prn", "tkl-narrow", "hdcwnet-narrow", "airnet-narrow"
+]
+"""Networks of other authors, and narrow variants of them for training on two processor cores."""
+COMPARATORS: tuple[str, ...] = get_args(Comparator)
 
 
 class CrossStitchConfig(Table):
@@ -43,10 +48,10 @@ class NetworkConfig(Table):
     Attributes:
         kind: "cmudrn", "cmudrn-unet" (over several scales), "drn" (one branch, no fusion),
             "shared-trunk" (hard sharing: one trunk, one output convolution a task, the same fusion
-            head), or "veil-estimator" (estimates the veil from thumbnails; its correction precedes
-            another network).
-        tasks: what each branch removes, in order. A DRN has one branch; with several tasks it is
-            trained on all of them.
+            head), "veil-estimator" (estimates the veil from thumbnails; its correction precedes
+            another network), or one of `COMPARATORS`, which read their tasks only.
+        tasks: what each branch removes, in order. A DRN and the comparators have one branch; with
+            several tasks it is trained on all of them.
         features: channels of every hidden map.
         widths: "cmudrn-unet": channels of a branch's maps at 1/2, 1/4, ... of the resolution.
         stages: T, outer recursions (the paper's inter loop).
@@ -55,7 +60,9 @@ class NetworkConfig(Table):
             turns the network into near identity and exists to show that.
     """
 
-    kind: Literal["cmudrn", "cmudrn-unet", "drn", "shared-trunk", "veil-estimator"] = "cmudrn"
+    kind: Literal["cmudrn", "cmudrn-unet", "drn", "shared-trunk", "veil-estimator"] | Comparator = (
+        "cmudrn"
+    )
     tasks: tuple[str, ...] = ("rain", "snow")
     features: int = Field(default=16, ge=1)
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 32, 48, 64), min_length=2)
@@ -64,6 +71,16 @@ class NetworkConfig(Table):
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
     fusion: FusionConfig = FusionConfig()
     relu_output: bool = False
+
+    @property
+    def has_one_branch(self) -> bool:
+        """Whether one branch is trained on all tasks."""
+        return self.kind == "drn" or self.is_comparator
+
+    @property
+    def is_comparator(self) -> bool:
+        """Whether it is a network of other authors."""
+        return self.kind in COMPARATORS
 
 
 class TermConfig(Table):
@@ -105,6 +122,10 @@ class LossConfig(Table):
         opening_floor_db: floor of the "psnr" distances at the first step, from where it moves to
             `floor_db`; 0 leaves it at `floor_db`.
         opening_steps: steps that the floor takes to get there.
+        authors: the loss of a comparator's authors in place of the three supervisions, without its
+            terms that need somebody's trained VGG (`networks/comparators/losses.py`): "tkl",
+            "hdcwnet", "hdcwnet-slip" (with the slip of their code) or "airnet"; "" is none.
+        encoder_steps: "airnet": steps at first in which only the encoder learns.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -117,3 +138,5 @@ class LossConfig(Table):
     untouched: float = Field(default=1.0, ge=1)
     opening_floor_db: float = Field(default=0.0, ge=0)
     opening_steps: int = Field(default=0, ge=0)
+    authors: Literal["", "tkl", "hdcwnet", "hdcwnet-slip", "airnet"] = ""
+    encoder_steps: int = Field(default=0, ge=0)

@@ -75,6 +75,9 @@ class Supervision:
     def __init__(self, config: LossConfig) -> None:
         self.config = config
 
+    def prepare(self, degraded: Tensor, step: int) -> None:
+        """Take note of what the next batch's pictures looked like, and of the step."""
+
     def __call__(
         self, outputs: Outputs, clean: Tensor, belongs: Tensor, whole: Tensor | None = None
     ) -> Loss:

@@ -9,7 +9,9 @@ from torch import nn
 from cmudrn.image.resampling import SIDE
 from cmudrn.networks.cmudrn import CMUDRN, SharedTrunk
 from cmudrn.networks.cmudrn_unet import CMUDRNUNet, cmudrn_unet_macs
-from cmudrn.networks.config import NetworkConfig
+from cmudrn.networks.comparators.costs import count_macs
+from cmudrn.networks.comparators.harness import trainable
+from cmudrn.networks.config import COMPARATORS, NetworkConfig
 from cmudrn.networks.drn import DRN
 from cmudrn.networks.veil_estimator import VeilEstimatorNetwork, veil_estimator_macs
 
@@ -30,7 +32,10 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "drn": _drn,
     "shared-trunk": SharedTrunk,
     "veil-estimator": lambda config, **_: VeilEstimatorNetwork(config),  # it has no stages
+    **dict.fromkeys(COMPARATORS, lambda config, **_: trainable(config.kind, len(config.tasks))),
 }
+COUNTED_AT = 128
+"""Side of the picture at which a comparator's multiply-adds for a pixel are counted."""
 
 
 def make_network(config: NetworkConfig, *, checkpoint_stages: bool = False) -> nn.Module:
@@ -40,7 +45,7 @@ def make_network(config: NetworkConfig, *, checkpoint_stages: bool = False) -> n
 
 def count_parameters(network: nn.Module) -> int:
     """Return how many numbers the network learns."""
-    return sum(parameter.numel() for parameter in network.parameters())
+    return sum(each.numel() for each in network.parameters() if each.requires_grad)
 
 
 def macs_per_pixel(
@@ -55,6 +60,9 @@ def macs_per_pixel(
     c, branches = config.features, len(config.tasks)
     t, s = stages or config.stages, recursions or config.recursions
     conv_in, blocks, conv_out = 9 * 6 * c, 9 * 4 * c * c, 9 * 3 * c
+    if config.is_comparator:
+        bare = trainable(config.kind, 1).network
+        return round(count_macs(bare, COUNTED_AT, COUNTED_AT) / COUNTED_AT**2)
     if config.kind == "veil-estimator":
         return veil_estimator_macs(c) // SIDE**2
     if config.kind == "cmudrn-unet":

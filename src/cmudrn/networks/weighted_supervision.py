@@ -68,13 +68,6 @@ class WeightedSupervision(Supervision):
         return self.errors[id(estimate)]
 
 
-def make_supervision(config: LossConfig) -> Supervision:
-    """Return the supervision that a configuration asks for."""
-    if config.untouched != 1 or config.opening_floor_db:
-        return WeightedSupervision(config)
-    return Supervision(config)
-
-
 def untouched_mask(degraded: Tensor, clean: Tensor) -> Tensor:
     """Return (B, H, W) bool: pixels of which no channel changed by more than `UNTOUCHED`."""
     mask: Tensor = torch.as_tensor((degraded - clean).abs().amax(1) <= UNTOUCHED)

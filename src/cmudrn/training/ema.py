@@ -25,7 +25,10 @@ def update_ema(
     """
     weight = 1 - min(decay, (1 + step) / (10 + step)) if decay else 1.0
     for name, value in weights.items():
-        average[name].lerp_(value, weight)
+        if value.is_floating_point():
+            average[name].lerp_(value, weight)
+        else:  # a counter
+            average[name].copy_(value)
 
 
 @contextmanager

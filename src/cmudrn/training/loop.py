@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from cmudrn.config import config_json
 from cmudrn.errors import FileError, TargetError
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import make_network
-from cmudrn.networks.weighted_supervision import WeightedSupervision, make_supervision
+from cmudrn.networks.supervision import make_supervision
 from cmudrn.training.config import Config, TrainingConfig, recorded_config
 from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
 from cmudrn.training.distributed import ProcessGroup
@@ -174,8 +174,7 @@ class Run:
             group["lr"] = rate
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self.model(degraded, batch.stages, batch.recursions)
-        if isinstance(self.supervision, WeightedSupervision):
-            self.supervision.prepare(degraded, self.step)
+        self.supervision.prepare(degraded, self.step)
         with torch.autocast(device.type, enabled=False):
             loss = self.supervision(
                 _in_float32(outputs), clean, batch.belongs.to(device), batch.whole.to(device)
@@ -275,7 +274,7 @@ class Run:
 
 def _in_float32(outputs: Any) -> Any:
     branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
-    return type(outputs)(branches, outputs.fused.float())
+    return replace(outputs, branches=branches, fused=outputs.fused.float())
 
 
 def finished_steps(folder: Path) -> Iterator[dict[str, Any]]:

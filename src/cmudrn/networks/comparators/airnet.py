@@ -18,6 +18,12 @@ from cmudrn.networks.comparators.deformable import GuidedDeformableConv
 SLOPE = 0.1
 """Of every leaky ReLU."""
 
+MOMENTUM = 0.999
+"""How much of the slow encoder stays in a step."""
+
+TEMPERATURE = 0.07
+"""Of the contrastive loss."""
+
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1)
@@ -212,6 +218,7 @@ class AirNet(nn.Module):
         self, features: int = 64, groups: int = 5, blocks: int = 5, *, queue: int = 0
     ) -> None:
         super().__init__()
+        self.size = features, groups, blocks
         self.R = Restorer(features, groups, blocks)
         self.E = _EncoderRoom(features, queue)
 
@@ -223,3 +230,38 @@ class AirNet(nn.Module):
     def forward(self, degraded: Tensor) -> Tensor:
         """Return the restored picture; only the encoder's first block is needed for it."""
         return cast(Tensor, self.R(degraded, self.encoder.E_pre(degraded)))
+
+    def with_queue(self, queue: int) -> AirNet:
+        """Return an untrained network of this size with a slow encoder and its queue."""
+        return AirNet(*self.size, queue=queue)
+
+    def contrast(self, projected: Tensor, other: Tensor) -> Tensor:
+        """Return how alike pictures are to their keys and to past ones, and remember the keys.
+
+        Args:
+            projected: (B, 4 C), what the encoder makes of the pictures.
+            other: (B, 3, H, W), other views of them.
+
+        Returns:
+            (B, 1 + queue) float32; the own key is first.
+        """
+        pair = self.E.E
+        with torch.no_grad():
+            learned = pair.encoder_q.state_dict()
+            for name, value in pair.encoder_k.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(learned[name], 1 - MOMENTUM)
+            keys = F.normalize(pair.encoder_k(other).projected.float(), dim=1)
+        asked = F.normalize(projected.float(), dim=1)
+        past = cast(Tensor, pair.queue).clone()
+        logits = torch.cat([(asked * keys).sum(1, keepdim=True), asked @ past], 1) / TEMPERATURE
+        self._remember(keys)
+        return logits
+
+    @torch.no_grad()
+    def _remember(self, keys: Tensor) -> None:
+        """Put keys, (B, 4 C), in the place of the oldest ones."""
+        queue, pointer = cast(Tensor, self.E.E.queue), cast(Tensor, self.E.E.queue_ptr)
+        places = (int(pointer) + torch.arange(len(keys), device=keys.device)) % queue.shape[1]
+        queue[:, places] = keys.T
+        pointer[0] = (int(pointer) + len(keys)) % queue.shape[1]

@@ -7,6 +7,7 @@ torch, so that the network can be trained behind it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +74,13 @@ class Harness(nn.Module):
         return Outputs((estimates,), estimates[-1])
 
 
+@dataclass(frozen=True)
+class HdcwTrainingOutputs(Outputs):
+    """What HDCW-Net returns while it is trained: with the maps that the wavelet loss compares."""
+
+    made: hdcwnet.HdcwOutputs
+
+
 class HdcwHarness(Harness):
     """HDCW-Net behind OpenCV's colours and its border of zeros, which is green.
 
@@ -86,10 +94,59 @@ class HdcwHarness(Harness):
         self.eight_bit = eight_bit
 
     def estimate(self, padded: Tensor, _stages: int | None) -> Sequence[Tensor]:
-        """Return the one estimate; YCrCb is clipped to [0, 1] where the authors clip it."""
+        """Return the one estimate, its YCrCb clipped to [0, 1] as the authors clip it."""
         colours = to_ycrcb_8bit(padded) if self.eight_bit else to_ycrcb(padded)
-        made = self.network(F.pad(colours, (hdcwnet.BORDER,) * 4))
-        return (to_rgb(made if self.training else made.clamp(0, 1)),)
+        return (to_rgb(self.network(F.pad(colours, (hdcwnet.BORDER,) * 4)).clamp(0, 1)),)
+
+    def forward(
+        self, degraded: Tensor, stages: int | None = None, _recursions: int | None = None
+    ) -> Outputs:
+        """Return the estimate as that of a lone branch; while training `HdcwTrainingOutputs`."""
+        if not self.training:
+            return super().forward(degraded, stages)
+        height, width = degraded.shape[2:]
+        made = self.network.run(seen_by_hdcwnet(degraded))  # type: ignore[operator]
+        estimate = to_rgb(made.restored)[:, :, :height, :width]
+        return HdcwTrainingOutputs(((estimate,),), estimate, made)
+
+
+def seen_by_hdcwnet(rgb: Tensor) -> Tensor:
+    """Return (B, 3, H, W) as HDCW-Net sees it: YCrCb of fitting sides with its border of zeros."""
+    least = hdcwnet.SMALLEST - 2 * hdcwnet.BORDER
+    sides = (next_multiple(side, hdcwnet.MULTIPLE, least) for side in rgb.shape[2:])
+    return F.pad(to_ycrcb(reach(rgb, *sides)), (hdcwnet.BORDER,) * 4)
+
+
+@dataclass(frozen=True)
+class AirNetTrainingOutputs(Outputs):
+    """What AirNet returns while it is trained: with what its contrastive loss compares.
+
+    Attributes:
+        logits: (B, 1 + queue), how alike a picture is to its own key, which is first, and to those
+            of pictures before.
+    """
+
+    logits: Tensor
+
+
+class AirNetHarness(Harness):
+    """AirNet with its slow encoder and the queue of past keys.
+
+    Its authors draw two crops of a picture. A training step here has one patch of it, so the key is
+    of its mirror image.
+    """
+
+    def forward(
+        self, degraded: Tensor, stages: int | None = None, _recursions: int | None = None
+    ) -> Outputs:
+        """Return the estimate as that of a lone branch; while training `AirNetTrainingOutputs`."""
+        if not self.training:
+            return super().forward(degraded, stages)
+        assert isinstance(self.network, AirNet)
+        seen = self.network.encoder(degraded)
+        estimate = self.network.R(degraded, seen.degradation)
+        logits = self.network.contrast(seen.projected, degraded.flip(3))
+        return AirNetTrainingOutputs(((estimate,),), estimate, logits)
 
 
 def _tkl(channels: int, middle: int) -> Harness:
@@ -114,3 +171,19 @@ VARIANTS: dict[str, Callable[[], Harness]] = {
 
 HDCW-Net learns one slope for each channel here, not for each pixel, so that it sees any size.
 """
+
+QUEUE = 256
+"""Past keys for each kind of weather that AirNet is trained with, as its authors have them."""
+
+
+def trainable(kind: str, weathers: int) -> Harness:
+    """Return one of `VARIANTS` with what only its training needs.
+
+    Args:
+        kind: its name.
+        weathers: how many kinds of weather it will see.
+    """
+    made = VARIANTS[kind]()
+    if isinstance(made.network, AirNet):
+        return AirNetHarness(made.network.with_queue(QUEUE * weathers))
+    return made

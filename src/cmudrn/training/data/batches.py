@@ -94,10 +94,10 @@ def draw_sources(config: Config, step: int) -> list[str]:
 def belonging(config: Config, names: list[str]) -> Tensor:
     """Return (branches, B) bool: which branch each patch supervises.
 
-    A DRN's one branch belongs to all its tasks.
+    The one branch of a DRN or a comparator belongs to all its tasks.
     """
     tasks = [config.data.sources[name].task for name in names]
-    if config.network.kind == "drn":
+    if config.network.has_one_branch:
         return torch.ones(1, len(tasks), dtype=torch.bool)
     return torch.tensor([[t in (branch, "all") for t in tasks] for branch in config.network.tasks])
 
