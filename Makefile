@@ -71,9 +71,10 @@ docs: $(DOCS)/.installed
 	$(DOCS)/bin/python tools/build_docs.py build/docs
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --quiet --strict --site-dir site
 
-$(DOCS)/.installed: pyproject.toml
+$(DOCS)/.installed: pyproject.toml docs/requirements.txt
 	$(PYTHON) -m venv $(DOCS)
-	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement docs/requirements.txt
+	$(DOCS)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # Everything that has to hold before a release, on a fresh clone.

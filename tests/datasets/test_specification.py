@@ -135,6 +135,46 @@ def test_snow100k_is_found_where_its_archive_unpacks(tmp_path: Path) -> None:
         open_dataset(f"snow100k:{tmp_path}@test-s")
 
 
+RAIN1400 = {
+    "testing/rainy_image/1_1.png": 10,
+    "testing/rainy_image/1_2.png": 20,
+    "testing/rainy_image/2_1.png": 30,
+    "testing/ground_truth/1.png": 1,
+    "testing/ground_truth/2.png": 2,
+}
+SPA = {"rain/000.png": 10, "rain/001.png": 20, "gt/000gt.png": 1, "gt/001gt.png": 2}
+GT_RAIN = {
+    "GT-RAIN_test/Brook/Brook-R-000.png": 10,
+    "GT-RAIN_test/Brook/Brook-R-001.png": 20,
+    "GT-RAIN_test/Brook/Brook-C-000.png": 1,
+    "GT-RAIN_test/X-R/X-R-R-7.png": 30,
+    "GT-RAIN_test/X-R/X-R-C-000.png": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "pairs"),
+    [
+        ("rain1400", RAIN1400, [(10, 1), (20, 1), (30, 2)]),
+        ("spa", SPA, [(10, 1), (20, 2)]),
+        ("gt-rain", GT_RAIN, [(10, 1), (20, 1), (30, 2)]),
+    ],
+)
+def test_several_degraded_pictures_may_share_a_clean_one(
+    kind: str, files: dict[str, int], pairs: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    for name, value in files.items():
+        save(np.full((8, 9, 3), value, np.uint8), tmp_path / name)
+    parts = [""] if kind == "spa" else ["", "@test"]
+    for part in parts:
+        found = open_dataset(f"{kind}:{tmp_path}{part}")
+        values = [tuple(round(float(p.mean()) * 255) for p in (x.degraded, x.clean)) for x in found]
+        assert values == pairs
+    (tmp_path / next(name for name, value in files.items() if value == 2)).unlink()
+    with pytest.raises(CmudrnError, match="without a clean picture"):
+        open_dataset(f"{kind}:{tmp_path}")
+
+
 def test_srrs_pairs_tif_with_jpg(tmp_path: Path) -> None:
     save(scene(1), tmp_path / "Gt" / "13005.jpg")
     save(snowy(scene(1), 1), tmp_path / "Syn" / "13005.tif")

@@ -191,6 +191,41 @@ def test_a_model_that_is_named_is_run_wherever_the_record_has_it(restored: Path)
     assert check(restored) == {}
 
 
+@pytest.mark.parametrize(
+    ("format", "made_with", "change", "finding"),
+    [
+        ("png", "avx2", 0, ""),
+        ("png", "avx2", 1, ""),
+        ("png", "avx2", 2, "at most 2/255, and 1/255 is promised"),
+        ("png", "", 1, "gives other bytes"),
+        ("jpeg", "avx2", 1, ""),
+        ("jpeg", "avx2", 60, "and 8/255 is promised"),
+        ("jpeg", "", 1, "gives other bytes"),
+    ],
+)
+def test_another_instruction_set_has_a_tolerance_and_the_same_one_has_none(
+    restored: Path, format: str, made_with: str, change: int, finding: str
+) -> None:
+    folder = restored.parent.parent
+    model = folder / "models" / "tiny.onnx"
+    provenance = Provenance(str(model), "onnx", 1, ())
+    settings = PhotoSettings(format=format, quality=100, provenance=provenance)
+    target = folder / "out" / f"b.{format}"
+    restorer = cmudrn.load(model, engine="onnx", threads=1)
+    restore_photo(restorer, folder / "in" / "a.jpg", target, settings)
+    pixels = np.asarray(Pillow.open(target)).astype(int)
+    pixels[5:13, 6:14] += np.where(pixels[5:13, 6:14] > 100, -change, change)
+    if change:
+        Pillow.fromarray(pixels.astype(np.uint8)).save(target, quality=100, subsampling=0)
+    record = json.loads(evidence_path(target).read_text())
+    record["settings"]["instruction_set"] = made_with
+    record["output"]["sha256"] = hashlib.sha256(target.read_bytes()).hexdigest()
+    evidence_path(target).write_text(json.dumps(record))
+    wrong = check(target)
+    assert set(wrong) == ({"re-run"} if finding else set())
+    assert finding in wrong.get("re-run", "")
+
+
 def test_a_changed_input_is_noticed(restored: Path, tmp_path: Path) -> None:
     with open(tmp_path / "in" / "a.jpg", "ab") as file:
         file.write(b"\0")

@@ -32,12 +32,17 @@ class Layout:
         parts: official part -> names its folder may have, anywhere below the dataset's.
         degraded: names that the folder of degraded pictures may have, in any case.
         key: what the two files of a pair have in common, from a path without its suffix.
+        clean_of: the key of the clean picture, from that of a degraded one; several may share one.
+        scenes: whether degraded and clean pictures lie in one folder and names tell them apart, as
+            `SCENE` says.
         licence: what its authors allow, as far as known.
     """
 
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     degraded: tuple[str, ...] = ANY
     key: Callable[[str], str] = str
+    clean_of: Callable[[str], str] = str
+    scenes: bool = False
     licence: str = "not known"
 
 
@@ -47,12 +52,24 @@ def first_number(name: str) -> str:
     return str(int(found.group())) if found else name
 
 
+def before_the_mark(name: str) -> str:
+    """Return the path of 7_12 without _12: the twelfth rainy picture of the clean picture 7."""
+    return name.rpartition("_")[0] or name
+
+
+SCENE = re.compile(r"(?P<scene>.*)-(?P<side>[RC])-\d+")
+"""Names of GT-RAIN, without suffix: rainy (R) and clean (C) frames of a scene."""
 CSD_PARTS = {"train": ("Train", "train2500"), "test": ("Test", "test2000")}
 SNOW100K_PARTS = {
     "train": ("all",),
     "test-s": ("Snow100K-S",),
     "test-m": ("Snow100K-M",),
     "test-l": ("Snow100K-L",),
+}
+GT_RAIN_PARTS = {
+    "train": ("GT-RAIN_train", "train"),
+    "val": ("GT-RAIN_val", "val"),
+    "test": ("GT-RAIN_test", "test"),
 }
 BSD = "research only: its targets are photographs of the Berkeley Segmentation Dataset"
 
@@ -62,6 +79,13 @@ LAYOUTS: dict[str, Layout] = {
     "snow100k": Layout(SNOW100K_PARTS, SNOW, licence="none stated by its authors; research use"),
     "srrs": Layout(CSD_PARTS, SNOW, licence="none stated by its authors; research use"),
     "rain100": Layout({"train": ("train",), "test": ("test",)}, key=first_number, licence=BSD),
+    "rain1400": Layout(
+        {"train": ("training", "train"), "test": ("testing", "test")},
+        ("rainy_image", *RAIN),
+        clean_of=before_the_mark,
+    ),
+    "spa": Layout(degraded=RAIN, key=lambda name: name.removesuffix("gt")),
+    "gt-rain": Layout(GT_RAIN_PARTS, scenes=True),
     "folder": Layout(),
 }
 
@@ -97,18 +121,22 @@ def find_pairs(kind: str, root: Path, part: str | None, problems: Problems) -> l
 
 
 def match(
-    degraded: Iterable[tuple[str, Path]], clean: Iterable[tuple[str, Path]], problems: Problems
+    degraded: Iterable[tuple[str, Path]],
+    clean: Iterable[tuple[str, Path]],
+    problems: Problems,
+    clean_of: Callable[[str], str] = str,
 ) -> Iterator[PairFiles]:
     """Yield the pairs of two lists of (key, file), in the order of the first list."""
     inputs, targets = _by_key(degraded, problems), _by_key(clean, problems)
     for key, path in inputs.items():
-        if key in targets:
+        if clean_of(key) in targets:
             name = key if Path(key).name == path.stem else path.stem
-            yield PairFiles(name, path, targets[key])
+            yield PairFiles(name, path, targets[clean_of(key)])
         else:
             problems.note("without a clean picture", path)
+    wanted = set(map(clean_of, inputs))
     for key, path in targets.items():
-        if key not in inputs:
+        if key not in wanted:
             problems.note("without a degraded picture", path)
 
 
@@ -160,6 +188,9 @@ def _folders_in(folder: Path) -> dict[str, Path]:
 def _pairs_below(
     folder: Path, layout: Layout, problems: Problems, alone: bool = False
 ) -> Iterator[PairFiles]:
+    if layout.scenes:
+        yield from _scene_pairs(folder, problems)
+        return
     folders = _folders_in(folder)
     inputs = [folders[name] for name in layout.degraded if name in folders]
     targets = [folders[name] for name in CLEAN if name in folders]
@@ -172,7 +203,7 @@ def _pairs_below(
         degraded, clean = (
             keyed(sub, layout, list_pictures(sub)) for sub in (inputs[0], targets[0])
         )
-        yield from match(degraded, clean, problems)
+        yield from match(degraded, clean, problems, layout.clean_of)
     elif layout.key is first_number and not targets:
         yield from _flat_pairs(folder, inputs[0] if inputs else folder, layout, problems)
     elif alone and not inputs and not targets:
@@ -193,6 +224,19 @@ def _flat_pairs(
     inputs = [p for p in list_pictures(rainy) if rainy != folder or p.name.startswith("rain-")]
     targets = [p for p in list_pictures(folder, below=False) if p.name.startswith("norain-")]
     yield from match(keyed(rainy, layout, inputs), keyed(folder, layout, targets), problems)
+
+
+def _scene_pairs(folder: Path, problems: Problems) -> Iterator[PairFiles]:
+    """Yield pairs of a scene's rainy frames with its clean frame, which lie in one folder."""
+    sides: dict[str, list[tuple[str, Path]]] = {"R": [], "C": []}
+    for path in list_pictures(folder):
+        found = SCENE.fullmatch(path.relative_to(folder).with_suffix("").as_posix())
+        if found is None:
+            problems.note("whose name tells neither rainy nor clean", path)
+            continue
+        key = found.group() if found["side"] == "R" else found["scene"]
+        sides[found["side"]].append((key, path))
+    yield from match(sides["R"], sides["C"], problems, lambda key: key.rpartition("-R-")[0])
 
 
 def _choice(names: tuple[str, ...]) -> str:

@@ -56,6 +56,7 @@ class SettingsRecord:
     """What decides the bytes of a result; see `PhotoSettings` and `Restorer`."""
 
     engine: str
+    instruction_set: str = ""  # early records do not tell, nor do engines that choose by themselves
     threads: int | None
     strength: float
     stages: int

@@ -193,6 +193,7 @@ def _contents(
     stages, recursions = check_depth(info, asked.stages, asked.recursions)
     recorded = SettingsRecord(
         engine=settings.provenance.engine,
+        instruction_set=restorer.engine.instruction_set,
         threads=settings.provenance.threads,
         strength=asked.strength,
         stages=stages,

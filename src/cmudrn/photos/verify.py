@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cmudrn.engines import open_engine
+from cmudrn.engines import Engine, open_engine
+from cmudrn.engines.native import NativeUnavailableError
 from cmudrn.errors import CmudrnError, FileError
 from cmudrn.image import MAX_BYTES, MAX_PIXELS, read_bytes, read_picture
 from cmudrn.models import find_model, shipped_models
@@ -27,6 +28,14 @@ from cmudrn.version import __version__
 
 MAX_DEPTH = 64
 """Most stages, and most recursions, that a record is believed."""
+
+SAME_PICTURE = 1.0
+"""Largest difference of a pixel, in steps of 1/255, where another instruction set was used."""
+
+SAME_COMPRESSED = 8.0
+"""The same where the file is compressed with losses, which rounds anew."""
+
+LOSSY = ("jpeg", "webp")
 
 MIN_TILE_PIXELS, MAX_TILE_PIXELS = 1 << 12, 1 << 24
 """Smallest and largest tiles that a record is believed."""
@@ -146,7 +155,7 @@ def _check_model(model: str, record: Record, *, named: bool) -> Check:
 
 def _run_again(target: Path, source: Path, model: str, record: Record, limits: Limits) -> Check:
     recorded = record.settings
-    engine = open_engine(model, recorded.engine, recorded.threads, "fp32")
+    engine = _open_like(model, recorded)
     restorer = Restorer(
         engine, tile_pixels=recorded.tile_pixels, change_gating=recorded.change_gating
     )
@@ -178,7 +187,40 @@ def _run_again(target: Path, source: Path, model: str, record: Record, limits: L
     if as_recorded:
         finding = f"gives the bytes of the record; the file was changed: {difference}"
         return Check("re-run", True, finding)
+    elsewhere = recorded.instruction_set not in ("", engine.instruction_set)
+    if elsewhere and (steps := _steps(again, output)) is not None:
+        lossy = read_picture(output).format in LOSSY
+        allowed = SAME_COMPRESSED if lossy else SAME_PICTURE
+        here = engine.instruction_set or "another engine"
+        finding = (
+            f"made with {recorded.instruction_set}, this is {here}: pixels differ by at most "
+            f"{steps:g}/255, and {allowed:g}/255 is promised"
+        )
+        return Check("re-run", steps <= allowed, finding)
     return Check("re-run", False, f"gives other bytes than record and file: {difference}")
+
+
+def _open_like(model: str, recorded: SettingsRecord) -> Engine:
+    """Return the engine that a record names, or whichever runs here where that one does not."""
+    try:
+        return open_engine(model, recorded.engine, recorded.threads, "fp32")
+    except NativeUnavailableError:
+        return open_engine(model, "auto", recorded.threads, "fp32")
+
+
+def _steps(again: bytes, output: bytes) -> float | None:
+    """Return the largest difference of two pictures in steps of 1/255; None where they have none.
+
+    Pictures of other sizes or types are not compared.
+    """
+    try:
+        old, new = (read_picture(data).pixels for data in (output, again))
+    except CmudrnError:
+        return None
+    if old.shape != new.shape or old.dtype != new.dtype:
+        return None
+    largest = float(np.abs(old.astype(np.float64) - new).max())
+    return largest * 255 / np.iinfo(old.dtype).max
 
 
 def _difference(again: bytes, output: bytes, record: Record) -> str:

@@ -1,0 +1,68 @@
+"""Whether two rows of a study differ: the paired difference over seeds, and over pictures too.
+
+    python tools/compare_rows.py docs/runs/studies baselines cmudrn drn-rain csd-rain
+
+Runs of one seed saw the same patches, so they are paired. Prints the mean difference of the second
+row from the first, its 95 % interval over the seeds (Student's t), and, where both rows have the
+scores of each picture, how many of the pictures gain in the mean over the seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from pathlib import Path
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
+"""Number of pairs -> factor of the standard error for 95 %."""
+EACH = "psnr_rgb of each"
+
+
+def cell(run: Path, study: str, weather: str) -> dict:
+    """Return a run's scores on a weather, of this study or of one with the same test."""
+    found = [run / f"scores.{study}.json", *sorted(run.glob("scores.*.json"))]
+    path = next(path for path in found if path.is_file())
+    cells = json.loads(path.read_text())["cells"]
+    return next(c for c in cells if c["weather"] == weather and c["method"] == "model")
+
+
+def compare(runs: Path, study: str, rows: list[str], weather: str) -> str:
+    """Return a sentence on the difference of two rows."""
+    seeds = [
+        seed for seed in range(10) if all((runs / f"{row}-seed{seed}").is_dir() for row in rows)
+    ]
+    first, second = ([cell(runs / f"{r}-seed{s}", study, weather) for s in seeds] for r in rows)
+    pairs = list(zip(first, second, strict=True))
+    differences = [b["psnr_rgb"] - a["psnr_rgb"] for a, b in pairs]
+    mean, span = statistics.fmean(differences), "1 seed"
+    if len(differences) > 1:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        reach = STUDENT[len(differences)] * error
+        span = f"{mean - reach:+.2f} to {mean + reach:+.2f}, {len(seeds)} seeds"
+    text = f"{weather}: {rows[1]} - {rows[0]} = {mean:+.2f} dB ({span})"
+    if all(EACH in one for pair in pairs for one in pair):
+        gains = [
+            statistics.fmean(b[EACH][i] - a[EACH][i] for a, b in pairs)
+            for i in range(len(first[0][EACH]))
+        ]
+        text += f"; {sum(gain > 0 for gain in gains)} of {len(gains)} pictures gain"
+    return text
+
+
+def main() -> None:
+    """Print a line for each weather."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("study")
+    parser.add_argument("first")
+    parser.add_argument("second")
+    parser.add_argument("weathers", nargs="+")
+    given = parser.parse_args()
+    for weather in given.weathers:
+        print(compare(given.runs, given.study, [given.first, given.second], weather))
+
+
+if __name__ == "__main__":
+    main()
