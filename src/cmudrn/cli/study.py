@@ -35,7 +35,8 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="ablation, baselines, unveiled, alpha, loops, recipe, comparators, or a .toml file."
+            help="ablation, baselines, unveiled, alpha, loops, recipe, comparators, "
+            "or a .toml file."
         ),
     ] = "",
     run: Annotated[
