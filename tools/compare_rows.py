@@ -14,13 +14,14 @@ import json
 import math
 import statistics
 from pathlib import Path
+from typing import Any
 
 STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
 """Number of pairs -> factor of the standard error for 95 %."""
 EACH = "psnr_rgb of each"
 
 
-def cell(run: Path, study: str, weather: str) -> dict:
+def cell(run: Path, study: str, weather: str) -> dict[str, Any]:
     """Return a run's scores on a weather, of this study or of one with the same test."""
     found = [run / f"scores.{study}.json", *sorted(run.glob("scores.*.json"))]
     path = next(path for path in found if path.is_file())

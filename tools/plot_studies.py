@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 
@@ -21,13 +22,13 @@ from matplotlib import pyplot as plt
 from cmudrn.experiments.study import Study, read_study, shipped_studies
 
 
-def read(runs: Path, study: str, row: str, seed: int) -> list[dict]:
+def read(runs: Path, study: str, row: str, seed: int) -> list[dict[str, Any]]:
     """Return a run's cells; none where it has no scores."""
     path = runs / f"{row}-seed{seed}" / f"scores.{study}.json"
     return json.loads(path.read_text())["cells"] if path.is_file() else []
 
 
-def draw_rows(runs: Path, name: str, study: Study, axes: list) -> bool:
+def draw_rows(runs: Path, name: str, study: Study, axes: list[Any]) -> bool:
     """Draw a row of dots for each row of the table, a panel for each weather."""
     found = False
     rows = list(study.rows.items())
@@ -56,7 +57,7 @@ def draw_rows(runs: Path, name: str, study: Study, axes: list) -> bool:
     return found
 
 
-def draw_depths(runs: Path, name: str, study: Study, axes: list) -> bool:
+def draw_depths(runs: Path, name: str, study: Study, axes: list[Any]) -> bool:
     """Draw PSNR over the recursions, a curve for each row and number of stages."""
     found = False
     for panel, weather in zip(axes, study.test.names, strict=True):
