@@ -27,6 +27,7 @@ from cmudrn.export.onnx_unet import export_unet
 from cmudrn.files import atomic_file, check_target
 from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
+from cmudrn.networks.config import NetworkConfig
 from cmudrn.restoration import run_network
 
 TOLERANCE = 1e-4
@@ -70,9 +71,7 @@ def export_checkpoint(
     """
     _check_request(checkpoint, output, interpolate_with, change_gating_db, overwrite)
     config, weights, record = read_averaged(checkpoint)
-    refuse_veil_estimator(checkpoint, config)
-    if config.is_comparator:
-        raise FileError(f"{checkpoint} holds {config.kind}, of which no model file is written.")
+    _refuse_without_model_file(checkpoint, config)
     about = {k: record[k] for k in ("elastic", "licence", "training")}
     if interpolate_with is not None:
         weights = interpolate(weights, checkpoint, record, interpolate_with, weight, about)
@@ -93,6 +92,13 @@ def export_checkpoint(
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
     return difference
+
+
+def _refuse_without_model_file(checkpoint: Path, config: NetworkConfig) -> None:
+    """Refuse networks of which no model file is written."""
+    refuse_veil_estimator(checkpoint, config)
+    if config.is_comparator:
+        raise FileError(f"{checkpoint} holds {config.kind}, of which no model file is written.")
 
 
 def _check_difference(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
