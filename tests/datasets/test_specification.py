@@ -167,7 +167,8 @@ def test_several_degraded_pictures_may_share_a_clean_one(
         save(np.full((8, 9, 3), value, np.uint8), tmp_path / name)
     parts = [""] if kind == "spa" else ["", "@test"]
     for part in parts:
-        found = open_dataset(f"{kind}:{tmp_path}{part}")
+        dataset = open_dataset(f"{kind}:{tmp_path}{part}")
+        found = [dataset[i] for i in range(len(dataset))]
         values = [tuple(round(float(p.mean()) * 255) for p in (x.degraded, x.clean)) for x in found]
         assert values == pairs
     (tmp_path / next(name for name, value in files.items() if value == 2)).unlink()

@@ -59,7 +59,7 @@ def test_every_comparator_learns_by_its_authors_loss(kind: str, authors: str) ->
         supervision.prepare(degraded, step)
         loss = supervision(outputs, clean, BELONGS)
         optimiser.zero_grad()
-        loss.total.backward()  # type: ignore[no-untyped-call]
+        loss.total.backward()
         optimiser.step()
         pixels = (outputs.fused - clean).abs().mean()
         costs.append((pixels if authors == "airnet" else loss.total).item())
@@ -113,7 +113,7 @@ def test_airnet_learns_its_encoder_alone_first() -> None:
     for step, moves in ((4, False), (5, True)):
         network.zero_grad()
         supervision.prepare(degraded, step)
-        supervision(network(degraded), clean, BELONGS).total.backward()  # type: ignore[no-untyped-call]
+        supervision(network(degraded), clean, BELONGS).total.backward()
         for name, parameter in network.named_parameters():
             if name.startswith("network.R.tail"):
                 assert parameter.grad is not None and bool(parameter.grad.any()) == moves
@@ -122,7 +122,8 @@ def test_airnet_learns_its_encoder_alone_first() -> None:
 def test_airnet_remembers_its_keys_in_a_ring() -> None:
     network = AirNet(4, 1, 1, queue=3)
     harness = AirNetHarness(network).train()
-    queue, pointer = network.E.E.queue, network.E.E.queue_ptr
+    held = dict(network.named_buffers())
+    queue, pointer = held["E.E.queue"], held["E.E.queue_ptr"]
     before = queue.clone()
     outputs = harness(torch.rand(2, 3, 16, 16))
     assert isinstance(outputs, AirNetTrainingOutputs) and outputs.logits.shape == (2, 4)
