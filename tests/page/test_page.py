@@ -22,7 +22,7 @@ def test_one_photo_from_choice_to_file(page: Page, photos: dict[str, Path], addr
     saved = download(page)
     assert saved.suggested_filename == "photo.restored.jpeg"
     data = Path(saved.path()).read_bytes()
-    asked = httpx.post(f"{address}/restore", content=photos["jpeg"].read_bytes())
+    asked = httpx.post(f"{address}/restore", content=photos["jpeg"].read_bytes(), timeout=60)
     assert data == asked.content
     assert b"A. Photographer" in read_picture(data).metadata["exif-data"]
 

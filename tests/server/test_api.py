@@ -242,7 +242,7 @@ def test_what_nobody_foresaw_is_a_problem_too(
 
     monkeypatch.setattr("cmudrn.server.worker_pool.WorkerPool.answer", fail)
     with serving(darkening_model, LIMITS) as address:
-        answer = httpx.post(f"{address}/restore", content=b"x")
+        answer = httpx.post(f"{address}/restore", content=b"x", timeout=60)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert "secret" not in answer.text
@@ -352,8 +352,8 @@ def test_a_slow_sender_is_cut_off(darkening_model: Path) -> None:
 
     with serving(darkening_model, replace(LIMITS, upload_seconds=0.3)) as address:
         with contextlib.suppress(httpx.TransportError):
-            assert httpx.post(f"{address}/restore", content=slowly()).status_code == 408
-        assert httpx.get(f"{address}/health").json()["receiving"] == 0
+            assert httpx.post(f"{address}/restore", content=slowly(), timeout=60).status_code == 408
+        assert httpx.get(f"{address}/health", timeout=60).json()["receiving"] == 0
 
 
 def test_nothing_stays_on_disk(

@@ -73,7 +73,7 @@ def test_a_proxy_as_in_the_docs_adds_tls_and_keeps_the_token(
     with (
         serving(darkening_model, token=TOKEN, hosts=[NAME]) as behind,
         proxy(tmp_path, behind) as address,
-        httpx.Client(base_url=address, verify=False, headers={"Host": NAME}) as client,
+        httpx.Client(base_url=address, verify=False, headers={"Host": NAME}, timeout=300) as client,
     ):
         assert client.get("/health").status_code == 200
         assert client.get("/").status_code == 401

@@ -27,7 +27,7 @@ def serving(
     server = Server(served, limits)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not server.started:
         if time.monotonic() > deadline:
             raise TimeoutError("the server did not start")

@@ -117,7 +117,7 @@ def sample(layout: str, size: str) -> bytes:
     return form.encode(array, (bytes(range(256)) * (form.size // 256 + 1))[: form.size])
 
 
-@pytest.mark.parametrize("size", ["64x48", "63x47", "1x1", "1280x720"])
+@pytest.mark.parametrize("size", ["64x48", "63x47", "1x1", "40x720"])
 @pytest.mark.parametrize("layout", ["rgba", "yuv420p", "nv12"])
 def test_frames_with_alpha_or_yuv_keep_their_size_and_colours(
     layout: str, size: str, identity_model: Path
