@@ -37,7 +37,7 @@ SHOWN_BY = {
     "A stream may not lead to another host": (
         "live/test_addresses.py::test_a_redirect_to_another_host_is_not_followed"
     ),
-    "An RTSP server is asked beforehand": (
+    "A redirect of an RTSP server": (
         "live/test_addresses.py::test_an_rtsp_redirect_to_another_host_is_not_followed"
     ),
     "`cmudrn watch --publish` listens only": (

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -40,7 +42,7 @@ class Host(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.asked: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self) -> str:
@@ -172,28 +174,87 @@ def test_frames_beyond_the_limit_are_refused(kind: str, hosts: tuple[Host, Host]
         first_frame(source)
 
 
-class RtspRedirect(socketserver.StreamRequestHandler):
-    """Answers every request with a redirect."""
+class RtspHost(socketserver.ThreadingTCPServer):
+    """Answers RTSP requests as it is told: method -> what is sent; the last answer is a redirect.
+
+    Attributes:
+        answers: to the first requests.
+        redirect: the answer to all others.
+        asked: paths that were asked for.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, redirect: bytes, answers: tuple[bytes, ...] = ()) -> None:
+        super().__init__(("127.0.0.1", 0), _RtspHandler)
+        self.redirect, self.answers = redirect, answers
+        self.asked: list[str] = []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def address(self) -> str:
+        return f"rtsp://127.0.0.1:{self.server_address[1]}"
+
+
+class _RtspHandler(socketserver.StreamRequestHandler):
+    server: RtspHost
 
     def handle(self) -> None:
-        while self.rfile.readline():
+        answers = list(self.server.answers)
+        while request := self.rfile.readline().decode():
+            self.server.asked.append(urlsplit(request.split()[1]).path)
             while self.rfile.readline().strip():
                 pass
-            location = self.server.location  # type: ignore[attr-defined]
-            self.wfile.write(
-                f"RTSP/1.0 302 Moved\r\nCSeq: 1\r\nLocation: {location}\r\n\r\n".encode()
-            )
+            self.wfile.write(answers.pop(0) if answers else self.server.redirect)
 
 
-def test_an_rtsp_redirect_to_another_host_is_not_followed(hosts: tuple[Host, Host]) -> None:
-    _, other = hosts
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), RtspRedirect) as camera:
-        camera.daemon_threads = True
-        camera.location = other.address.replace("http", "rtsp")  # type: ignore[attr-defined]
-        threading.Thread(target=camera.serve_forever, daemon=True).start()
-        address = f"rtsp://me:secret@127.0.0.1:{camera.server_address[1]}/live"
-        with pytest.raises(AddressRefusedError, match="another host") as caught:
-            first_frame(StreamSource(address, timeout_s=3))
+OK = b"RTSP/1.0 200 OK\r\nCSeq: 1\r\nPublic: OPTIONS, DESCRIBE\r\n\r\n"
+MOVED = b"RTSP/1.0 302 Moved\r\nCSeq: %s\r\nLocation: %s/a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "form"),
+    [
+        ((), MOVED),
+        ((OK,), MOVED),  # only the second request is redirected
+        ((OK,), b"$\0\0\4abcd" + MOVED),  # behind a packet of the stream
+        ((OK,), b"RTSP/1.0 200 OK\r\n$\0\0\0\r\n\r\n" + MOVED),
+        ((OK,), b"RTSP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n" + MOVED),
+        ((OK,), b"RTSP/1.0 200 OK\r\nContent-Length: -9\r\n\r\n" + MOVED),
+        ((OK,), b"RTSP/1.0 200 OK\r\nX: " + b"y" * 5000 + b"\r\n\r\n" + MOVED),
+        ((OK,), b"REDIRECT rtsp://x RTSP/1.0\r\n\r\n" + MOVED),
+    ],
+    ids=range(8),
+)
+def test_an_rtsp_redirect_to_another_host_is_not_followed(
+    answers: tuple[bytes, ...], form: bytes
+) -> None:
+    with RtspHost(OK) as other, RtspHost(b"", answers) as camera:
+        camera.redirect = form % (b"2", other.address.encode())
+        address = camera.address.replace("//", "//me:secret@") + "/live"
+        with pytest.raises(CmudrnError, match="127") as caught:
+            first_frame(StreamSource(address, timeout_s=1))
+        other.shutdown()
         camera.shutdown()
+    if form == MOVED:
+        assert isinstance(caught.value, AddressRefusedError)
+        assert "another host" in str(caught.value)
     assert "secret" not in str(caught.value)
-    assert other.asked == []
+    assert other.asked == [] and camera.asked[0] == "/live"
+
+
+def test_an_rtsp_redirect_within_the_host_is_followed_a_few_times() -> None:
+    with RtspHost(b"") as camera:
+        camera.redirect = MOVED % (b"1", camera.address.encode())
+        with pytest.raises(AddressRefusedError, match="again and again"):
+            first_frame(StreamSource(f"{camera.address}/live", timeout_s=3))
+        camera.shutdown()
+    assert camera.asked == ["/live", "/a", "/a", "/a", "/a"]
+
+
+def test_an_rtsp_server_that_is_not_there_is_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(CmudrnError, match=r"127.*: Connection refused\."):
+        first_frame(StreamSource(f"rtsp://me:secret@127.0.0.1:{port}/live", timeout_s=3))

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +17,10 @@ import av
 from cmudrn.errors import CmudrnError, FileError, LimitExceededError
 from cmudrn.files import Listing, list_folder
 from cmudrn.image import Picture, Pixels, read_picture
+from cmudrn.live.rtsp_relay import RtspRelay
 from cmudrn.video.access import (
     IMAGE_DEMUXERS,
     AddressRefusedError,
-    check_rtsp_redirect,
     follow_own_redirects,
     hide_password,
     stream_options,
@@ -30,6 +31,9 @@ from cmudrn.video.limits import MAX_FRAME_PIXELS
 SNAPSHOT_PAUSE_S = 0.5
 """Seconds between two requests to an address that answers with a single image."""
 
+
+MAX_REDIRECTS = 5
+"""Of an RTSP server, within its host and port."""
 
 MAX_WITHOUT_SIZE = 100
 """Packets that may fail in a row before the size of frames is known."""
@@ -144,10 +148,10 @@ class StreamSource:
         address = self.address
         options = stream_options(address, self.follow_links)
         options["max_pixels"] = str(self.max_pixels)  # also while FFmpeg looks what comes
-        if address.startswith("rtsp"):
+        if address.lower().startswith("rtsp"):
             options |= {"rtsp_transport": "tcp", "fflags": "nobuffer"}
             if not self.follow_links:
-                check_rtsp_redirect(address, self.timeout_s)
+                return self._open_relayed(options)
         try:
             return av.open(address, options=options, timeout=self.timeout_s)
         except av.FFmpegError as error:
@@ -160,6 +164,25 @@ class StreamSource:
                     ) from error
                 raise
             return av.open(own, options=options, timeout=self.timeout_s)
+
+    @contextmanager
+    def _open_relayed(self, options: dict[str, str]) -> Iterator[Any]:
+        """Yield an RTSP server's container; redirects within its host and port are followed."""
+        address = self.address
+        options = options | stream_options("rtsp://")  # whose protocols reach the relay
+        for _ in range(MAX_REDIRECTS):
+            with RtspRelay(address, self.timeout_s) as relay:
+                try:
+                    container = av.open(relay.address, options=options, timeout=self.timeout_s)
+                except av.FFmpegError:
+                    if relay.location is None:
+                        raise
+                    address = relay.redirected()
+                    continue
+                with container:
+                    yield container
+                return
+        raise AddressRefusedError(f"{hide_password(self.address)} redirects again and again.")
 
     def _decode(self, container: Any) -> Iterator[Arrival]:
         if not container.streams.video:

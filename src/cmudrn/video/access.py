@@ -7,11 +7,9 @@ which name the demuxers and protocols that it may use.
 
 from __future__ import annotations
 
-import socket
 import urllib.error
 import urllib.request
-from typing import BinaryIO
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from cmudrn.errors import CmudrnError
 
@@ -44,9 +42,6 @@ _PROTOCOLS = {
     "srt": "srt,udp",
     "file": "file",
 }
-
-MAX_HEADER_LINE, MAX_HEADER_LINES = 8192, 100
-"""Bytes and lines of an RTSP answer's header that are read."""
 
 _RTSP_DEMUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtp": "rtp"}
 
@@ -113,54 +108,6 @@ def follow_own_redirects(address: str, timeout_s: float) -> str:
             return str(answer.geturl())
     except (OSError, ValueError):  # FFmpeg tells what is wrong
         return address
-
-
-def check_rtsp_redirect(address: str, timeout_s: float) -> None:
-    """Refuse an RTSP server that redirects to another host: FFmpeg would follow.
-
-    The server is asked once before FFmpeg asks it. One that redirects only then is not caught.
-
-    Args:
-        address: rtsp; any other is passed over.
-        timeout_s: how long an answer may take.
-
-    Raises:
-        AddressRefusedError: it redirects to another host or port.
-    """
-    parts = urlsplit(address)
-    if parts.scheme.lower() != "rtsp" or not parts.hostname:
-        return
-    plain = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    try:
-        with (
-            socket.create_connection((parts.hostname, parts.port or 554), timeout_s) as link,
-            link.makefile("rb") as answers,
-        ):
-            for number, method in enumerate(("OPTIONS", "DESCRIBE"), 1):
-                link.sendall(f"{method} {plain} RTSP/1.0\r\nCSeq: {number}\r\n\r\n".encode())
-                _refuse_redirect(address, parts, answers)
-    except (OSError, ValueError):  # FFmpeg tells what is wrong
-        return
-
-
-def _refuse_redirect(address: str, parts: SplitResult, answers: BinaryIO) -> None:
-    """Read the header of an answer and refuse another host in it."""
-    status = answers.readline(MAX_HEADER_LINE).split()
-    location = ""
-    for _ in range(MAX_HEADER_LINES):
-        line = answers.readline(MAX_HEADER_LINE).decode("latin-1").strip()
-        if not line:
-            break
-        name, _, value = line.partition(":")
-        if name.lower() == "location":
-            location = value.strip()
-    if len(status) > 1 and status[1].startswith(b"3") and location:
-        new = urlsplit(location)
-        if (new.hostname, new.port or 554) != (parts.hostname, parts.port or 554):
-            raise AddressRefusedError(
-                f"{hide_password(address)} redirects to {new.hostname}, "
-                "which is another host; it is not followed."
-            )
 
 
 def hide_password(address: str) -> str:
