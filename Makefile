@@ -8,7 +8,8 @@ CODE := src tests benchmarks $(wildcard tools)
 CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/page/*.cpp tests/engines/*.cpp)
 NATIVE := src/cmudrn/engines/native/cpp
 WASM := kernels_portable packing program ranges schedule steps task winograd
-# Scripts call what exists; their arrays' element types are not checked.
+# Scripts call what exists; their arrays' element types are not checked. Mypy forgets what it knows when options change,
+# so they have a cache of their own.
 LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload import-not-found misc no-any-return)
 PARALLEL := --numprocesses=2 --dist=loadfile
 # Two processes whose matrix products spin on all cores would wait for each other.
@@ -36,7 +37,7 @@ lint: $(TEST)/.installed
 	$(TEST)/bin/ruff format --check $(CODE)
 	$(TEST)/bin/clang-format --dry-run -Werror $(CPP)
 	$(TEST)/bin/mypy
-	MYPYPATH=tools $(TEST)/bin/mypy --no-warn-unused-ignores $(LOOSELY) benchmarks $(wildcard tools)
+	MYPYPATH=tools $(TEST)/bin/mypy --cache-dir .mypy_cache/scripts --no-warn-unused-ignores $(LOOSELY) benchmarks $(wildcard tools)
 	$(TEST)/bin/lint-imports
 
 # The two environments are made side by side. Tests run in two processes, a file's in one.

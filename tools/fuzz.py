@@ -238,7 +238,7 @@ def run_programs(count: int) -> int:
         raise SystemExit("There is no C++ compiler here.")
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        driver = build(compiler, [*SANITIZED], Path(folder))
+        driver = build(compiler, [*SANITIZED], Path(folder), Path(folder))
         changes = str(-(-count // NETWORKS))
         command = [str(driver), changes, str(10**9), *write_programs(Path(folder))]
         status = subprocess.run(command, check=False).returncode
