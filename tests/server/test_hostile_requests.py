@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the serve extra is not installed")
 
+from starlette.datastructures import Headers
 from support.serving import serving
 
 from cmudrn.image import Picture, encode_picture
 from cmudrn.server import Limits
+from cmudrn.server.body import Body, _read_form
+from cmudrn.server.budget import MemoryBudget
 
 PICTURE = encode_picture(Picture(np.full((24, 32, 3), 200, np.uint8)))
 HOST = b"Host: 127.0.0.1\r\n"
@@ -157,3 +161,23 @@ def test_chunks_of_some_size_are_taken(address: str) -> None:
     )
     assert received.startswith(b"HTTP/1.1 200 ")
     check_others(address)
+
+
+def test_others_are_served_while_a_form_is_taken_apart() -> None:
+    """The loop of the server takes its turn after each slice."""
+
+    async def scene() -> int:
+        head = b'--b\r\nContent-Disposition: form-data; name="a"; filename="a"\r\n\r\n'
+        form = head + b"\r\n-" * (1 << 18) + b"\r\n--b--\r\n"
+        received = Body(len(form), MemoryBudget(1 << 30))
+        assert received.try_add(form)
+        kind = Headers({"content-type": "multipart/form-data; boundary=b"})
+        reading = asyncio.ensure_future(_read_form(kind, received))
+        turns = 0
+        while not reading.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert len(await reading) == 3 << 18
+        return turns
+
+    assert asyncio.run(scene()) >= 12

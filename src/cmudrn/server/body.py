@@ -17,7 +17,7 @@ from cmudrn.server.problems import CLOSE, ClientLeftError, Problem
 _FORM_OVERHEAD = 64 << 10
 """Bytes that a form may take beside its file."""
 
-_SLICE_BYTES = 256 << 10
+_SLICE_BYTES = 64 << 10
 
 _SAFE_SECONDS = 2.0
 """How old an upload has to be before it may have to make room for another."""
@@ -198,3 +198,4 @@ async def _read_form(headers: Headers, body: Body) -> bytes:
 async def _slices(data: memoryview) -> AsyncGenerator[bytes, None]:
     for start in range(0, len(data), _SLICE_BYTES):
         yield bytes(data[start : start + _SLICE_BYTES])
+        await asyncio.sleep(0)  # others are answered between two slices, however long a form is
