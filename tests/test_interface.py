@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
         "cmudrn",
         "cmudrn.files.kinds",
         "cmudrn.files.listing",
+        "cmudrn.files.results",
         "cmudrn.photos.settings",
         "cmudrn.restoration.settings",
     ],
@@ -126,3 +128,9 @@ def test_settings_that_there_are_not(
         cmudrn.restore_file(source, tmp_path / "b.jpg", restorer=restorer, **settings)
     assert refusal.value.setting in settings
     assert isinstance(refusal.value, CmudrnError) and not (tmp_path / "b.jpg").exists()
+
+
+@pytest.mark.parametrize("model", [3, None, b"cmudrn", ["cmudrn"]])
+def test_a_model_that_is_no_name_gets_one_sentence(model: Any) -> None:
+    with pytest.raises(InvalidSettingError, match="not a"):
+        cmudrn.load(model)

@@ -60,7 +60,8 @@ def load(
 
     Raises:
         ModelFileError: there is no such model, or the file is damaged.
-        InvalidSettingError: there is no such engine, precision or device.
+        InvalidSettingError: there is no such engine, precision or device, or the model is neither
+            a name nor a path.
         DeviceError: the device is not there, or fails.
 
     Example:
@@ -94,7 +95,8 @@ def restore_file(
     Raises:
         InvalidSettingError: there is no such setting, or its value is none.
         ImageFileError: the source cannot be read.
-        TargetError: the target exists already and overwrite is off, or it cannot be written.
+        TargetError: the target exists already and overwrite is off, its suffix is not a known
+            one, or it cannot be written.
         MissingExtraError: the source is a clip and the extra video is not installed.
 
     Example:

@@ -114,6 +114,7 @@ class TargetError(FileError):
     Attributes:
         exists: whether the target is there already and `overwrite` would replace it.
         busy: whether another process is making it.
+        misnamed: whether its name is none for what goes there, wherever that would be.
     """
 
     def __init__(
@@ -123,9 +124,10 @@ class TargetError(FileError):
         path: str | os.PathLike[str] | None = None,
         exists: bool = False,
         busy: bool = False,
+        misnamed: bool = False,
     ) -> None:
         super().__init__(sentence, path=path)
-        self.exists, self.busy = exists, busy
+        self.exists, self.busy, self.misnamed = exists, busy, misnamed
 
 
 class MissingExtraError(CmudrnError):

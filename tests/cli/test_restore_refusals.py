@@ -28,7 +28,7 @@ def test_a_missing_input_does_not_stop_the_rest(tmp_path: Path, identity_model: 
     assert done.returncode == 1
     assert done.stderr.decode().splitlines() == [
         "cmudrn: There is no file nope.png.",
-        "cmudrn: There is no file .",
+        "cmudrn: A file's name is empty.",
         "cmudrn: There is no file no*.png.",
         "cmudrn: 3 of 5 files were not restored.",
     ]
@@ -39,7 +39,7 @@ def test_a_missing_input_does_not_stop_the_rest(tmp_path: Path, identity_model: 
 def test_the_default_model_has_one_depth(tmp_path: Path, depth: tuple[str, int]) -> None:
     make_picture(tmp_path / "a.png")
     done = run("restore", "a.png", *depth, cwd=tmp_path)
-    assert done.returncode == 1 and files(tmp_path) == ["a.png"]
+    assert done.returncode == 2 and files(tmp_path) == ["a.png"]
     assert b"cmudrn has a fixed depth; cmudrn-25k lets" in done.stderr
 
 
@@ -239,7 +239,7 @@ def test_a_link_to_itself(tmp_path: Path, tiny_model: Path) -> None:
 def test_so_many_threads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
     make_picture(tmp_path / "a.png")
     done = run("restore", "a.png", "--threads", 100_000, "--model", tiny_model, cwd=tmp_path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert b"threads" in done.stderr and b"1024" in done.stderr and b"100000" in done.stderr
 
@@ -248,7 +248,7 @@ def test_so_many_threads_are_refused(tmp_path: Path, tiny_model: Path) -> None:
 def test_an_output_of_unknown_kind_is_refused(tmp_path: Path, name: str) -> None:
     make_picture(tmp_path / "a.png")
     done = run("restore", "a.png", "-o", name, cwd=tmp_path)
-    assert done.returncode == 1 and b"known suffix" in done.stderr
+    assert done.returncode == 2 and b"known suffix" in done.stderr
     assert files(tmp_path) == ["a.png"] and not (tmp_path / name).exists()
 
 

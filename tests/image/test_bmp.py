@@ -9,38 +9,18 @@ import tracemalloc
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from support.bmp_files import HEIGHT, WIDTH, bmp
 
 from cmudrn.errors import DamagedImageError, UnsupportedImageError
 from cmudrn.image import Pixels, read_picture
 
 RNG = np.random.default_rng(3)
-WIDTH, HEIGHT = 7, 5
 ROWS = {bits: RNG.bytes((WIDTH * bits + 31) // 32 * 4 * HEIGHT) for bits in (8, 16, 24, 32)}
 PALETTE = RNG.bytes(1024)
 RUNS = {
     1: (b"\3\x09\0\4\1\2\3\4\0\0" * HEIGHT) + b"\0\1",
     2: (b"\3\x12\0\4\x34\x56\0\0" * HEIGHT) + b"\0\1",
 }
-
-
-def bmp(
-    size: int,
-    bits: int,
-    pixels: bytes,
-    compression: int = 0,
-    masks: tuple[int, ...] = (),
-    palette: bytes = b"",
-    height: int = HEIGHT,
-) -> bytes:
-    fields = struct.pack(f"<{len(masks)}I", *masks)
-    head = struct.pack("<I4H", 12, WIDTH, abs(height), 1, bits)
-    if size > 12:
-        numbers = (size, WIDTH, height, 1, bits, compression, len(pixels), 0, 0, 0, 0)
-        head = (struct.pack("<IiiHHIIiiII", *numbers) + fields).ljust(size, b"\0")
-    offset = 14 + len(head) + len(palette)
-    return (
-        struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset) + head + palette + pixels
-    )
 
 
 FILES = {

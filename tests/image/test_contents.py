@@ -83,6 +83,16 @@ def test_every_kind_of_segment_is_kept(marker: int) -> None:
         (png((b"hIST", bytes(8))), "hIST"),
         (png((b"prIV", b"unsafe to copy")), "prIV"),
         (png((b"caBX", b"jumb")), "content credentials"),
+        (
+            png((b"tEXt", b"Raw profile type iptc\0\niptc\n  2\nxy\n")),
+            "raw profile of the type iptc",
+        ),
+        (
+            png((b"tEXt", b"Raw profile type what\0\nwhat\n  1\nff\n")),
+            "raw profile of the type what",
+        ),
+        (png((b"iCCP", b"a\0\0damaged")), "profile is damaged"),
+        (png((b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0damaged")), "XMP data is damaged"),
         (png() + b"behind", "6 bytes behind"),
     ],
 )
@@ -121,13 +131,19 @@ def test_exif_of_every_guise_in_a_png(raw: str | None, behind: bool) -> None:
     assert image.getexif()[0x013B] == "Jane" and image.getexif()[0x0112] == 1
 
 
+@pytest.mark.parametrize("title", [b"%s", b"%s profile"])  # ImageMagick's, and exiftool's
 @pytest.mark.parametrize("head", [b"", b"Photoshop 3.0\0"])
-def test_iptc_and_xmp_in_raw_profiles(head: bytes) -> None:
+def test_iptc_and_xmp_in_raw_profiles(head: bytes, title: bytes) -> None:
     iptc = b"\x1c\x02P\0\4Jane"
     resource = head + b"8BIM\4\4\0\0" + struct.pack(">I", len(iptc)) + iptc + b"\0"
     raw = [(b"iptc", resource), (b"xmp", packet('xmp:Label="a"'))]
     chunks = [
-        (b"tEXt", b"Raw profile type %s\0\n%s\n%8d\n%s\n" % (k, k, len(v), v.hex().encode()))
+        (
+            b"tEXt",
+            b"Raw profile type %s\0\n" % k
+            + title % k
+            + b"\n%8d\n%s\n" % (len(v), v.hex().encode()),
+        )
         for k, v in raw
     ]
     picture = read_picture(png(*chunks))

@@ -41,15 +41,17 @@ def test_lossless_formats_agree_with_pillow(format: str, mode: str) -> None:
     if format == "BMP" and mode == "LA":
         pytest.skip("Pillow writes no BMP with grey and alpha")
     image = Pillow.fromarray(RGB).convert(mode)
-    picture = read_picture(pillow_bytes(image, format))
+    data = pillow_bytes(image, format)
+    picture = read_picture(data)
     assert picture.format == format.lower()
     grey = mode in ("L", "LA", "1")
     expected = np.asarray(image.convert("L" if grey else "RGB"))
     assert np.array_equal(picture.pixels, expected)
-    alpha = np.asarray(image.getchannel("A")) if mode in ("RGBA", "LA") else None
-    if alpha is not None:
-        assert picture.alpha is not None
-        assert np.array_equal(picture.alpha, alpha)
+    read = Pillow.open(io.BytesIO(data))
+    assert ("A" in read.getbands()) == (mode in ("RGBA", "LA") and format != "BMP")
+    assert (picture.alpha is not None) == ("A" in read.getbands())
+    if picture.alpha is not None:
+        assert np.array_equal(picture.alpha, np.asarray(image.getchannel("A")))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB"])

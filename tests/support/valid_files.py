@@ -271,6 +271,12 @@ _STORAGE = frozenset(
 _ICC = ("ICC-header", "ICC_Profile", "ICC-chrm", "ICC-view", "ICC-meas")
 
 
+def is_storage(key: str) -> bool:
+    """Return whether a tag of exiftool's tells how a file is stored rather than what it holds."""
+    group, _, tag = key.partition(":")
+    return group.startswith(_GROUPS) or tag in _STORAGE
+
+
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
     """Return name -> what exiftool tells of each file of a folder."""
     command = ["exiftool", "-j", "-G1", "-n", "-b", "-api", "LargeFileSupport=1", str(folder)]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cmudrn.cli.terminal import complain, describe, missing_extra
+from cmudrn.cli.terminal import complain, describe, exit_code, missing_extra
 from cmudrn.errors import CmudrnError
 
 INTERRUPTED = 130
@@ -26,7 +26,7 @@ def _one_sentence() -> Iterator[None]:
         yield
     except CmudrnError as error:
         complain(describe(error))
-        sys.exit(1)
+        sys.exit(exit_code(error))
     except ImportError as error:
         missing = missing_extra(error)
         if missing is None:
@@ -72,7 +72,7 @@ with _one_sentence():  # the imports take long enough for a Ctrl-C
 
 
 def main() -> None:
-    """Run the command line; errors become one sentence on stderr and exit code 1."""
+    """Run the command line; errors become one sentence on stderr and an exit code."""
     with _one_sentence():
         _make_streams_usable()
         app()

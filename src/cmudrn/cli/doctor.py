@@ -51,10 +51,11 @@ def _describe(health: Health) -> list[str]:
     what = "clean pictures" if health.clean_only else "pairs"
     sizes = [f"{size} ({count})" for size, count in list(health.sizes.items())[:3]]
     more = f" and {len(health.sizes) - 3} other sizes" if len(health.sizes) > 3 else ""
+    formats = ", ".join(f"{n} {suffix}" for suffix, n in health.formats.items())
     lines = [
         f"{health.dataset}: {health.pairs} {what}",
-        f"  sizes        {', '.join(sizes)}{more}",
-        f"  formats      {', '.join(f'{n} {suffix}' for suffix, n in health.formats.items())}",
+        f"  sizes        {', '.join(sizes) or 'none'}{more}",
+        f"  formats      {formats or 'none'}",
         f"  fingerprint  {health.fingerprint}",
         f"  licence      {health.licence}",
     ]

@@ -13,7 +13,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.terminal import show, show_count
-from cmudrn.errors import CmudrnError, MissingExtraError
+from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset
@@ -187,7 +187,9 @@ def open_sets(data: list[str], weather: str, seed: int) -> dict[str, Dataset]:
     from cmudrn.datasets import has_degraded, open_dataset, parse_description
 
     if not data:
-        raise CmudrnError("Say what to score on: --data KIND:PATH, e.g. --data rain100:Rain100L.")
+        raise InvalidSettingError(
+            "Say what to score on: --data KIND:PATH, e.g. --data rain100:Rain100L."
+        )
     sets: dict[str, Dataset] = {}
     for text in data:
         description = parse_description(text)
@@ -251,7 +253,9 @@ def _columns(text: str) -> list[str]:
     chosen = [name.strip() for name in text.split(",")] if text else list(PROTOCOLS)
     unknown = [name for name in chosen if name not in PROTOCOLS]
     if unknown:
-        raise CmudrnError(f"There is no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}.")
+        raise InvalidSettingError(
+            f"There is no protocol {unknown[0]!r}; there are {', '.join(PROTOCOLS)}."
+        )
     return chosen
 
 

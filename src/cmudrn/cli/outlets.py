@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmudrn.errors import InvalidSettingError, MissingExtraError
+from cmudrn.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from cmudrn.image import Pixels
@@ -59,14 +59,16 @@ class Outlets:
         """Refuse what makes no sense for a source.
 
         Raises:
-            InvalidSettingError: the source is a folder and frames are wanted of it.
+            BadParameter: the source is a folder, and frames are wanted of it or nothing is.
         """
         if source.is_sequence:
             return
+        if self.output is None:
+            raise typer.BadParameter("The images of a folder need a place to go: name it with -o.")
         if self.record is not None:
             raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
         if self.publish or self.push or self.mqtt:
-            raise InvalidSettingError("A stream is published, not a folder's images.")
+            raise typer.BadParameter("A stream is published, not a folder's images.")
 
     def watch(
         self,

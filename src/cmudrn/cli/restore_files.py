@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cmudrn.cli.progress import OnPart, show_progress
 from cmudrn.cli.terminal import complain, describe, missing_extra, note, say, show_json, verbosity
 from cmudrn.errors import CmudrnError, FileError, ImageFileError, UnsupportedImageError
+from cmudrn.files import OwnResultError
 
 if TYPE_CHECKING:
     from cmudrn.photos import Job, PhotoResult, PhotoSettings, Plan
@@ -44,9 +45,12 @@ class Run:
 
         Raises:
             ImageFileError: there is none.
+            InvalidSettingError: the model or the codecs know no such setting.
+            ModelFileError: the gate or score is wanted and the model gives no score.
         """
         from cmudrn.photos import refuse_clashes, without_existing
 
+        self._check_settings()
         self._tell_passed_over(plan.passed_over)
         if not plan.jobs:
             raise ImageFileError("There is no picture among the inputs.")
@@ -60,6 +64,23 @@ class Run:
         if failed and len(jobs) > 1 and not self.as_json:
             complain(f"{failed} of {len(jobs)} files were not restored.")
         return not failed
+
+    def _check_settings(self) -> None:
+        """Refuse, before any file, what would fail with each."""
+        from cmudrn.models.info import check_depth
+        from cmudrn.restoration.weather_classifier import check_scorable
+
+        wanted, codec = self.photo.restore, self.clip[0]
+        check_depth(self.restorer.info, wanted.stages, wanted.recursions)
+        if wanted.scored:
+            check_scorable(self.restorer.info)
+        if codec is None:
+            return
+        try:
+            from cmudrn.video import check_codec
+        except ImportError:  # there are no clips then
+            return
+        check_codec(codec)
 
     def _restore_all(self, jobs: Sequence[Job]) -> int:
         """Return how many failed."""
@@ -123,6 +144,7 @@ class Run:
     def _restore_clip(self, job: Job, on_frame: OnPart) -> ClipResult:
         try:
             from cmudrn.video import ClipSettings, VideoFormat, restore_clip
+            from cmudrn.video.segments import segments_folder
         except ImportError as error:
             raise missing_extra(error, f"{job.source} is video, which") or error from error
         if self.photo.provenance:
@@ -141,7 +163,9 @@ class Run:
                 on_note=lambda sentence: note(f"{job.source}: {sentence}"),
             )  # fmt: skip
         except KeyboardInterrupt:
-            complain(f"{job.source}: finished parts are kept; the same command goes on from there.")
+            if any(segments_folder(job.target).glob("*.npz")):
+                complain(f"{job.source}: finished parts are kept; "
+                         "the same command goes on from there.")  # fmt: skip
             raise
 
     def _tell(self, done: PhotoResult | ClipResult) -> None:
@@ -165,8 +189,9 @@ class Run:
             return
         kinds: dict[str, list[FileError]] = {}
         for error in errors:
-            unsupported = isinstance(error, UnsupportedImageError)
-            kind = Path(str(error.path)).suffix.lower() if unsupported else "links"
+            kind = "results" if isinstance(error, OwnResultError) else "links"
+            if isinstance(error, UnsupportedImageError):
+                kind = Path(str(error.path)).suffix.lower()
             kinds.setdefault(kind, []).append(error)
         for kind, alike in kinds.items():
             for error in alike[:_NAMED_AT_MOST]:

@@ -57,7 +57,7 @@ def restore_stream(
 def _restore_to(
     target: Path, restorer: Restorer, data: bytes, settings: PhotoSettings, name: str
 ) -> RestoredBytes:
-    from cmudrn.files import atomic_file, check_target, make_folder
+    from cmudrn.files import atomic_file, check_target, claim_target, make_folder
     from cmudrn.image import format_for
     from cmudrn.photos import restore_bytes
     from cmudrn.photos.planning import check_format
@@ -65,10 +65,11 @@ def _restore_to(
     check_target(None, target, settings.overwrite)
     check_format(target, settings.format)
     settings = replace(settings, format=settings.format or format_for(target))
-    restored = restore_bytes(restorer, data, settings, name=name)
-    make_folder(target.parent)
-    with atomic_file(target) as file:
-        file.write(restored.data)
+    with claim_target(target):
+        restored = restore_bytes(restorer, data, settings, name=name)
+        make_folder(target.parent)
+        with atomic_file(target) as file:
+            file.write(restored.data)
     return restored
 
 

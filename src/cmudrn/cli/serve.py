@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.errors import CmudrnError, MissingExtraError
+from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 
 
 @app.command()
@@ -79,6 +79,6 @@ def _named(models: list[str]) -> dict[str, str]:
     for model in models:
         name = Path(model).stem if model.endswith(".onnx") else model
         if name in named:
-            raise CmudrnError(f"{named[name]} and {model} would both be served as {name}.")
+            raise InvalidSettingError(f"{named[name]} and {model} would both be served as {name}.")
         named[name] = model
     return named

@@ -11,7 +11,7 @@ import typer
 
 from cmudrn.cli.app import app
 from cmudrn.cli.evaluate import need_metrics, open_model, open_sets, split_name
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset, Pair
@@ -71,10 +71,10 @@ def sheet(
     from cmudrn.restoration import Restorer
 
     if output.suffix.lower() not in KINDS:
-        raise CmudrnError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")
+        raise InvalidSettingError(f"A sheet is a {', '.join(KINDS)} file, not {output.name}.")
     window = _window(crop)
     if not data and not photos:
-        raise CmudrnError("Say what to show: --data KIND:PATH, or --photos FOLDER.")
+        raise InvalidSettingError("Say what to show: --data KIND:PATH, or --photos FOLDER.")
     sets = open_sets(data, weather, seed) if data else {}
     names = [name.strip() for name in pictures.split(",") if name.strip()]
     paths = [path for place in photos or [] for path in _photos(place)]
@@ -84,7 +84,7 @@ def sheet(
     named = [split_name(text) for text in models]
     for name, count in Counter(name for name, _ in named).items():
         if count > 1:
-            raise CmudrnError(f"{count} models would be called {name!r}.")
+            raise InvalidSettingError(f"{count} models would be called {name!r}.")
     restorers = {name: Restorer(open_model(text, threads)) for name, text in named}
     rows = [
         (f"{title}\n{pair.name}", make_row(pair.degraded, restorers, pair.clean, window))
@@ -120,10 +120,10 @@ def _window(text: str) -> tuple[slice, slice] | None:
     if not text:
         return None
     if not re.fullmatch(r"\d+(,\d+){3}", text):
-        raise CmudrnError(f"A crop is written LEFT,TOP,WIDTH,HEIGHT, not {text!r}.")
+        raise InvalidSettingError(f"A crop is written LEFT,TOP,WIDTH,HEIGHT, not {text!r}.")
     left, top, width, height = map(int, text.split(","))
     if not width or not height:
-        raise CmudrnError("A crop has a width and a height of at least 1.")
+        raise InvalidSettingError("A crop has a width and a height of at least 1.")
     return slice(top, top + height), slice(left, left + width)
 
 

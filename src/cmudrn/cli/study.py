@@ -12,7 +12,7 @@ from cmudrn.cli.app import app
 from cmudrn.cli.evaluate import Format, need_metrics
 from cmudrn.cli.terminal import show
 from cmudrn.cli.train import DataFolder, need_torch, options_for_settings, set_data_folder
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 
 if TYPE_CHECKING:
     from cmudrn.experiments.study import Study, TestConfig, Trial
@@ -151,5 +151,5 @@ def _bring_up_to_date(
 def _set(text: str) -> tuple[str, str]:
     name, equals, dataset = text.partition("=")
     if not (name and equals and dataset):
-        raise CmudrnError(f"A test is written NAME=KIND:PATH, not {text!r}.")
+        raise InvalidSettingError(f"A test is written NAME=KIND:PATH, not {text!r}.")
     return name, dataset

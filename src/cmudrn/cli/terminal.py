@@ -10,7 +10,13 @@ import sys
 from contextlib import suppress
 from contextvars import ContextVar
 
-from cmudrn.errors import CmudrnError, LimitExceededError, MissingExtraError, TargetError
+from cmudrn.errors import (
+    CmudrnError,
+    InvalidSettingError,
+    LimitExceededError,
+    MissingExtraError,
+    TargetError,
+)
 from cmudrn.files import printable
 
 _running: ContextVar[tuple[int, frozenset[str] | None]] = ContextVar("running", default=(0, None))
@@ -106,6 +112,12 @@ def describe(error: CmudrnError) -> str:
     if isinstance(error, LimitExceededError) and _has(error.limit_name):
         return f"{sentence.removesuffix('.')} (--{error.limit_name.replace('_', '-')})."
     return sentence
+
+
+def exit_code(error: CmudrnError) -> int:
+    """Return 2 where a value on the command line is none, and 1 where something failed."""
+    misnamed = isinstance(error, TargetError) and error.misnamed
+    return 2 if misnamed or isinstance(error, InvalidSettingError) else 1
 
 
 def _has(parameter: str) -> bool:

@@ -14,7 +14,7 @@ import typer
 from cmudrn.cli.app import app
 from cmudrn.cli.plain import Plain, PlainSettings, Recursions, Size, Stages, export_plain_file
 from cmudrn.cli.terminal import show
-from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
+from cmudrn.errors import InvalidSettingError, MissingExtraError
 
 DataFolder = Annotated[
     Path | None,
@@ -105,7 +105,9 @@ def _checkpoint_writer(
 ) -> Callable[[Path, Path, bool], float]:
     """Return what writes (a checkpoint, as a model file, overwriting or not)."""
     if (interpolate_with is None) != (weight is None):
-        raise CmudrnError("--interpolate-with and --weight are given together or not at all.")
+        raise InvalidSettingError(
+            "--interpolate-with and --weight are given together or not at all."
+        )
 
     def write(checkpoint: Path, output: Path, overwrite: bool) -> float:
         need_torch()

@@ -20,7 +20,7 @@ SourceText = Annotated[
     ),
 ]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
@@ -124,6 +124,7 @@ def watch(
     latency (p50, p95, p99) and dropped frames of a stream. Ctrl-C ends it.
     """
     import cmudrn
+    from cmudrn.photos.planning import check_output
     from cmudrn.restoration import RestoreSettings
     from cmudrn.restoration.weather_classifier import is_scorable
 
@@ -134,12 +135,15 @@ def watch(
         raise MissingExtraError("watch", "video") from None
 
     tell = _tell_as_json if as_json else _tell
-    written = tuple(path for path in (output, record) if path is not None)
+    place = None if output is None else Path(output)
+    written = tuple(path for path in (place, record) if path is not None)
     limits: Any = {"follow_links": follow_links, "max_pixels": max_pixels or MAX_FRAME_PIXELS}
-    results = output if existing else None
+    results = place if existing else None
     opened = sources.open_source(source, timeout, skip=written, results=results, **limits)
-    outlets = Outlets(output, record, overwrite, publish, push, mqtt)
+    outlets = Outlets(place, record, overwrite, publish, push, mqtt)
     outlets.check(opened)
+    if output is not None and not opened.is_sequence:
+        check_output(str(output), single=True)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
     score = outlets.wants_score and is_scorable(restorer.info)
     wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate)

@@ -11,7 +11,7 @@ import typer
 from cmudrn.cli.app import app
 from cmudrn.cli.options import FollowLinks
 from cmudrn.cli.terminal import say, show_count
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError
 
 
 @app.command(no_args_is_help=True)
@@ -45,7 +45,7 @@ def weather(
     if kind not in presets:
         raise typer.BadParameter(f"{kind!r} is none of {', '.join(presets)}.")
     if streaks is not None and (kind != "rain" or preset is not None):
-        raise CmudrnError("--streaks is for rain, and takes the place of --preset.")
+        raise InvalidSettingError("--streaks is for rain, and takes the place of --preset.")
     rendering = Rendering(
         clean, output, kind, preset or presets[kind], seed, severity, streaks, frames,
         follow_links,

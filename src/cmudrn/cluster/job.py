@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from cmudrn.cluster.files import is_disk, is_inside, open_folder
@@ -15,7 +17,7 @@ from cmudrn.cluster.worker import JobSettings, Outcome, Worker
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError, InvalidSettingError
-from cmudrn.files import file_kind, is_hidden, list_folder
+from cmudrn.files import claim_target, file_kind, find_results, is_hidden, list_folder
 from cmudrn.models import find_model
 from cmudrn.models.info import check_depth
 from cmudrn.models.model_file import read_model_file
@@ -134,8 +136,15 @@ def run_job(job: Job, on_outcome: OnOutcome | None = None) -> Progress:
         on_outcome: called for each file when it is done or known to be bad.
 
     Raises:
-        CmudrnError: the folders, the model or the cluster cannot be used.
+        CmudrnError: the folders, the model or the cluster cannot be used, or another run of this
+            user on this machine is at work on the target.
     """
+    files, target = open_folder(job.target)
+    with claim_target(target) if is_disk(files) else nullcontext():
+        return _run_job(job, on_outcome)
+
+
+def _run_job(job: Job, on_outcome: OnOutcome | None) -> Progress:
     model = read_model_file(find_model(job.model)).data
     settings = _settings(job, model)
     files, target = open_folder(job.target)
@@ -185,9 +194,11 @@ def _look_through(source: str, target: str, follow_links: bool = False) -> _Foun
     target_files, target_folder = open_folder(target)
     same_system = type(files) is type(target_files)
     if same_system and folder == target_folder:
-        raise CmudrnError("The target has to be another folder than the source.")
+        raise InvalidSettingError("The target has to be another folder than the source.")
     if same_system and is_inside(folder, target_folder):
-        raise CmudrnError(f"The source {source} lies inside the target; choose another target.")
+        raise InvalidSettingError(
+            f"The source {source} lies inside the target; choose another target."
+        )
     if not files.isdir(folder):
         raise CmudrnError(f"There is no folder {source}.")
     if is_disk(files):
@@ -200,7 +211,7 @@ def _look_through(source: str, target: str, follow_links: bool = False) -> _Foun
 
 
 def _look_through_disk(files: Any, folder: str, target: str, follow_links: bool) -> _Found:
-    listing = list_folder(folder, skip=[target], follow_links=follow_links)
+    listing = list_folder(folder, skip=[target], follow_links=follow_links, results=False)
     tasks = [
         Task(path.relative_to(folder).as_posix(), version(files.info(str(path))))
         for path in listing.images
@@ -221,7 +232,12 @@ def _look_through_store(files: Any, folder: str, target: str | None) -> _Found:
         elif kind == "unsupported":
             passed_over.append(f"{name} is passed over: such files are not read.")
         clips += kind == "clip"
-    return _Found(tasks, clips, tuple(passed_over))
+    made = find_results(PurePosixPath(task.name) for task in tasks)
+    passed_over += [
+        f"{path} is passed over: it is a result of {source.name}." for path, source in made.items()
+    ]
+    left = [task for task in tasks if PurePosixPath(task.name) not in made]
+    return _Found(left, clips, tuple(passed_over))
 
 
 def _settings(job: Job, model: bytes) -> JobSettings:

@@ -7,6 +7,7 @@ import os
 import platform
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +15,7 @@ from cmudrn.cluster.files import is_disk, open_folder, read_whole, sentence, wri
 from cmudrn.cluster.ledger import Ledger, ResultRecord, Task
 from cmudrn.engines import Engine, open_engine
 from cmudrn.errors import CmudrnError, TargetError
+from cmudrn.files import claim_target
 from cmudrn.image import MAX_BYTES, MAX_PIXELS, encode_picture, read_picture, unsupported_features
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
 
@@ -135,6 +137,10 @@ class Worker:
     def _restore(self, task: Task) -> Outcome:
         started = time.perf_counter()
         source, target = f"{self._source}/{task.name}", f"{self._target}/{task.name}"
+        with claim_target(target) if is_disk(self._target_files) else nullcontext():
+            return self._restore_to(task, source, target, started)
+
+    def _restore_to(self, task: Task, source: str, target: str, started: float) -> Outcome:
         self._check_target(source, target)
         data = read_whole(self._source_files, source, MAX_BYTES, task.name)
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)

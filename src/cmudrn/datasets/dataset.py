@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.image import Image, read_image
 from cmudrn.weather import WEATHERS
 
@@ -112,7 +112,7 @@ class RenderedDataset:
     def __init__(self, clean: Sequence[PairFiles], weather: str, seed: int) -> None:
         if weather != "clear" and weather not in WEATHERS:
             known = ", ".join(("clear", *WEATHERS))
-            raise CmudrnError(f"There is no weather {weather!r}; there are {known}.")
+            raise InvalidSettingError(f"There is no weather {weather!r}; there are {known}.")
         self.clean = clean
         self.weather = weather
         self.seed = seed

@@ -210,8 +210,9 @@ class _Patient:
         """Return the record."""
         description = parse_description(self.text)
         run = self._rendering()
+        problems = self.problems.sentences()
         if not self.files:
-            self.problems.note("to be found", data_path(description.path))
+            problems.append(f"no picture in {data_path(description.path)}")
         paths = {path for pair in self.files for path in (pair.degraded, pair.clean)}
         repeated = find_matches(self.clean, None, (self.hashes, self.hashes))
         return Health(
@@ -224,7 +225,7 @@ class _Patient:
             fingerprint=fingerprint([p for p in self.files if p.degraded.is_file()]),
             licence="that of the clean images" if run else LAYOUTS[description.kind].licence,
             rendered=None if run is None else _describe_run(run),
-            problems=self.problems.sentences(),
+            problems=problems,
             repeated=[
                 Same(str(self.clean[m.first]), str(self.clean[m.second]), m.how, round(m.error, 5))
                 for m in repeated

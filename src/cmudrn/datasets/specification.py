@@ -12,7 +12,7 @@ from cmudrn.datasets.folders import data_path
 from cmudrn.datasets.layouts import LAYOUTS, find_pairs, keyed, match
 from cmudrn.datasets.problems import Problems
 from cmudrn.datasets.splits import SPLITS, hold_out, official_part, read_list, split
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.image.preview import picture_size
 
 SEED = 24
@@ -46,11 +46,13 @@ def parse_description(text: str) -> Description:
     """
     kind, colon, path = text.partition(":")
     if not colon or not path:
-        raise CmudrnError(f"A dataset is written KIND:PATH or KIND:PATH@PART, not {text!r}.")
+        raise InvalidSettingError(
+            f"A dataset is written KIND:PATH or KIND:PATH@PART, not {text!r}."
+        )
     if kind not in LAYOUTS:
         near = difflib.get_close_matches(kind, LAYOUTS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(LAYOUTS)}."
-        raise CmudrnError(f"There is no kind of dataset {kind!r}; {hint}")
+        raise InvalidSettingError(f"There is no kind of dataset {kind!r}; {hint}")
     folder, at, part = path.rpartition("@")
     if not at or data_path(path).exists():
         return Description(text, kind, path)
@@ -126,9 +128,11 @@ def check_files(files: list[PairFiles], problems: Problems) -> None:
 def _two_folders(description: Description, problems: Problems) -> list[PairFiles]:
     folders = [data_path(text) for text in description.path.split(",")]
     if len(folders) != 2:
-        raise CmudrnError(f"Two folders are written DEGRADED,CLEAN, not {description.path!r}.")
+        raise InvalidSettingError(
+            f"Two folders are written DEGRADED,CLEAN, not {description.path!r}."
+        )
     if description.part and not description.part.endswith(".txt"):
-        raise CmudrnError(f"Two folders have no part {description.part!r}.")
+        raise InvalidSettingError(f"Two folders have no part {description.part!r}.")
     for folder in folders:
         if not folder.is_dir():
             raise CmudrnError(f"There is no folder {folder}.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cmudrn.datasets import Dataset, Pair
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.evaluation.costs import UNKNOWN_COST, Cost
 from cmudrn.evaluation.methods import INPUT, Method, input_method
 from cmudrn.evaluation.metrics import score
@@ -66,7 +66,7 @@ def evaluate(
     names = [INPUT, *(method.name for method in methods)]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
-        raise CmudrnError(f"Two rows of the table would be called {doubled.pop()!r}.")
+        raise InvalidSettingError(f"Two rows of the table would be called {doubled.pop()!r}.")
     count = len(dataset) if limit is None else min(limit, len(dataset))
     rows = []
     for index in range(count):

@@ -8,9 +8,17 @@ from cmudrn.files.kinds import (
     file_kind,
     holds_video,
 )
-from cmudrn.files.listing import Listing, OutwardLinkError, is_hidden, list_folder, natural_order
+from cmudrn.files.listing import (
+    Listing,
+    OutwardLinkError,
+    OwnResultError,
+    is_hidden,
+    list_folder,
+    natural_order,
+)
 from cmudrn.files.names import printable
 from cmudrn.files.regular import NotRegularError, check_regular, open_regular
+from cmudrn.files.results import find_results, result_beside
 from cmudrn.files.targets import (
     atomic_file,
     cache_folder,
@@ -29,12 +37,14 @@ __all__ = [
     "Listing",
     "NotRegularError",
     "OutwardLinkError",
+    "OwnResultError",
     "atomic_file",
     "cache_folder",
     "check_regular",
     "check_target",
     "claim_target",
     "file_kind",
+    "find_results",
     "holds_video",
     "is_hidden",
     "list_folder",
@@ -43,5 +53,6 @@ __all__ = [
     "open_regular",
     "printable",
     "replace_file",
+    "result_beside",
     "sync_folder",
 ]

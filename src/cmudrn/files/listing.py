@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cmudrn.errors import FileError, UnsupportedImageError
 from cmudrn.files.kinds import Kind, file_kind
+from cmudrn.files.results import find_results
 
 
 def is_hidden(relative: str | os.PathLike[str]) -> bool:
@@ -32,6 +33,23 @@ class OutwardLinkError(FileError):
     """A link out of the folder that was named, to a file; it is not followed."""
 
 
+class OwnResultError(FileError):
+    """A file that is the result of another one beside it; it is not restored again.
+
+    Args:
+        result: the file.
+        source: what it was made from.
+    """
+
+    def __init__(self, result: Path, source: Path) -> None:
+        sentence = f"{result} is passed over: it is a result of {source.name}."
+        super().__init__(sentence, path=result)
+        self._both = (result, source)
+
+    def __reduce__(self) -> tuple[type[OwnResultError], tuple[Path, Path]]:
+        return type(self), self._both
+
+
 @dataclass(frozen=True)
 class Listing:
     """The images and clips of a folder.
@@ -40,7 +58,8 @@ class Listing:
         images: in order of their paths.
         clips: likewise.
         passed_over: files and folders that look like something to restore and are left out, each
-            with the reason: images of a kind that is not read, and links that are not followed.
+            with the reason: images of a kind that is not read, links that are not followed, and
+            results.
         unreadable: folders that cannot be read.
     """
 
@@ -61,6 +80,7 @@ def list_folder(
     skip: Iterable[str | os.PathLike[str]] = (),
     below: bool = True,
     follow_links: bool = False,
+    results: bool = True,
 ) -> Listing:
     """Return the images and clips of a folder, told by their names.
 
@@ -71,6 +91,7 @@ def list_folder(
         skip: folders to leave out with all below them, such as that of the results.
         below: also look in the folders below it.
         follow_links: take links to files that lie outside the folder.
+        results: take files, too, that are results of others beside them; see `find_results`.
     """
     start = Path(folder)
     left_out = {os.path.realpath(path) for path in skip}
@@ -98,6 +119,12 @@ def list_folder(
                 passed_over.append(error)
             else:
                 found[kind].append(path)
+    if not results:
+        made = find_results((*found["image"], *found["clip"]))
+        passed_over += [OwnResultError(path, source) for path, source in made.items()]
+        found = {
+            kind: [path for path in paths if path not in made] for kind, paths in found.items()
+        }
     return Listing(
         tuple(sorted(found["image"])),
         tuple(sorted(found["clip"])),

@@ -27,6 +27,9 @@ _BAND = 256  # rows that are put in order at once
 _BGR_MASKS = (0xFF0000, 0xFF00, 0xFF)
 _ALPHA_MASK = 0xFF000000
 
+UNUSED_BYTE = "The fourth byte of its pixels, which this kind of BMP does not use, is left out."
+"""What to say of what may be meant as opacity; Windows, browsers and editors pass over it."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -44,6 +47,7 @@ class Header:
         palette: (N, 3) RGB, empty for true colour.
         metres: horizontal and vertical pixels per metre; 0 is unknown.
         profile: the ICC profile in a version 5 file, or nothing.
+        fills_unused_byte: whether the fourth bytes of pixels that have none say something.
     """
 
     width: int
@@ -56,6 +60,7 @@ class Header:
     palette: Bytes
     metres: tuple[int, int]
     profile: bytes
+    fills_unused_byte: bool = False
 
     @property
     def alpha(self) -> bool:
@@ -93,11 +98,6 @@ def read_header(data: bytes, name: str) -> Header:
         masks = _FIVE_BITS if bits == 16 else _BGR_MASKS
     if len(masks) == 3 and compression == _ALPHA_BITFIELDS:
         masks = struct.unpack_from("<4I", data.ljust(70, b"\0"), 54)
-    if bits == 32 and compression == _RGB and data[offset + 3 :: 4].strip(b"\0"):
-        masks = (
-            *_BGR_MASKS,
-            _ALPHA_MASK,
-        )  # the byte is meant to be unused, but many use it
     start = 14 + size + (12 if size == 40 and compression in _MASKED else 0)
     return Header(
         width,
@@ -110,7 +110,13 @@ def read_header(data: bytes, name: str) -> Header:
         _palette(data, start, bits, 4, colours, name),
         (max(x, 0), max(y, 0)),
         _profile(data, size),
+        bits == 32 and compression == _RGB and _says_something(data[offset + 3 :: 4]),
     )
+
+
+def _says_something(unused: bytes) -> bool:
+    """Return whether bytes that readers pass over are neither all 0 nor all 255."""
+    return bool(unused.strip(b"\0") and unused.strip(b"\xff"))
 
 
 def _read_old_header(data: bytes, offset: int, size: int, name: str) -> Header:

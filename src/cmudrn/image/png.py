@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import BinaryIO
 
+from cmudrn.errors import DamagedImageError, UnsupportedImageError
 from cmudrn.image.containers import (
     CREDENTIALS,
     Contents,
@@ -26,6 +27,10 @@ _START = 8  # bytes of the signature
 _PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _COLOURS = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 _METADATA = (b"iCCP", b"eXIf", b"pHYs", b"caBX")
+_PALETTE = 3
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), _PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+"""Colour type -> bits of a channel."""
+_METHODS = ("compression", "filter", "interlace")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PLACES = (b"oFFs", b"vpAg", b"caNv")  # of the picture on a page
 _OTHERS = (b"pCAL", b"sCAL", b"sTER", b"tIME")
@@ -34,12 +39,43 @@ _RAW_PROFILE = b"Raw profile type "
 _MAX_TEXT = 32 << 20
 
 
-def is_animated_png(file: BinaryIO) -> bool:
-    """Return whether a PNG announces frames, of which plain readers show only one."""
-    for name, _ in _chunks(file):
-        if name in (b"acTL", b"IDAT"):
-            return name == b"acTL"
-    return False
+def check_chunks(file: BinaryIO, name: str) -> None:
+    """Refuse a PNG whose numbers mean nothing that the standard says.
+
+    Raises:
+        UnsupportedImageError: it is an animation, or of a method or with a critical chunk that is
+            not the standard's.
+        DamagedImageError: its header says no size or no depth, or it has no palette.
+    """
+    colour_type, seen = -1, set()
+    for kind, length in _chunks(file):
+        seen.add(kind)
+        if kind == b"IHDR":
+            head = file.read(length)
+            _check_header(head, name)
+            colour_type = head[9]
+        elif kind == b"acTL" and b"IDAT" not in seen:
+            sentence = f"{name} is an animation; only single pictures are restored."
+            raise UnsupportedImageError(sentence, path=name)
+        elif kind[:1].isupper() and kind.isalpha() and kind not in _PIXELS:
+            said = printable(kind)
+            sentence = f"{name} holds the critical PNG chunk {said}, which is not the standard's."
+            raise UnsupportedImageError(sentence, path=name)
+    if colour_type == _PALETTE and b"PLTE" not in seen:
+        raise DamagedImageError(f"{name} is damaged: its palette is missing.", path=name)
+
+
+def _check_header(head: bytes, name: str) -> None:
+    if len(head) < 13 or not any(head[:4]) or not any(head[4:8]):
+        raise DamagedImageError(f"{name} is damaged: its header gives no size.", path=name)
+    bits, colour_type = head[8], head[9]
+    if bits not in _DEPTHS.get(colour_type, ()):
+        sentence = f"{name} is damaged: PNG has no colour type {colour_type} of {bits} bits."
+        raise DamagedImageError(sentence, path=name)
+    for what, value, known in zip(_METHODS, head[10:13], (0, 0, 1), strict=True):
+        if value > known:
+            sentence = f"{name} is a PNG of the {what} method {value}, which is not read."
+            raise UnsupportedImageError(sentence, path=name)
 
 
 def read_png(file: BinaryIO, *, turned: bool = False) -> Contents:
@@ -49,39 +85,53 @@ def read_png(file: BinaryIO, *, turned: bool = False) -> Contents:
         file: a PNG file; its position moves.
         turned: whether the picture is turned upright, which makes places on a page stale.
     """
-    contents, head = Contents(), b""
+    contents, head, cut = Contents(), b"", False
     left_out: list[str] = []
     for name, length in _chunks(file):
         body = file.read(length) if name not in (b"IDAT", b"PLTE") else b""
         if name == b"IHDR":
             head = body
         if name in _PIXELS:
+            if name == b"PLTE" and head[9:10] != bytes([_PALETTE]):
+                left_out.append("PLTE")  # colours that a program may take where it has few
             continue
-        if len(body) < length:
+        if cut := len(body) < length:
             break  # the file ends here
-        if name in _TEXTS:
-            _read_text(name, body, contents)
-        elif name in _COLOURS:
-            contents.add("png-colours", make_chunk(name, body))
-        elif name in _METADATA:
-            _read_metadata(name, body, contents)
-        elif _is_kept(name, head, turned):
+        if _take(name, body, contents):
+            continue
+        if _is_kept(name, head, turned):
             contents.add("png-chunks", make_chunk(name, body))
         else:
             left_out.append(printable(name))
     if left_out:
         named = ", ".join(dict.fromkeys(left_out))
         contents.notes.append(f"Its PNG chunks {named} are left out.")
-    contents.notes += _behind(file)
+    contents.notes += _behind(file, cut)
     return contents
+
+
+def _take(name: bytes, body: bytes, contents: Contents) -> bool:
+    """Take a chunk of a kind of metadata; return whether it was one."""
+    if name in _TEXTS:
+        _read_text(name, body, contents)
+    elif name in _COLOURS:
+        contents.add("png-colours", make_chunk(name, body))
+    elif name in _METADATA:
+        _read_metadata(name, body, contents)
+    else:
+        return False
+    return True
 
 
 def _read_metadata(name: bytes, body: bytes, contents: Contents) -> None:
     match name:
         case b"iCCP":
             title, _, packed = body.partition(b"\0")
-            contents.set_first("icc-profile-data", inflate(packed[1:], _MAX_TEXT))
-            contents.set_first("png-profile-name", title)
+            if profile := inflate(packed[1:], _MAX_TEXT):
+                contents.set_first("icc-profile-data", profile)
+                contents.set_first("png-profile-name", title)
+            else:
+                contents.notes.append("Its colour profile is damaged and left out.")
         case b"eXIf":
             contents.metadata["exif-data"] = body.removeprefix(b"Exif\0\0")
         case b"pHYs":
@@ -110,7 +160,10 @@ def _density(body: bytes) -> Density | None:
 def _read_text(name: bytes, body: bytes, contents: Contents) -> None:
     keyword, _, rest = body.partition(b"\0")
     if keyword == _XMP:
-        contents.metadata["xmp-data"] = _text(name, rest)
+        if text := _text(name, rest):
+            contents.metadata["xmp-data"] = text
+        elif rest.strip(b"\0\1"):
+            contents.notes.append("Its XMP data is damaged and left out.")
     elif keyword.startswith(_RAW_PROFILE):
         _read_raw_profile(keyword.removeprefix(_RAW_PROFILE).lower(), _text(name, rest), contents)
     else:
@@ -129,16 +182,19 @@ def _text(name: bytes, rest: bytes) -> bytes:
 
 def _read_raw_profile(kind: bytes, text: bytes, contents: Contents) -> None:
     """Keep what ImageMagick stores as hexadecimal digits behind a name and a length."""
-    match = re.match(rb"\s*\S+\s+\d+\s", text)
+    match = re.match(rb"\s*\S[^\n]*\n\s*\d+\s", text)
     try:
         data = bytes.fromhex(text[match.end() if match else 0 :].decode("ascii"))
     except (ValueError, UnicodeDecodeError):
         data = b""
-    if kind in (b"exif", b"app1") and data.startswith(b"Exif\0\0"):
+    if not data:
+        named = printable(kind[:20])
+        contents.notes.append(f"Its raw profile of the type {named} is damaged and left out.")
+    elif kind in (b"exif", b"app1") and data.startswith(b"Exif\0\0"):
         contents.set_first("exif-data", data[6:])
     elif kind == b"exif":
         contents.set_first("exif-data", data)
-    elif kind in (b"xmp", b"app1") and data:
+    elif kind in (b"xmp", b"app1"):
         contents.set_first("xmp-data", data.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
     elif kind in (b"iptc", b"8bim") and data.startswith((b"8BIM", b"Photoshop 3.0\0")):
         contents.add_resources(data)
@@ -160,15 +216,16 @@ def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         position += 12 + length
 
 
-def _behind(file: BinaryIO) -> list[str]:
-    """Return what to say of the bytes behind a PNG."""
+def _behind(file: BinaryIO, cut: bool) -> list[str]:
+    """Return what to say of the bytes behind a PNG, or of its missing end."""
     position = _START
     while len(head := read_at(file, position, 8)) == 8:
         position += 12 + int.from_bytes(head[:4])
         if head[4:] == b"IEND":
             note = trailer_note(file, position)
             return [note] if note else []
-    return []
+    gone = "; what stood behind them is left out" if cut else ""
+    return [f"Its end is missing; its pixels are whole{gone}."]
 
 
 def make_chunk(name: bytes, body: bytes) -> bytes:

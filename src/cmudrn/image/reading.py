@@ -27,7 +27,7 @@ from cmudrn.image.containers import Contents, Density
 from cmudrn.image.exif import orientation_of, turn_area, turn_upright
 from cmudrn.image.jpeg import check_frame, end_of_picture, read_jpeg
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
-from cmudrn.image.png import is_animated_png, read_png
+from cmudrn.image.png import check_chunks, read_png
 from cmudrn.image.prescan import check_structure
 from cmudrn.image.tiff import Meaning, convert, read_meaning
 from cmudrn.image.tiff_contents import orientation_in, read_tiff
@@ -166,10 +166,8 @@ def _read(
     if kind == "bmp":
         file.seek(0)
         return _read_bmp(file.read(), limits, name)
-    if kind == "png" and is_animated_png(file):
-        raise UnsupportedImageError(
-            f"{name} is an animation; only single pictures are restored.", path=name
-        )
+    if kind == "png":
+        check_chunks(file, name)
     meaning = read_meaning(file, name) if kind == "tiff" else None
     contents, orientation = _contents(file, kind, meaning)
     options: dict[str, Any] = {"page": meaning.page} if meaning else {}
@@ -303,7 +301,8 @@ def _read_bmp(data: bytes, limits: _Limits, name: str) -> Picture:
     x, y = map(Fraction, header.metres)
     density = Density(x, y, "m") if x and y else None
     metadata = {"icc-profile-data": header.profile} if header.profile else {}
-    return Picture(rgb, alpha, "bmp", metadata=metadata, density=density)
+    notes = (bmp.UNUSED_BYTE,) if header.fills_unused_byte else ()
+    return Picture(rgb, alpha, "bmp", metadata=metadata, density=density, notes=notes)
 
 
 def _read_vips(

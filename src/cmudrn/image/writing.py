@@ -59,6 +59,7 @@ def format_for(target: str | os.PathLike[str]) -> str:
         raise TargetError(
             f"{target} does not end in a known suffix: {', '.join(sorted(IMAGE_SUFFIXES))}.",
             path=target,
+            misnamed=True,
         )
     return IMAGE_SUFFIXES[suffix]
 
@@ -92,9 +93,13 @@ def _lost_of_exif(picture: Picture, block: bytes, format: str) -> list[str]:
         return ["The picture's EXIF data is damaged; little or nothing of it is written."]
     if format == "jpeg" and len(written) > MAX_EXIF:
         return [f"JPEG holds {MAX_EXIF:,} bytes of EXIF data; the picture had more."]
-    left_out = read_tags(io.BytesIO(block))[1] if format == "tiff" else []
-    tags = ", ".join(map(str, left_out))
-    return [f"TIFF files are written without the EXIF tags {tags}."] if tags else []
+    if format != "tiff":
+        return []
+    tags = ", ".join(map(str, read_tags(io.BytesIO(block))[1]))
+    lost = [f"TIFF files are written without the EXIF tags {tags}."] if tags else []
+    if has_thumbnail(block):
+        lost.append("TIFF files are written without the thumbnail in EXIF data.")
+    return lost
 
 
 def encode_picture(

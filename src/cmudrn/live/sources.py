@@ -260,11 +260,11 @@ class FolderSource:
     _told: set[str] = field(default_factory=set, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for path, signature in self._scan(list_folder(self.folder)).items():
+        for path, signature in self._scan(list_folder(self.folder, results=False)).items():
             result = self.results and self.results / path.relative_to(self.folder)
             if result is None or os.path.lexists(result):
                 self._known[path] = signature
-        self._told.update(map(str, list_folder(self.folder).passed_over))
+        self._told.update(map(str, list_folder(self.folder, results=False).passed_over))
 
     @property
     def reopens(self) -> bool:
@@ -289,7 +289,7 @@ class FolderSource:
         while not self.stop.is_set():
             if not self.folder.is_dir():
                 raise FileError(f"The folder {self.folder} is gone.", path=self.folder)
-            listing = list_folder(self.folder)
+            listing = list_folder(self.folder, results=False)
             for reason in map(str, listing.passed_over):
                 if reason not in self._told:
                     self._told.add(reason)

@@ -15,6 +15,7 @@ from cmudrn.live.outputs import RefusedImageError, Tell
 from cmudrn.live.queue import DropOldestQueue
 from cmudrn.live.sources import Arrival, FolderSource, Source, UnreadableFile
 from cmudrn.live.statistics import WatchStatistics
+from cmudrn.models.info import check_depth
 from cmudrn.restoration import (
     FrameRestorer,
     RestoredImage,
@@ -68,8 +69,9 @@ def make_restore(
 
     Raises:
         ModelFileError: the gate or score is wanted and the model gives no score.
-        InvalidSettingError: there is no such lookahead.
+        InvalidSettingError: there is no such lookahead, or the model has no such depth.
     """
+    check_depth(restorer.info, settings.stages, settings.recursions)
     if settings.scored:
         check_scorable(restorer.info)
     if not source.is_sequence:

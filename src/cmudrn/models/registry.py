@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cmudrn.errors import ModelFileError
+from cmudrn.errors import InvalidSettingError, ModelFileError
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -66,7 +66,12 @@ def find_model(name_or_path: str | os.PathLike[str]) -> Path:
 
     Raises:
         ModelFileError: there is neither, or the path may not be looked at.
+        InvalidSettingError: it is neither text nor a path.
     """
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        kind = type(name_or_path).__name__
+        sentence = f"A model is a shipped model's name or the path of a file, not a {kind}."
+        raise InvalidSettingError(sentence, setting="model", value=name_or_path)
     text = os.fspath(name_or_path)
     shipped = shipped_models()
     if text in shipped:

@@ -75,7 +75,8 @@ def build_page(
     target = Path(folder)
     for name in files:
         if (target / name).exists() and not overwrite:
-            raise TargetError(f"{target / name} exists already.", path=target / name)
+            sentence = f"{target / name} exists already."
+            raise TargetError(sentence, path=target / name, exists=True)
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:

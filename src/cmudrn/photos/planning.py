@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cmudrn.errors import CmudrnError, FileError, ImageFileError, TargetError
-from cmudrn.files import IMAGE_SUFFIXES, file_kind, holds_video, list_folder
+from cmudrn.files import (
+    IMAGE_SUFFIXES,
+    OwnResultError,
+    file_kind,
+    find_results,
+    holds_video,
+    list_folder,
+    result_beside,
+)
 
 Results = Callable[["Job"], Sequence[Path]]
 """Returns every file that a job writes."""
@@ -60,9 +68,10 @@ def plan_jobs(
 
     Without an output, `photo.jpg` becomes `photo.restored.jpg` beside it, and what is in the
     folder `photos` goes to the folder `photos.restored` beside that. Video in a container that is
-    not written, such as .mxf, becomes .mkv. An output that ends in a
-    known suffix names the result of a single file; any other output is a folder. An input that
-    does not exist is a job with an error, and one that is named twice is taken once.
+    not written, such as .mxf, becomes .mkv. An output that ends in a known suffix names the result
+    of a single file; any other output is a folder. An input that does not exist is a job with an
+    error, and one that is named twice is taken once. A result beside its source is passed over
+    where both are inputs.
 
     Args:
         inputs: files, folders (walked, their tree kept) and glob patterns.
@@ -76,13 +85,17 @@ def plan_jobs(
     """
     named = [name for text in inputs for name in _expand(text)]
     if output is not None:
-        _check_kind(named, output)
+        single = len(named) == 1 and not os.path.isdir(named[0])
+        check_output(output, single=single)
         if _names_a_file(output):
             return Plan((_plan_file(named, output, format),))
     folder = None if output is None else Path(output)
     jobs: list[Job] = []
-    passed_over: list[FileError] = []
+    made = find_results(Path(name) for name in named if name)
+    passed_over: list[FileError] = [OwnResultError(*both) for both in made.items()]
     for name in named:
+        if Path(name) in made:
+            continue
         plan = _plan_input(name, folder, format, follow_links)
         jobs += plan.jobs
         passed_over += plan.passed_over
@@ -96,12 +109,12 @@ def _plan_file(named: list[str], output: str, format: str | None) -> Job:
     target = Path(output)
     if len(set(map(os.path.abspath, named))) > 1 or os.path.isdir(named[0]):
         sentence = f"Several pictures cannot all become {output}; name a folder."
-        raise TargetError(sentence, path=target)
+        raise TargetError(sentence, path=target, misnamed=True)
     job = Job(Path(named[0]), target, _why_missing(named[0]))
     if not job.error and job.is_clip != (file_kind(target) == "clip"):
         kinds = ("video", "picture") if job.is_clip else ("picture", "video")
         sentence = f"{job.source} is a {kinds[0]}; {output} is the name of a {kinds[1]}."
-        raise TargetError(sentence, path=target)
+        raise TargetError(sentence, path=target, misnamed=True)
     check_format(target, format)
     return job
 
@@ -114,8 +127,12 @@ def _names_a_file(output: str) -> bool:
     return file_kind(output) in ("image", "clip") and not _names_a_folder(output)
 
 
-def _check_kind(named: list[str], output: str) -> None:
+def check_output(output: str, *, single: bool) -> None:
     """Refuse an output that is meant as a file, but of a kind that is not written.
+
+    Args:
+        output: a file, or a folder, whose name may end in /.
+        single: whether it is for one file, so that any suffix means a file.
 
     Raises:
         TargetError: it is.
@@ -123,13 +140,13 @@ def _check_kind(named: list[str], output: str) -> None:
     suffix = Path(output).suffix.lower()
     if _names_a_folder(output) or file_kind(output) in ("image", "clip"):
         return
-    single = len(named) == 1 and not os.path.isdir(named[0])
     if file_kind(output) == "unsupported" or (single and any(map(str.isalpha, suffix))):
         known = ", ".join(IMAGE_SUFFIXES)
         raise TargetError(
             f"{output} does not end in a known suffix ({known}, or one of video); "
             "the name of a new folder ends in /.",
             path=output,
+            misnamed=True,
         )
 
 
@@ -142,7 +159,7 @@ def check_format(target: Path, format: str | None) -> None:
     named = IMAGE_SUFFIXES.get(target.suffix.lower())
     if named and format and named != format:
         sentence = f"{target} is the name of a {named}, and the format asked for is {format}."
-        raise TargetError(sentence, path=target)
+        raise TargetError(sentence, path=target, misnamed=True)
 
 
 def _expand(text: str) -> list[str]:
@@ -154,7 +171,11 @@ def _expand(text: str) -> list[str]:
 
 def _why_missing(name: str) -> ImageFileError | None:
     # Asked of the text: Path("") would be the folder that we are in.
-    return None if os.path.lexists(name) else ImageFileError(f"There is no file {name}.", path=name)
+    if os.path.lexists(name):
+        return None
+    return ImageFileError(
+        f"There is no file {name}." if name else "A file's name is empty.", path=name
+    )
 
 
 def _plan_input(name: str, folder: Path | None, format: str | None, follow_links: bool) -> Plan:
@@ -162,15 +183,14 @@ def _plan_input(name: str, folder: Path | None, format: str | None, follow_links
     if missing := _why_missing(name):
         return Plan((Job(path, path, missing),))
     if not os.path.isdir(path):
-        beside = path.with_name(f"{path.stem}.restored{path.suffix}")
-        target = _with_format(folder / path.name if folder else beside, format)
+        target = _with_format(folder / path.name if folder else result_beside(path), format)
         job = Job(path, target)
         if job.is_clip and file_kind(target) != "clip":
             job = replace(job, target=target.with_suffix(".mkv"))  # takes every codec
         return Plan((job,))
     real = Path(os.path.realpath(path))
     root = folder or real.with_name(real.name + ".restored")
-    listing = list_folder(path, skip=[root], follow_links=follow_links)
+    listing = list_folder(path, skip=[root], follow_links=follow_links, results=False)
     jobs = [
         Job(source, _with_format(root / source.relative_to(path), format))
         for source in listing.files

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import InvalidSettingError
-from cmudrn.files import IMAGE_SUFFIXES, atomic_file, check_target, claim_target, make_folder
+from cmudrn.files import atomic_file, check_target, claim_target, make_folder
 from cmudrn.image import (
     Image,
     Picture,
     encode_picture,
+    format_for,
     read_bytes,
     read_picture,
     unsupported_features,
@@ -52,7 +53,8 @@ def restore_photo(
 
     Raises:
         ImageFileError: the source cannot be read, or the format cannot hold it.
-        TargetError: a file cannot be written, is there already, or another process is writing it.
+        TargetError: a file cannot be written, is there already, has a suffix of no known format
+            that is not the source's, or another process is writing it.
         InvalidSettingError: a record is asked for, and the engine does not compute in float32.
         CmudrnError: as `restore_image`; nothing is written then.
     """
@@ -134,7 +136,7 @@ def _format_for(source: Path, target: Path, picture: Picture, settings: PhotoSet
         return settings.format
     if source.suffix == target.suffix:  # a PNG that is called .jpg stays what it is
         return picture.format
-    return IMAGE_SUFFIXES.get(target.suffix.lower(), picture.format)
+    return format_for(target)
 
 
 def _require_float32(restorer: Restorer) -> None:

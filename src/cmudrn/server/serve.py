@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import uvicorn
 
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.server.connections import (
     ACCEPT_BATCH,
     MAX_HEADER_BYTES,
@@ -109,9 +109,9 @@ def _bind(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=256)
     except OverflowError as error:
-        raise CmudrnError(f"A port is a number from 0 to 65535, not {port}.") from error
+        raise InvalidSettingError(f"A port is a number from 0 to 65535, not {port}.") from error
     except (TypeError, ValueError) as error:  # letters that no name of a machine can hold
-        raise CmudrnError(f"{host!r} is not the name or address of a machine.") from error
+        raise InvalidSettingError(f"{host!r} is not the name or address of a machine.") from error
     except OSError as error:
         # What Python adds to the system's words is cut off; those of names have numbers below 0.
         number, words = error.errno or 0, error.strerror or str(error)

@@ -29,8 +29,12 @@ def read_token(path: Path) -> str:
     try:
         status = path.stat()
         text = path.read_text(encoding="utf-8")[: _LONGEST + 2].rstrip("\r\n")
-    except (OSError, ValueError) as error:
-        raise FileError(f"Cannot read the token in {path}: {error}.", path=path) from error
+    except OSError as error:
+        sentence = f"Cannot read the token in {path}: {error.strerror}."
+        raise FileError(sentence, path=path) from error
+    except ValueError as error:  # a name that is none, or bytes that are no text
+        sentence = f"{path} does not hold a token: it is not text."
+        raise FileError(sentence, path=path) from error
     if os.name == "posix" and stat.S_IMODE(status.st_mode) & 0o077:
         raise FileError(
             f"{path} holds a token, and other users may read it; take their rights away "

@@ -1,7 +1,7 @@
 """A video clip restored into another: sound, subtitles and frame times stay as they are."""
 
 from cmudrn.video.decode import VideoFileError, is_video
-from cmudrn.video.encode import CODECS, VideoFormat
+from cmudrn.video.encode import CODECS, VideoFormat, check_codec
 from cmudrn.video.limits import ClipLimits
 from cmudrn.video.raw_frames import restore_raw
 from cmudrn.video.restore_clip import restore_clip
@@ -14,6 +14,7 @@ __all__ = [
     "ClipSettings",
     "VideoFileError",
     "VideoFormat",
+    "check_codec",
     "is_video",
     "restore_clip",
     "restore_raw",

@@ -271,13 +271,23 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
     )
 
 
-def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, bool]:
-    if asked is not None and asked not in CODECS:
+def check_codec(name: str) -> None:
+    """Refuse a codec that there is not.
+
+    Raises:
+        InvalidSettingError: it is none of `CODECS`.
+    """
+    if name not in CODECS:
         raise InvalidSettingError(
-            f"There is no codec {asked!r}; there are {', '.join(CODECS)}.",
+            f"There is no codec {name!r}; there are {', '.join(CODECS)}.",
             setting="codec",
-            value=asked,
+            value=name,
         )
+
+
+def _choose_codec(clip: Clip, target: Path, asked: str | None) -> tuple[str, bool]:
+    if asked is not None:
+        check_codec(asked)
     candidates = [asked] if asked else [clip.codec, "h264", "vp9", "mpeg2", "ffv1"]
     try:
         for name in candidates:

@@ -58,6 +58,11 @@ class Segment:
     state: np.ndarray[Any, np.dtype[np.float64]]
 
 
+def segments_folder(target: Path) -> Path:
+    """Return the hidden folder of the finished segments of a result."""
+    return target.with_name(f".{target.name}.segments")
+
+
 class SegmentStore:
     """The segments of one result, in a hidden folder beside it.
 
@@ -67,7 +72,7 @@ class SegmentStore:
     """
 
     def __init__(self, target: Path, plan: Mapping[str, object]) -> None:
-        self.path = target.with_name(f".{target.name}.segments")
+        self.path = segments_folder(target)
         self._target = target
         self._plan = json.dumps(plan, indent=1, sort_keys=True, default=str)
         self._lock: TextIO | None = None

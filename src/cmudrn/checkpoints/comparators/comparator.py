@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cmudrn.checkpoints.comparators.files import fill, read_state
 from cmudrn.checkpoints.comparators.keras_file import read_keras
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, from_batch, to_batch
 from cmudrn.networks.comparators import hdcwnet, tkl
 from cmudrn.networks.comparators.airnet import AirNet
@@ -159,5 +159,7 @@ def open_comparator(text: str) -> Comparator:
     """
     kind, _, path = text.partition(":")
     if not path or kind not in KINDS:
-        raise CmudrnError(f"{text} is not one of {', '.join(f'{known}:FILE' for known in KINDS)}.")
+        raise InvalidSettingError(
+            f"{text} is not one of {', '.join(f'{known}:FILE' for known in KINDS)}."
+        )
     return KINDS[kind](Path(path))
