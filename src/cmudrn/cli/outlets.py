@@ -55,20 +55,28 @@ class Outlets:
         """Whether somebody is told the weather score."""
         return bool(self.publish or self.mqtt)
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Source, output: str | None) -> None:
         """Refuse what makes no sense for a source.
 
+        Args:
+            source: what is watched.
+            output: as it was written; the name of a folder may end in /.
+
         Raises:
+            TargetError: the output is named as a file of an unknown kind.
             BadParameter: the source is a folder, and frames are wanted of it or nothing is.
         """
+        from cmudrn.photos.planning import check_output
+
         if source.is_sequence:
             return
-        if self.output is None:
+        if output is None:
             raise typer.BadParameter("The images of a folder need a place to go: name it with -o.")
         if self.record is not None:
             raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
         if self.publish or self.push or self.mqtt:
             raise typer.BadParameter("A stream is published, not a folder's images.")
+        check_output(str(output), single=True)
 
     def watch(
         self,

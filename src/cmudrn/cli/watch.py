@@ -124,7 +124,6 @@ def watch(
     latency (p50, p95, p99) and dropped frames of a stream. Ctrl-C ends it.
     """
     import cmudrn
-    from cmudrn.photos.planning import check_output
     from cmudrn.restoration import RestoreSettings
     from cmudrn.restoration.weather_classifier import is_scorable
 
@@ -141,9 +140,7 @@ def watch(
     results = place if existing else None
     opened = sources.open_source(source, timeout, skip=written, results=results, **limits)
     outlets = Outlets(place, record, overwrite, publish, push, mqtt)
-    outlets.check(opened)
-    if output is not None and not opened.is_sequence:
-        check_output(str(output), single=True)
+    outlets.check(opened, output)
     restorer = cmudrn.load(model, engine=engine, threads=threads)
     score = outlets.wants_score and is_scorable(restorer.info)
     wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate)
