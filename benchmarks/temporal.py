@@ -17,14 +17,13 @@ a plain median of five restored frames, fusion with two later frames (clip) and 
 from __future__ import annotations
 
 import argparse
-import io
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from scipy.ndimage import map_coordinates
 from skimage.metrics import structural_similarity
@@ -33,6 +32,10 @@ import cmudrn
 from cmudrn.image import Image, Pixels, read_image
 from cmudrn.restoration.frame_window import SeenFrame, fuse_frame, see
 from cmudrn.weather.presets import WEATHERS
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from support.clips import through_h264
 
 NOISE, CRF, FRAMES, SHOWN = 2.0, 20, 8, (4, 5)
 """Sigma in 255ths, quality of H.264, frames of a clip, and those that are measured at most."""
@@ -93,21 +96,6 @@ def make_truth(still: Image, other: Image, camera: str, size: tuple[int, int], s
         places.append(at)
         movers.append(mask)
     return Truth(np.stack(frames), np.stack(places), np.stack(movers))
-
-
-def through_h264(frames: list[Pixels]) -> list[Pixels]:
-    """Return frames after they were encoded and decoded."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": str(CRF)})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    buffer.seek(0)
-    with av.open(buffer) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def warp(image: np.ndarray, truth: Truth, source: int, target: int) -> np.ndarray:
@@ -216,7 +204,8 @@ def main() -> None:
                 pairs = zip(wet, truth.frames, strict=True)
                 dry = np.stack([np.abs(a - b).max(axis=2) < 1 / 255 for a, b in pairs])
                 noisy = [f * 255 + rng.normal(0, NOISE, f.shape) for f in wet]
-                raw = through_h264([np.clip(np.rint(f), 0, 255).astype(np.uint8) for f in noisy])
+                eight_bit = [np.clip(np.rint(f), 0, 255).astype(np.uint8) for f in noisy]
+                raw = through_h264(eight_bit, CRF)
                 begin = time.process_time()
                 restored = [restorer(frame) for frame in raw]
                 spent["network"] += (time.process_time() - begin) / len(raw)

@@ -10,17 +10,17 @@ stopped goes on. A third of the clips is restored in part only, for networks tha
 The loss is the squared error of the fused frame and of its differences from pixel to pixel, over
 that of the restored frame alone, per clip and region, so that each clip counts by its gain in dB.
 Light that is left counts twice, and objects count for ten: a streak or a ghost is seen sooner than
-a shade.
+a shade. Where an object becomes worse than its restored frame, what it loses counts HARM times
+more: no gain elsewhere makes up for a ghost.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,6 +33,10 @@ from cmudrn.restoration.frame_window import SeenFrame, aligned, see
 from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Planes, candidates, features
 from cmudrn.weather.presets import WEATHERS
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+
+from support.clips import through_h264
+
 SIZE = (160, 224)
 WEATHER = (*WEATHERS, "light-rain", "snow", "clear")
 CAMERAS = ("static", "static", "pan", "zoom", "shake")
@@ -40,6 +44,8 @@ OBJECT, NEAR, BACKGROUND = range(3)
 """Regions: where an object is, where one is in another frame, and the rest."""
 SHARES = {OBJECT: (700, 10.0), NEAR: (500, 3.0), BACKGROUND: (700, 1.0)}
 """Region -> squares taken of each clip at most, and the weight of its error."""
+HARM = 4.0
+"""How often an object's loss against the restored frame counts, on top of its error."""
 TARGET = Path(__file__).parent.parent / "src/cmudrn/restoration/temporal_fusion.npz"
 
 
@@ -117,21 +123,6 @@ def see_through(still: Image, camera: str, rng: np.random.Generator) -> list[Ima
         ]
         frames.append(np.stack(planes, -1).clip(0, 1).astype(np.float32))
     return frames
-
-
-def through_h264(frames: list[Pixels], crf: int) -> list[Pixels]:
-    """Return frames after they were encoded and decoded."""
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf)})
-        stream.height, stream.width = frames[0].shape[:2]
-        stream.pix_fmt = "yuv420p"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-    buffer.seek(0)
-    with av.open(buffer) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str, Pixels]:
@@ -222,7 +213,9 @@ class Fit:
         )
         self._group = clip * len(SHARES) + region
         self._base = torch.tensor([weight for _, weight in SHARES.values()])[region]
-        self._alone = self._means(self._errors_alone())
+        self._single = self._errors_alone()
+        self._harm = HARM * (region == OBJECT)
+        self._alone = self._means(self._single)
         self.net = torch.nn.Sequential(
             torch.nn.Linear(self._seen.shape[1], hidden),
             torch.nn.ReLU(),
@@ -239,7 +232,9 @@ class Fit:
                 weight = self._base / (self._means(self._errors()) + 1)
                 print(step, self.report(), flush=True)
             at = torch.randint(len(self._seen), (2048,), generator=rng)
-            loss = (self._error(at) * weight[at]).mean()
+            error = self._error(at)
+            lost = torch.relu(error - self._single[at])
+            loss = ((error + self._harm[at] * lost) * weight[at]).mean()
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -178,3 +179,18 @@ def packets_of(path: Path) -> dict[int, list[tuple[bytes, float]]]:
                 entry = (bytes(packet), float(packet.pts * packet.time_base))
                 found.setdefault(packet.stream.index, []).append(entry)
     return found
+
+
+def through_h264(frames: list[np.ndarray], crf: int) -> list[np.ndarray]:
+    """Return frames of (H, W, 3) uint8 after they were encoded and decoded."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf)})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    buffer.seek(0)
+    with av.open(buffer) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]

@@ -68,7 +68,8 @@ def test_a_codec_that_does_not_store_it_says_so(
 ) -> None:
     settings = ClipSettings(RestoreSettings(strength=0), format=VideoFormat("vp9"))
     restorer = cmudrn.load(darkening_model, threads=1)
-    (note,) = restore_clip(restorer, hdr10, tmp_path / "a.mkv", settings).notes
+    bits, note = restore_clip(restorer, hdr10, tmp_path / "a.mkv", settings).notes
+    assert bits == "yuv420p10le became yuv420p: 8 of 10 bits."
     assert "mastering display" in note
     assert "content light level" in note
 

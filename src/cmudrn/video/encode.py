@@ -17,6 +17,7 @@ from cmudrn.errors import InvalidSettingError, TargetError
 from cmudrn.video.colour import FULL, LIMITED, Colours, colours_as
 from cmudrn.video.decode import Clip
 from cmudrn.video.hdr import UNKNOWN, Mastering
+from cmudrn.video.pixel_formats import nearest_format
 
 SEGMENT_FRAMES = 48
 """Frames of a segment; each begins with a key frame and needs no other segment."""
@@ -74,6 +75,9 @@ _PARAMETERS = {
     "libsvtav1": "svtav1-params",
 }
 """Encoder -> FFmpeg's name for all of its own options at once."""
+
+_LIMITED_ONLY = ("prores", "mpeg2")
+"""Codecs that have no tag for the full range: a player takes any for the limited one."""
 
 FLAG_GLOBAL_HEADER = 1 << 22
 LAMBDA = 118
@@ -253,7 +257,7 @@ def choose_encoding(clip: Clip, target: Path, asked: VideoFormat, width: int) ->
         )
     pixels = _choose_pixels(clip, codec, asked.pixel_format, width)
     colours = colours_as(clip.colours, clip.pixel_format, pixels, clip.height)
-    if codec == "prores" and colours.range == FULL:  # it knows no other than the limited one
+    if codec in _LIMITED_ONLY and colours.range == FULL:
         colours = replace(colours, range=LIMITED)
     return Encoding(
         codec=codec,
@@ -345,12 +349,5 @@ def _choose_pixels(clip: Clip, codec: str, asked: str | None, width: int) -> str
                 value=asked,
             )
         return asked
-    own = av.VideoFormat(clip.pixel_format)
-    name: str = clip.pixel_format.replace("yuvj", "yuv").replace("yuva", "yuv")
-    deep = max(part.bits for part in own.components) > 8
-    odd = (width % 2 or clip.height % 2) and codec not in ("ffv1",)
-    wished = [] if odd else [name, "yuv420p10le" if deep else "yuv420p"]
-    for candidate in (*wished, "yuv444p10le" if deep else "yuv444p", *taken):
-        if candidate in taken:
-            return candidate
-    return "yuv420p"
+    odd = bool(width % 2 or clip.height % 2)
+    return nearest_format(clip.pixel_format, codec, taken, odd=odd)

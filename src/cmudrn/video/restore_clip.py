@@ -35,6 +35,7 @@ from cmudrn.video.decode import (
 from cmudrn.video.disk import disk_note
 from cmudrn.video.encode import SEGMENT_FRAMES, Encoding, choose_encoding
 from cmudrn.video.mux import check_muxable, mux_segments
+from cmudrn.video.pixel_formats import lost_of
 from cmudrn.video.prefetch import prefetch
 from cmudrn.video.segment_encoder import FinishedFrame, encode_segment
 from cmudrn.video.segments import SegmentStore, file_signature
@@ -233,6 +234,9 @@ class _Work:
         notes = ["Transparency was left out: the result is opaque."] if clip.alpha else []
         if settings.temporal and not settings.fuses(clip.width, clip.height):
             notes.append("Frames this large are restored one by one: memory is limited.")
+        stored = self._encodings["restored"].pixel_format
+        if settings.format.pixel_format is None and (lost := lost_of(clip.pixel_format, stored)):
+            notes.append(f"{clip.pixel_format} became {stored}: {lost}.")
         return [*notes, *check_integrity(self._clip, self.frames), *self._reader.notes()]
 
     def _make_from(self, state: NDArray[np.float64]) -> None:

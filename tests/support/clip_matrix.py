@@ -1,0 +1,184 @@
+"""Clips of every container and codec that FFmpeg's program writes, and what a run changed of them.
+
+The clips are made by `ffmpeg` and read by `ffprobe`: programs that share no code of ours.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cmudrn.files.kinds import VIDEO_SUFFIXES
+
+FRAMES, RATE = 10, 25
+TITLE = "Größe"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a clip is encoded.
+
+    Attributes:
+        encoder: what `ffmpeg` is told.
+        size: columns x rows.
+    """
+
+    encoder: str
+    size: str = "64x48"
+
+
+_TAGGED = "-color_primaries bt709 -color_trc bt709 -colorspace bt709"
+
+KINDS = {
+    "h264": Kind(f"libx264 -pix_fmt yuv420p {_TAGGED}"),
+    "h264 full range": Kind(f"libx264 -pix_fmt yuvj420p {_TAGGED}"),
+    "h264 4:2:2 10 bit": Kind(f"libx264 -pix_fmt yuv422p10le {_TAGGED}"),
+    "h264 4:4:4": Kind(f"libx264 -pix_fmt yuv444p {_TAGGED}"),
+    "hevc 10 bit": Kind(f"libx265 -pix_fmt yuv420p10le -x265-params log-level=none {_TAGGED}"),
+    "vp8": Kind("libvpx -pix_fmt yuv420p"),
+    "vp9": Kind(f"libvpx-vp9 -pix_fmt yuv420p {_TAGGED}"),
+    "av1": Kind(f"libsvtav1 -pix_fmt yuv420p {_TAGGED}"),
+    "mpeg1": Kind("mpeg1video -pix_fmt yuv420p"),
+    "mpeg2": Kind(f"mpeg2video -pix_fmt yuv420p {_TAGGED}"),
+    "mpeg2 4:2:2": Kind("mpeg2video -pix_fmt yuv422p"),
+    "mpeg4": Kind("mpeg4 -pix_fmt yuv420p"),
+    "h263": Kind("h263 -pix_fmt yuv420p", "176x144"),
+    "flv1": Kind("flv -pix_fmt yuv420p"),
+    "wmv2": Kind("wmv2 -pix_fmt yuv420p"),
+    "theora": Kind("libtheora -pix_fmt yuv420p"),
+    "mjpeg": Kind("mjpeg -pix_fmt yuvj422p"),
+    "prores": Kind(f"prores_ks -pix_fmt yuv422p10le {_TAGGED}"),
+    "dnxhr": Kind("dnxhd -profile:v dnxhr_hq -pix_fmt yuv422p", "256x120"),
+    "ffv1 4:2:2 10 bit": Kind(f"ffv1 -pix_fmt yuv422p10le {_TAGGED}"),
+    "ffv1 grey": Kind("ffv1 -pix_fmt gray"),
+    "ffv1 RGB": Kind("ffv1 -pix_fmt bgr0"),
+    "utvideo": Kind("utvideo -pix_fmt yuv422p"),
+    "png": Kind("png -pix_fmt rgb24"),
+}
+"""Name -> kind of clip."""
+
+CONTAINERS = [
+    "mp4", "mov", "m4v", "mkv", "webm", "avi", "ts", "m2ts", "mpg", "vob", "wmv", "ogv", "flv",
+    "3gp", "mxf", "nut",
+]  # fmt: skip
+
+
+def make(path: Path, kind: str) -> bool:
+    """Write a clip with sound and a title; return False where the container refuses it."""
+    chosen = KINDS[kind]
+    sound = {"ogv": "-c:a libvorbis", "webm": "-c:a libopus"}.get(path.suffix[1:], "")
+    command = (
+        f"ffmpeg -v error -y -f lavfi -i testsrc2=s={chosen.size}:r={RATE}:d={FRAMES / RATE} "
+        f"-f lavfi -i sine=r=48000:d={FRAMES / RATE} -metadata title={TITLE} {sound} "
+        f"-threads 1 -c:v {chosen.encoder}"
+    )
+    done = subprocess.run([*command.split(), str(path)], capture_output=True, check=False)
+    if done.returncode == 0 and path.stat().st_size and look(path).get("frames") == FRAMES:
+        return True
+    path.unlink(missing_ok=True)
+    return False
+
+
+def target_of(source: Path) -> Path:
+    """Return where a clip's result goes: `.mkv` where none is written in its container."""
+    suffix = source.suffix if source.suffix in VIDEO_SUFFIXES else ".mkv"
+    return source.with_name(f"out-{source.stem}{suffix}")
+
+
+def look(path: Path) -> dict[str, Any]:
+    """Return what ffprobe says of a clip; {} where it reads no video."""
+    command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_format"]
+    command += ["-show_entries", "frame=best_effort_timestamp_time,stream_index,media_type"]
+    done = subprocess.run([*command, str(path)], capture_output=True, check=False)
+    found = json.loads(done.stdout or b"{}")
+    streams = found.get("streams", [])
+    videos = [stream for stream in streams if stream["codec_type"] == "video"]
+    if not videos:
+        return {}
+    video, index = videos[0], videos[0]["index"]
+    shown = [
+        float(frame.get("best_effort_timestamp_time", "nan"))
+        for frame in found.get("frames", [])
+        if frame.get("stream_index", index) == index and frame["media_type"] == "video"
+    ]
+    depth, chroma = _format(video.get("pix_fmt", ""))
+    tags = {key.lower(): value for key, value in found["format"].get("tags", {}).items()}
+    own = {key.lower(): value for key, value in video.get("tags", {}).items()}
+    return {
+        "codec": video["codec_name"],
+        "size": (video["width"], video["height"], video.get("sample_aspect_ratio", "1:1")),
+        "depth": depth,
+        "chroma": chroma,
+        "range": "pc" if _is_full(video) else "tv",
+        "colours": tuple(
+            video.get(f"color_{name}", "unknown") for name in ("space", "primaries", "transfer")
+        ),
+        "frames": len(shown),
+        "times": np.array(shown) - shown[0] if shown else np.zeros(0),
+        "rate": Fraction(video["avg_frame_rate"].replace("/0", "/1")),
+        "duration": float(found["format"].get("duration", "nan")),
+        "title": tags.get("title", own.get("title", "")),
+        "sound": sum(stream["codec_type"] == "audio" for stream in streams),
+    }
+
+
+def _is_full(video: dict[str, Any]) -> bool:
+    name = video.get("pix_fmt", "")
+    rgb = name.startswith(("rgb", "bgr", "gbr", "0rgb", "pal"))
+    return bool(rgb or name.startswith("yuvj") or video.get("color_range") == "pc")
+
+
+def _format(name: str) -> tuple[int, str]:
+    """Return bits and chroma of a pixel format."""
+    depth = next((bits for bits in (16, 14, 12, 10) if f"{bits}le" in name), 8)
+    chroma = next((c for c in ("420", "422", "444", "440", "411", "410") if c in name), "RGB")
+    return depth, "grey" if name.startswith("gray") else chroma
+
+
+_TOLD = {
+    "title": "tag", "sound": "audio", "times": "times", "depth": "bits",
+    "chroma": "lower resolution",
+}  # fmt: skip
+"""What differs -> a word of the note that tells of it."""
+_WIDER = {("chroma", "grey"), ("chroma", "RGB"), ("range", "RGB")}
+"""What YUV may be otherwise: grey has no colours, and RGB becomes YUV of limited range."""
+
+
+def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]:
+    """Return what is otherwise in a result and not told of in a note, in words; [] is as it was."""
+    before, after = look(source), look(target)
+    if not after:
+        return ["no video"]
+    found = [
+        f"{name}: {before[name]} became {after[name]}"
+        for name in ("size", "depth", "chroma", "range", "frames", "title", "sound")
+        if before[name] != after[name]
+        and (name, before["chroma"]) not in _WIDER
+        and not (name == "range" and after["codec"] in ("prores", "mpeg2video"))  # no tag for it
+    ]
+    known = [
+        (was, now)
+        for was, now in zip(before["colours"], after["colours"], strict=True)
+        if was not in ("unknown", "gbr", now)
+    ]
+    found += [f"colours: {was} became {now}" for was, now in known]
+    if before["frames"] == after["frames"]:
+        # ffprobe gives the last frame of an MPG no time, and no frames of H.264 in an AVI.
+        late = np.nanmax(np.abs(before["times"] - after["times"]), initial=0)
+        gone = [int(np.isnan(one["times"]).sum()) for one in (before, after)]
+        if late > 0.0011 or gone[1] > max(1, gone[0]):
+            found.append(f"times: {late:.3f} s apart")
+    if before["chroma"] == "RGB" and after["chroma"] not in ("RGB", "444"):
+        found.append(f"chroma: RGB became {after['chroma']}")
+    if abs(before["rate"] - after["rate"]) > 0.01 * before["rate"]:
+        found.append(f"rate: {float(before['rate']):.3f} became {float(after['rate']):.3f}")
+    if abs(before["duration"] - after["duration"]) > 1.5 / RATE:
+        found.append(f"duration: {before['duration']:.3f} became {after['duration']:.3f}")
+    told = " ".join(notes).lower()
+    return [one for one in found if _TOLD.get(one.split(":")[0], "\0") not in told]
