@@ -5,9 +5,9 @@
 
 The clips are made by `ffmpeg` and compared by `ffprobe`: number, times and rate of frames,
 duration, size, bits, chroma, range and colours, title and sound. A cell is the codec of the
-result, with the number of notes; "-" where FFmpeg does not write such a clip, and "!" where
-something differs that no note tells of, which is printed below the table. Fails where there is
-such a cell.
+result, with the number of notes; "refused" where no codec fits, before any work; "-" where FFmpeg
+does not write such a clip; and "!" where something differs that no note tells of, which is printed
+below the table. Fails where there is such a cell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from support import clip_matrix, tiny_onnx
 
 import cmudrn
-from cmudrn.errors import CmudrnError
+from cmudrn.errors import CmudrnError, TargetError
 from cmudrn.restoration import Restorer, RestoreSettings
 from cmudrn.video import ClipSettings, restore_clip
 
@@ -35,6 +35,8 @@ def run(restorer: Restorer, folder: Path, container: str, kind: str) -> tuple[st
     target = clip_matrix.target_of(source)
     try:
         done = restore_clip(restorer, source, target, ClipSettings(RestoreSettings(strength=0)))
+    except TargetError:  # none of our codecs fits the container
+        return "refused", []
     except CmudrnError as error:
         return "!", [str(error)]
     found = clip_matrix.differences(source, target, done.notes)

@@ -176,7 +176,7 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
             found.append(f"times: {late:.3f} s apart")
     if before["chroma"] == "RGB" and after["chroma"] not in ("RGB", "444"):
         found.append(f"chroma: RGB became {after['chroma']}")
-    if abs(before["rate"] - after["rate"]) > 0.01 * before["rate"]:
+    if before["rate"] and abs(before["rate"] - after["rate"]) > 0.01 * before["rate"]:
         found.append(f"rate: {float(before['rate']):.3f} became {float(after['rate']):.3f}")
     if abs(before["duration"] - after["duration"]) > 1.5 / RATE:
         found.append(f"duration: {before['duration']:.3f} became {after['duration']:.3f}")
