@@ -56,6 +56,8 @@ MODELS = {
             "cmudrn-unet-long",
             "cmudrn-unet-third",
             "cmudrn-unet-rest",
+            "cmudrn-unet-sharp",
+            "cmudrn-unet-paving",
         ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",
         (

@@ -4,7 +4,7 @@
 #     python tools/pack_photographs.py ../shared/data/clean runs/photographs   # once, before
 #     bash tools/train_on_device.sh CHECKPOINT INTO [STEPS]
 #
-# CHECKPOINT: whose averaged weights to begin with, e.g. docs/runs/cmudrn-unet-rest/weights.safetensors
+# CHECKPOINT: whose averaged weights to begin with, e.g. docs/runs/cmudrn-unet-paving/weights.safetensors
 # INTO:       folder for the new run: last.safetensors, metrics.jsonl, config.json
 # STEPS:      of 48 patches of 160 x 160; 5,000 unless given
 #

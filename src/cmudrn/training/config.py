@@ -58,6 +58,7 @@ class DataConfig(Table):
             drawn from 0 up. The patch keeps it: grain is not to be taken for rain.
         structures: share of the clean patches with something built drawn over them: bars, window
             frames, bricks, letters, which are not to be taken for streaks and flakes.
+        paving: share of the clean patches with stones, kerbs or road markings drawn over them.
         sources: the mixture.
         view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
             is not `patch` but the input size of a veil estimator.
@@ -77,6 +78,7 @@ class DataConfig(Table):
     sharpen: float = Field(default=0.0, ge=0)
     grain: float = Field(default=0.0, ge=0)
     structures: float = Field(default=0.0, ge=0, le=1)
+    paving: float = Field(default=0.0, ge=0, le=1)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     view: Literal["patches", "thumbnails"] = "patches"
     veil_estimator: str | None = None

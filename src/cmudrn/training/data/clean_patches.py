@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cmudrn.errors import FileError
 from cmudrn.files import list_folder
 from cmudrn.image import read_image
+from cmudrn.training.data.synthetic_paving import composite_paving
 from cmudrn.training.data.synthetic_structures import composite_structure
 
 Patch = NDArray[np.float32]
@@ -79,6 +80,7 @@ class CleanPictures:
         sharpen: greatest strength of the unsharp mask.
         grain: greatest standard deviation of the noise.
         structures: share of the patches with a structure drawn over them.
+        paving: share of the patches with stones, kerbs or road markings drawn over them.
 
     Raises:
         FileError: no image is big enough, or one cannot be read.
@@ -93,8 +95,10 @@ class CleanPictures:
         sharpen: float = 0.0,
         grain: float = 0.0,
         structures: float = 0.0,
+        paving: float = 0.0,
     ) -> None:
-        self.sharpen, self.grain, self.structures = sharpen, grain, structures
+        self.sharpen, self.grain = sharpen, grain
+        self.structures, self.paving = structures, paving
         self.pictures: list[NDArray[np.uint8]] = []
         for path in list_pictures(folder):
             picture = np.rint(read_image(path) * 255).astype(np.uint8)
@@ -115,6 +119,8 @@ class CleanPictures:
         """Return a patch built upon, sharpened and grained at random."""
         if self.structures and rng.random() < self.structures:
             patch = composite_structure(patch, rng)
+        if self.paving and rng.random() < self.paving:
+            patch = composite_paving(patch, rng)
         if self.sharpen:
             patch = patch + np.float32(rng.uniform(0, self.sharpen)) * (patch - blur(patch))
         if self.grain:

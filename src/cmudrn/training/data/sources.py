@@ -100,6 +100,7 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
             sharpen=config.sharpen,
             grain=config.grain,
             structures=config.structures,
+            paving=config.paving,
         )
         sources[name] = _make_source(clean, str(source.weather), config, estimator, seed)
     return sources

@@ -42,6 +42,7 @@ class WideScenes:
                 sharpen=config.sharpen,
                 grain=config.grain,
                 structures=config.structures,
+                paving=config.paving,
             )
             for folder in (str(config.clean), *config.also_clean)
         ]
