@@ -68,6 +68,14 @@ def test_the_code_of_the_page_restores(host: str, folder: Path) -> None:
     assert difference(folder) <= 1
 
 
+def test_the_file_of_the_page_asks_openvino_for_float32(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```xml\n(.*?)```", section("FFmpeg"), re.DOTALL)
+    file = tmp_path / "plugins.xml"
+    file.write_text(block)
+    chosen = openvino.Core(str(file)).get_property("CPU", "INFERENCE_PRECISION_HINT")
+    assert chosen == openvino.Type.f32
+
+
 def test_the_line_for_ffmpeg_restores(folder: Path) -> None:
     program = ffmpeg_with_openvino()
     lines = section("FFmpeg").replace("\\\n", " ")
@@ -75,6 +83,6 @@ def test_the_line_for_ffmpeg_restores(folder: Path) -> None:
     command = line.strip().replace("ffmpeg", program, 1)
     run = subprocess.run(command, shell=True, cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    # FFmpeg cannot ask OpenVINO for float32; with bfloat16 each of the many layers rounds.
+    # Without the page's plugins.xml OpenVINO may take bfloat16, and each of many layers rounds.
     chosen = openvino.Core().get_property("CPU", "INFERENCE_PRECISION_HINT")
     assert difference(folder) <= (1 if chosen == openvino.Type.f32 else 8)
