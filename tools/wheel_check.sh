@@ -37,8 +37,8 @@ for python in "$@"; do
     "$python" -m venv "$work/user"
     # Of the system's programs only those that a test needs; no cc, c++, gcc, g++ or clang.
     quiet=(env -i "HOME=$work" "PATH=$work/user/bin" "LANG=C.UTF-8" PIP_DISABLE_PIP_VERSION_CHECK=1)
-    "${quiet[@]}" "$work/user/bin/pip" install -q --only-binary :all: "$work/dist/$wheel" pytest
-    "${quiet[@]}" python -c "import cmudrn; print('engine:', cmudrn.load(engine='native').engine.name)"
+    "${quiet[@]}" "$work/user/bin/pip" install -q "$work/dist/$wheel" pytest
+    "${quiet[@]}" python -c "import cmudrn; print('native engine:', cmudrn.load(engine='native').engine.instruction_set)"
     (cd "$work/archive/tests/wheel" && "${quiet[@]}" python -m pytest -p no:cacheprovider .)
 done
 mkdir -p "$(dirname "$into")"
