@@ -20,9 +20,7 @@ git clone -q "$root" "$work/clone"
 PATH=$work/build/bin:$PATH
 
 echo "== the source archive, and a wheel from it"
-# The wheel holds the C++ library itself, so that old and small systems load it.
-LDFLAGS="-static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL" \
-    python -m build --outdir "$work/built" "$work/clone" > "$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
+python -m build --outdir "$work/built" "$work/clone" > "$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
 auditwheel repair --wheel-dir "$work/dist" "$work"/built/*.whl > "$work/log" 2>&1 || { tail -20 "$work/log"; exit 1; }
 cp "$work"/built/*.tar.gz "$work/dist"
 wheel=$(basename "$work"/dist/*.whl)

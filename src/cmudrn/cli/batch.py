@@ -34,7 +34,7 @@ def batch(
         int | None, typer.Option(min=1, help="Inner recursions. Fewer are faster.")
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(min=1, max=100, help="Quality of JPEG and WebP.")
+        int | None, typer.Option(min=1, max=100, help="Quality of JPEG, WebP and AVIF.")
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Pictures at once. 0 is one for each core.")

@@ -17,7 +17,7 @@ from cmudrn.cli.terminal import say
 from cmudrn.errors import CmudrnError
 
 NAME = "Restore with CMUDRN"
-_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/webp", "image/bmp")
+_TYPES = ("image/jpeg", "image/png", "image/tiff", "image/webp", "image/avif", "image/bmp")
 _CLIPS = ("video/mp4", "video/quicktime", "video/x-matroska", "video/webm")
 _HELPER = "cmudrn/restore-files"
 

@@ -49,7 +49,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="jpeg, png, tiff, webp or bmp. Without it the format of the input.",
+        help="jpeg, png, tiff, webp, avif or bmp. Without it the format of the input.",
         rich_help_panel=RESULT,
     ),
 ]
@@ -59,7 +59,7 @@ Quality = Annotated[
         min=1,
         max=100,
         metavar="N",
-        help="Quality of JPEG and WebP. The default is 95; lossless WebP stays lossless.",
+        help="Quality of JPEG, WebP and AVIF. The default is 95; lossless WebP and AVIF stay lossless.",
         rich_help_panel=RESULT,
     ),
 ]

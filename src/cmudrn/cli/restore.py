@@ -71,7 +71,7 @@ def restore(
 ) -> None:
     """Remove rain and snow from pictures and video.
 
-    JPEG, PNG, TIFF, WebP and BMP: profile, EXIF and other metadata are kept.
+    JPEG, PNG, TIFF, WebP, AVIF and BMP: profile, EXIF and other metadata are kept.
     Video: sound, subtitles and frame times are kept, and a stopped run resumes.
     A bad file is named, and the rest is restored. The exit code is then 1.
     """

@@ -36,7 +36,7 @@ class Job:
         target: folder, as a path or an fsspec address; the tree of the source is kept.
         model: a shipped model's name, or the path of a model file.
         restore: how each picture is restored; layers, score and gate are left out.
-        quality: of JPEG and WebP; None is the program's own.
+        quality: of JPEG, WebP and AVIF; None is the program's own.
         workers: engines at work at once; 0 is one for every core of this machine.
         threads: processor threads of each engine.
         tries: how often a file is tried that cannot be read or written, or ends its worker.

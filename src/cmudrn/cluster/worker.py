@@ -27,7 +27,7 @@ class JobSettings:
     Attributes:
         model_sha256: hash of the model file.
         restore: how each picture is restored.
-        quality: of JPEG and WebP; None is the program's own.
+        quality: of JPEG, WebP and AVIF; None is the program's own.
     """
 
     model_sha256: str
@@ -146,7 +146,7 @@ class Worker:
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
         done = restore_image(self._restorer, picture.pixels, settings.restore)
-        quality = settings.quality if picture.format in ("jpeg", "webp") else None
+        quality = settings.quality if picture.format in ("jpeg", "webp", "avif") else None
         result = encode_picture(replace(picture, pixels=done.pixels), quality=quality)
         sha256 = hashlib.sha256(result).hexdigest()
         self._ledger.make(source, sha256)

@@ -19,6 +19,7 @@ IMAGE_SUFFIXES = {
     ".webp": "webp",
     ".bmp": "bmp",
     ".dib": "bmp",
+    ".avif": "avif",
 }
 """File name suffix of images that are read and written -> format."""
 
@@ -29,7 +30,7 @@ VIDEO_SUFFIXES = frozenset(
 """File name suffixes that are taken for video."""
 
 UNSUPPORTED_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".jxl", ".gif", ".apng", ".mng", ".svg", ".ico", ".cur"}
+    {".heic", ".heif", ".hif", ".jxl", ".gif", ".apng", ".mng", ".svg", ".ico", ".cur"}
     | {".jp2", ".j2k", ".jpf", ".jpx", ".jxr", ".tga", ".psd", ".psb", ".xcf", ".exr"}
     | {".hdr", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".pfm", ".pcx", ".xbm", ".xpm", ".eps"}
     # camera raw files

@@ -26,7 +26,7 @@ class Picture:
     Attributes:
         pixels: upright, in the file's own type.
         alpha: (H, W) opacity of the same type, or None.
-        format: "jpeg", "png", "tiff", "webp" or "bmp".
+        format: "jpeg", "png", "tiff", "webp", "avif" or "bmp".
         orientation: the file's EXIF orientation, 1 to 8, already applied to pixels.
         metadata: carried to the output: "exif-data" (a bare block), "xmp-data", "iptc-data" (bare
             records), "photoshop-data" (resources), "icc-profile-data", and what only one format

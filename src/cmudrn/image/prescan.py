@@ -12,10 +12,11 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from cmudrn.errors import LimitExceededError
+from cmudrn.errors import LimitExceededError, UnsupportedImageError
 from cmudrn.image.containers import read_at
 from cmudrn.image.directories import UNITS, open_block, read_address, read_number
 from cmudrn.image.exif import bare
+from cmudrn.image.isobmff import MAX_META, boxes, read_items
 from cmudrn.image.jpeg import find_marker
 
 MAX_PARTS = 4096
@@ -42,6 +43,18 @@ _END, _SCAN, _APPLICATION_1, _COMMENT = 0xD9, 0xDA, 0xE1, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
 _EXIF_START = b"Exif\0\0"
 _WEBP_PIXELS = (b"VP8 ", b"VP8L", b"ALPH", b"ANMF")
+_OTHER_CODECS = (
+    b"hvc1",
+    b"hev1",
+    b"lhv1",
+    b"vvc1",
+    b"evc1",
+    b"avc1",
+    b"j2k1",
+    b"jpeg",
+    b"unci",
+    b"mski",
+)
 _STORAGE = (273, 279, 324, 325)  # where the strips and tiles of a TIFF stand, and how long they are
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 
@@ -94,12 +107,13 @@ def check_structure(file: BinaryIO, kind: str, length: int, name: str) -> None:
 
     Args:
         file: a picture file; its position moves.
-        kind: "jpeg", "png", "tiff" or "webp".
+        kind: "jpeg", "png", "tiff", "webp" or "avif".
         length: bytes of the file.
         name: what to call it in messages.
 
     Raises:
         LimitExceededError: it has.
+        UnsupportedImageError: an AVIF holds pictures of another coding.
     """
     count = _Count(name)
     match kind:
@@ -109,6 +123,8 @@ def check_structure(file: BinaryIO, kind: str, length: int, name: str) -> None:
             _check_png(file, length, count)
         case "webp":
             _check_webp(file, count)
+        case "avif":
+            _check_avif(file, length, count)
         case "tiff":
             _check_directories(file, length, count, MAX_METADATA_BYTES)
 
@@ -177,6 +193,24 @@ def _check_webp(file: BinaryIO, count: _Count) -> None:
         if kind == b"EXIF":
             _check_exif(read_at(file, position + 8, size), count)
         position += 8 + size + size % 2
+
+
+def _check_avif(file: BinaryIO, length: int, count: _Count) -> None:
+    for box in boxes(file, 0, length):
+        count.add("parts", 1, MAX_PARTS)
+        if box.kind == b"meta":
+            count.add("metadata", box.end - box.start, MAX_META)
+    for item in read_items(file, length).items.values():
+        if item.kind in _OTHER_CODECS:
+            sentence = f"{count.name} is no AVIF: it holds a picture of another coding."
+            raise UnsupportedImageError(sentence, path=count.name)
+        count.add("parts", len(item.parts or ()), MAX_PARTS)
+        if item.kind in (b"Exif", b"mime"):
+            size = sum(size for _, size in item.parts or ())
+            count.add("metadata", size, MAX_METADATA_BYTES)
+        if item.kind == b"Exif":
+            data = item.read(file)
+            _check_exif(data[4 + int.from_bytes(data[:4]) :], count)
 
 
 def _check_exif(block: bytes, count: _Count) -> None:

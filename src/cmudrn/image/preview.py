@@ -21,7 +21,7 @@ from cmudrn.image.reading import (
     open_image_file,
     read_image,
 )
-from cmudrn.image.vips import VipsErrors, field_names, pyvips, reason
+from cmudrn.image.vips import VipsErrors, field_names, loader, pyvips, reason
 
 _BMP_HEAD = 4096
 
@@ -83,4 +83,4 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 def _load(file: BinaryIO, kind: str) -> Any:
     file.seek(0)
     source = pyvips.Source.new_from_descriptor(file.fileno())
-    return getattr(pyvips.Image, f"{kind}load_source")(source, access="sequential")
+    return loader(kind)(source, access="sequential")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -23,15 +22,17 @@ from cmudrn.errors import (
 )
 from cmudrn.files import NotRegularError, open_regular
 from cmudrn.image import bmp
+from cmudrn.image.avif import full_range, is_lossless_avif, read_avif
 from cmudrn.image.containers import Contents, Density
 from cmudrn.image.exif import orientation_of, turn_area, turn_upright
 from cmudrn.image.jpeg import check_frame, end_of_picture, read_jpeg
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.png import check_chunks, read_png
 from cmudrn.image.prescan import check_structure
+from cmudrn.image.signatures import format_of
 from cmudrn.image.tiff import Meaning, convert, read_meaning
 from cmudrn.image.tiff_contents import orientation_in, read_tiff
-from cmudrn.image.vips import VipsErrors, field_names, pyvips, reason
+from cmudrn.image.vips import VipsErrors, field_names, loader, pyvips, reason
 from cmudrn.image.webp import is_lossless_webp, read_webp
 from cmudrn.image.xmp import updated
 
@@ -40,32 +41,6 @@ MAX_PIXELS = 128_000_000
 
 MAX_BYTES = 1 << 30
 """Largest file that is read unless a caller says otherwise."""
-
-_MAGIC = {
-    "jpeg": (b"\xff\xd8\xff",),
-    "png": (b"\x89PNG\r\n\x1a\n",),
-    "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "webp": (b"RIFF",),
-    "bmp": (b"BM",),
-}
-_UNREAD = {
-    "a GIF": rb"GIF8",
-    "an AVIF image": rb"....ftypavi[fs]",
-    "a HEIC image": rb"....ftyp(hei|hev|mif1|msf1)",
-    "a camera's raw file": rb"....ftypcrx |FUJIFILM|II(RO|RS|U\0)|MMOR|FOVb|\0MRM",
-    "a video file": rb"....ftyp|\x1a\x45\xdf\xa3|RIFF....AVI ",
-    "a JPEG XL image": rb"\xff\x0a|....JXL ",
-    "a JPEG 2000 image": rb"....jP  |\xff\x4f\xff\x51",
-    "a JPEG XR image": rb"II\xbc",
-    "a Photoshop file": rb"8BPS",
-    "an OpenEXR image": rb"\x76\x2f\x31\x01",
-    "a Radiance image": rb"#\?RADIANCE|#\?RGBE",
-    "a portable pixel map": rb"P[1-7fF]\s",
-    "a Windows icon": rb"\0\0[\1\2]\0",
-    "a PDF": rb"%PDF",
-    "an SVG drawing": rb"<svg|<\?xml",
-}
-"""What is told of files that are not read: a name for the pattern of their first bytes."""
 
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
@@ -169,7 +144,7 @@ def _read(
     if kind == "png":
         check_chunks(file, name)
     meaning = read_meaning(file, name) if kind == "tiff" else None
-    contents, orientation = _contents(file, kind, meaning)
+    contents, orientation = _contents(file, kind, meaning, name)
     options: dict[str, Any] = {"page": meaning.page} if meaning else {}
     if kind == "jpeg" and check_frame(file, name) and end_of_picture(file) is None:
         # Readers take the end of the file for that of the picture; a warning tells of lost pixels.
@@ -177,17 +152,22 @@ def _read(
         source = pyvips.Source.new_from_memory(file.read() + b"\xff\xd9")
         options["fail_on"] = "warning"
         contents.notes.append("Its end marker is missing; its pixels are whole.")
-    lossless = is_lossless_webp(file) if kind == "webp" else kind != "jpeg"
+    stores = {"webp": is_lossless_webp, "avif": is_lossless_avif}.get(kind)
+    lossless = stores(file) if stores else kind != "jpeg"
     file.seek(0)
     picture = _read_vips(source, kind, limits, name, options, meaning)
     return _upright(replace(picture, format=kind, lossless=lossless), contents, orientation)
 
 
-def _contents(file: BinaryIO, kind: str, meaning: Meaning | None) -> tuple[Contents, int]:
+def _contents(
+    file: BinaryIO, kind: str, meaning: Meaning | None, name: str
+) -> tuple[Contents, int]:
     """Return what a file holds beside its pixels, and how they are turned."""
     if kind == "tiff":
         place = meaning.place if meaning else None
         return read_tiff(file, place), orientation_in(file, place)
+    if kind == "avif":
+        return read_avif(file, name), 1  # libheif turns its pixels; EXIF's word does not count
     contents = {"jpeg": read_jpeg, "png": read_png, "webp": read_webp}[kind](file)
     orientation = orientation_of(contents.metadata.get("exif-data", b""))
     if kind == "png" and orientation != 1:
@@ -231,7 +211,7 @@ def identify(file: BinaryIO, length: int, max_bytes: int, name: str) -> str:
         ImageFileError: it is empty, too long, of no format that is read, or hostile.
     """
     _check_length(length, max_bytes, name)
-    kind = _format_of(file.read(16), name)
+    kind = format_of(file.read(16), name)
     check_structure(file, kind, length, name)
     return kind
 
@@ -281,17 +261,6 @@ def check_size(width: int, height: int, max_pixels: int, name: str) -> None:
         )
 
 
-def _format_of(head: bytes, name: str) -> str:
-    for kind, magics in _MAGIC.items():
-        if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
-            return kind
-    known = "JPEG, PNG, TIFF, WebP and BMP images are restored."
-    for what, pattern in _UNREAD.items():
-        if re.match(pattern, head, re.DOTALL):
-            raise UnsupportedImageError(f"{name} is {what}; {known}", path=name)
-    raise UnsupportedImageError(f"{name} is not a JPEG, PNG, TIFF, WebP or BMP picture.", path=name)
-
-
 def _read_bmp(data: bytes, limits: _Limits, name: str) -> Picture:
     header = bmp.read_header(data, name)
     limits.check(header.width, header.height, 4 if header.alpha else 3, name)
@@ -316,8 +285,7 @@ def _read_vips(
     """Return the pixels of a file as they are stored."""
     metadata = {}
     try:
-        load = getattr(pyvips.Image, f"{kind}load_source")
-        image = load(source, **{"access": "sequential", "fail_on": "error", **options})
+        image = loader(kind)(source, **{"access": "sequential", "fail_on": "error", **options})
         samples = np.dtype(_DTYPES.get(image.format, np.uint8)).itemsize * image.bands
         limits.check(image.width, image.height, samples, name)
         if meaning is None:
@@ -329,6 +297,7 @@ def _read_vips(
             metadata["icc-profile-data"] = image.get("icc-profile-data")
             notes.append("Its CMYK colours were converted to sRGB.")
         _check_pixels(image, name)
+        bits = image.get("bits-per-sample") if kind == "avif" else 0
         array = np.frombuffer(image.write_to_memory(), _DTYPES[image.format])
     except VipsErrors as error:
         sentence = f"{name} is damaged or cut short ({reason(error)})."
@@ -338,6 +307,8 @@ def _read_vips(
         if image.bands < meaning.colours + (meaning.alpha is not None):
             raise DamagedImageError(f"{name} is damaged: channels are missing.", path=name)
         array = convert(array, meaning)
+    if kind == "avif" and array.dtype == np.uint16:
+        array = full_range(array, bits)
     _check_range(array, name)
     has_alpha = array.shape[2] in (2, 4)
     colours = array[..., :-1] if has_alpha else array

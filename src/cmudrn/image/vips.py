@@ -1,4 +1,4 @@
-"""libvips, set up once for every room: it opens four formats only, caches and prints nothing."""
+"""libvips, set up once for every room: it opens five formats only, caches and prints nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ from typing import Any
 
 import pyvips
 
-LOADERS = ("jpegload_source", "pngload_source", "tiffload_source", "webpload_source")
+_LOADERS = {
+    "jpeg": "jpegload_source",
+    "png": "pngload_source",
+    "tiff": "tiffload_source",
+    "webp": "webpload_source",
+    "avif": "heifload_source",
+}
+LOADERS = tuple(_LOADERS.values())
 """The only operations of libvips that may open a file; it has some forty."""
 
 pyvips.operation_block_set("VipsForeignLoad", True)
-for _loader in ("Jpeg", "Png", "Tiff", "Webp"):
+for _loader in ("Jpeg", "Png", "Tiff", "Webp", "Heif"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Source", False)
 pyvips.cache_set_max(0)  # the cache would hold on to decoded pictures and open files
 
@@ -33,6 +40,11 @@ def reason(error: Exception) -> str:
     return text[:200].strip().rstrip(".") or "no reason given"
 
 
+def loader(kind: str) -> Any:
+    """Return the operation that opens a file of a format from a `pyvips.Source`."""
+    return getattr(pyvips.Image, _LOADERS[kind])
+
+
 def field_names(image: Any) -> set[str]:
     """Return the names of an image's metadata, but for those that are no text.
 
@@ -53,4 +65,4 @@ def field_names(image: Any) -> set[str]:
     return found
 
 
-__all__ = ["LOADERS", "VipsErrors", "field_names", "pyvips", "reason"]
+__all__ = ["LOADERS", "VipsErrors", "field_names", "loader", "pyvips", "reason"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from cmudrn.errors import ImageFileError, InvalidSettingError, TargetError, UnsupportedImageError
 from cmudrn.files import IMAGE_SUFFIXES, atomic_file
-from cmudrn.image import bmp, jpeg, png, tiff_contents, webp
+from cmudrn.image import avif, bmp, jpeg, png, tiff_contents, webp
 from cmudrn.image.containers import Contents
 from cmudrn.image.exif import bare, fit, has_thumbnail, read_tags
 from cmudrn.image.jpeg import MAX_EXIF, MAX_XMP
@@ -28,13 +28,16 @@ SUBSAMPLINGS = {"auto": "auto", "444": "off", "420": "on"}
 """What JPEG does with its colours -> libvips' name for it."""
 
 QUALITY = 95
-"""Of JPEG and lossy WebP unless a caller says otherwise."""
+"""Of JPEG, and of lossy WebP and AVIF, unless a caller says otherwise."""
+
+_EFFORT = 2
+"""Of the coder of AVIF, 0 to 9: each step more takes up to twice the time for little."""
 
 _BAND_FORMATS = {"uint8": "uchar", "uint16": "ushort", "float32": "float"}
 _METADATA = {
-    "exif-data": ("EXIF", ("jpeg", "png", "webp", "tiff")),
-    "icc-profile-data": ("ICC", ("jpeg", "png", "webp", "tiff")),
-    "xmp-data": ("XMP", ("jpeg", "png", "webp", "tiff")),
+    "exif-data": ("EXIF", ("jpeg", "png", "webp", "avif", "tiff")),
+    "icc-profile-data": ("ICC", ("jpeg", "png", "webp", "avif", "tiff")),
+    "xmp-data": ("XMP", ("jpeg", "png", "webp", "avif", "tiff")),
     "iptc-data": ("IPTC", ("jpeg", "png", "tiff")),
     "photoshop-data": ("Photoshop", ("jpeg", "png", "tiff")),
     "png-texts": ("PNG text", ("png",)),
@@ -69,6 +72,8 @@ def unsupported_features(picture: Picture, format: str) -> tuple[str, ...]:
     lost, metadata = [], _metadata_for(picture, format)
     if picture.pixels.dtype != np.uint8 and format in ("jpeg", "webp", "bmp"):
         lost.append(f"{format.upper()} holds 8 bits a channel; the picture had more.")
+    if picture.pixels.dtype != np.uint8 and format == "avif":
+        lost.append(f"AVIF holds {avif.BITS} bits a channel; the picture may have had more.")
     if picture.pixels.dtype == np.float32 and format == "png":
         lost.append("PNG holds 16 bits a channel; the picture had floating point values.")
     if isinstance(exif := metadata.get("exif-data"), bytes) and format != "bmp":
@@ -81,8 +86,8 @@ def unsupported_features(picture: Picture, format: str) -> tuple[str, ...]:
     for key, (what, formats) in _METADATA.items():
         if format not in formats and key in metadata:
             lost.append(f"{format.upper()} files are written without {what} data.")
-    if picture.density is not None and format == "webp":
-        lost.append("WEBP files are written without a resolution beside EXIF data.")
+    if picture.density is not None and format in ("webp", "avif"):
+        lost.append(f"{format.upper()} files are written without a resolution beside EXIF data.")
     return tuple(lost)
 
 
@@ -114,8 +119,8 @@ def encode_picture(
     Args:
         picture: what to write; its orientation is already applied, so the file says 1.
         format: one of `IMAGE_SUFFIXES`' values; the picture's own when left out.
-        quality: 1 to 100 for JPEG and WebP. Left out, JPEG takes `QUALITY`, and WebP is
-            lossless for a lossless picture and takes `QUALITY` for another.
+        quality: 1 to 100 for JPEG, WebP and AVIF. Left out, JPEG takes `QUALITY`, and WebP and
+            AVIF are lossless for a lossless picture and take `QUALITY` for another.
         subsampling: of JPEG's colours: "444" keeps them all, "420" halves both sides,
             "auto" halves below quality 90.
 
@@ -142,6 +147,8 @@ def encode_picture(
             return png.with_contents(data, contents)
         case "webp":
             return webp.with_contents(data, contents, width, height)
+        case "avif":
+            return avif.with_contents(data, contents)
         case _:
             return tiff_contents.with_contents(data, contents)
 
@@ -183,11 +190,11 @@ def _check_fit(picture: Picture, format: str) -> None:
         sentence = f"There is no format {format!r}; there are {', '.join(FORMATS)}."
         raise InvalidSettingError(sentence, setting="format", value=format)
     height, width = picture.pixels.shape[:2]
-    longest = {"jpeg": 65_535, "webp": 16_383}.get(format, 1 << 30)
+    longest = {"jpeg": 65_535, "webp": 16_383, "avif": 16_384}.get(format, 1 << 30)
     if max(width, height) > longest:
         raise _unsupported(picture, f"{format.upper()} holds at most {longest} pixels a side.")
     if picture.alpha is not None and format == "jpeg":
-        sentence = "JPEG cannot hold transparency; choose PNG, TIFF, WebP or BMP."
+        sentence = "JPEG cannot hold transparency; choose PNG, TIFF, WebP, AVIF or BMP."
         raise _unsupported(picture, sentence)
 
 
@@ -210,7 +217,7 @@ def to_depth(pixels: Pixels, format: str) -> Pixels:
     """Return pixels in the type nearest to their own that a format holds."""
     if pixels.dtype == np.uint8 or format == "tiff":
         return pixels
-    dtype = np.uint16 if format == "png" else np.uint8
+    dtype = np.uint16 if format in ("png", "avif") else np.uint8
     return pixels if pixels.dtype == dtype else from_float(to_float(pixels), dtype)
 
 
@@ -228,11 +235,23 @@ def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str)
         raise InvalidSettingError(sentence, setting="quality", value=quality)
     options = _save_options(picture, format, quality, chroma)
     try:
-        save = getattr(_vips_image(picture, format), f"{format}save_buffer")
+        image = _vips_image(picture, format)
+        if format == "avif":
+            return _avif_bytes(image, picture, options)
+        save = getattr(image, f"{format}save_buffer")
         return bytes(save(keep="none", **options))
     except VipsErrors as error:
         sentence = f"{picture.name or 'The picture'} cannot be written ({reason(error)})."
         raise ImageFileError(sentence, path=picture.name or None) from error
+
+
+def _avif_bytes(image: pyvips.Image, picture: Picture, options: dict[str, Any]) -> bytes:
+    """Return an AVIF with a colour profile, which its coder has to know, and nothing else."""
+    profile = picture.metadata.get("icc-profile-data")
+    if profile and _profile_fits(picture, "avif"):
+        image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
+        return bytes(image.heifsave_buffer(keep="icc", **options))
+    return bytes(image.heifsave_buffer(keep="none", **options))
 
 
 def _vips_image(picture: Picture, format: str) -> pyvips.Image:
@@ -253,7 +272,7 @@ def _profile_fits(picture: Picture, format: str) -> bool:
     profile = picture.metadata.get("icc-profile-data")
     if not isinstance(profile, bytes) or format == "bmp":
         return True
-    grey = picture.pixels.ndim == 2 and format != "webp"  # WebP has no grey
+    grey = picture.pixels.ndim == 2 and format not in ("webp", "avif")  # which have no grey
     return profile[16:20] == (b"GRAY" if grey else b"RGB ") and profile[36:40] == b"acsp"
 
 
@@ -303,6 +322,12 @@ def _save_options(
             return {"lossless": True, "exact": True}
         case "webp":
             return {"Q": quality or QUALITY, "smart_subsample": True, "exact": True}
+        case "avif":
+            bits = 8 if to_depth(picture.pixels, format).dtype == np.uint8 else avif.BITS
+            common = {"compression": "av1", "bitdepth": bits, "effort": _EFFORT}
+            if picture.lossless and quality is None:
+                return {**common, "lossless": True}
+            return {**common, "Q": quality or QUALITY}
         case "tiff":
             predictor = "float" if picture.pixels.dtype == np.float32 else "horizontal"
             large = picture.pixels.nbytes > 2_000_000_000

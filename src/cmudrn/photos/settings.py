@@ -20,7 +20,7 @@ class PhotoSettings:
         restore: how its pixels are restored.
         format: of the result, one of `cmudrn.image.FORMATS`; None is the one that the target's
             name says, or else the source's own.
-        quality: 1 to 100 for JPEG and WebP; see `encode_picture`.
+        quality: 1 to 100 for JPEG, WebP and AVIF; see `encode_picture`.
         subsampling: of JPEG's colours, "444", "420" or "auto"; see `encode_picture`.
         side_by_side: put the source at the left of the result.
         overwrite: replace files that are there.

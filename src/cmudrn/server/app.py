@@ -54,7 +54,7 @@ class RestoreParameters(BaseModel):
         ),
     ] = "restored"
     format: Annotated[
-        Literal["jpeg", "png", "tiff", "webp", "bmp"] | None,
+        Literal["jpeg", "png", "tiff", "webp", "avif", "bmp"] | None,
         Field(description="Of the restored picture; the input's own when left out."),
     ] = None
 

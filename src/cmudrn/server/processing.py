@@ -33,6 +33,7 @@ MEDIA_TYPES = {
     "png": "image/png",
     "tiff": "image/tiff",
     "webp": "image/webp",
+    "avif": "image/avif",
     "bmp": "image/bmp",
 }
 """Format -> media type."""
@@ -167,7 +168,7 @@ def process_request(
         name=PICTURE_NAME,
     )
     height, width = picture.pixels.shape[:2]
-    _check_webp(picture, request, limits)
+    _check_encoder(picture, request, limits)
     settings = replace(
         request.settings,
         layers=layered,
@@ -183,16 +184,17 @@ def process_request(
     return RestoreAnswer(body, media_type, notes, width * height, seconds, done.changed)
 
 
-def _check_webp(picture: Picture, request: RestoreRequest, limits: Limits) -> None:
-    """Refuse to write a large WebP image: its encoder takes many times the image's memory.
+def _check_encoder(picture: Picture, request: RestoreRequest, limits: Limits) -> None:
+    """Refuse to write a large WebP or AVIF: their encoders take many times the image's memory.
 
     Raises:
         LimitExceededError: it is too large.
     """
     pixels = picture.pixels.shape[0] * picture.pixels.shape[1]
-    if (request.format or picture.format) == "webp" and pixels > limits.webp_pixels:
+    name = {"webp": "A WebP", "avif": "An AVIF"}.get(request.format or picture.format)
+    if name and pixels > limits.webp_pixels:
         raise LimitExceededError(
-            f"A WebP image of {pixels:,} pixels is not written, as the limit is "
+            f"{name} image of {pixels:,} pixels is not written, as the limit is "
             f"{limits.webp_pixels:,}; ask for another format.",
             limit_name="webp_pixels",
             limit=limits.webp_pixels,

@@ -1,8 +1,8 @@
 // Restores photos with the server that sent this page. The server's bytes are what is saved.
 
 export const PROMISE = "They stay on the computer that runs this page.";
-export const FORMATS = "JPEG, PNG, WebP, TIFF, BMP – 8 or 16 bit, metadata kept";
-export const ACCEPT = "image/jpeg,image/png,image/webp,image/tiff,image/bmp,.tif,.tiff,.bmp";
+export const FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP – 8 or 16 bit, metadata kept";
+export const ACCEPT = "image/jpeg,image/png,image/webp,image/avif,image/tiff,image/bmp,.tif,.tiff,.bmp";
 export const API = "openapi.json";
 
 const WAITS = 20; // tries while the server is busy
