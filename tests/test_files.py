@@ -29,12 +29,12 @@ def relative(folder: Path, paths: tuple[Path, ...]) -> list[str]:
 
 def test_a_folder_is_listed_and_nothing_is_passed_over_in_silence(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a/c.jfif", "a/d.tif", "e.mp4", "notes.txt", "out/f.png")
-    make(tmp_path, ".g.png", ".hidden/h.png", "i.heic", "j.AVIF", "k.gif", "l.dng")
+    make(tmp_path, ".g.png", ".hidden/h.png", "i.heic", "j.JXL", "k.gif", "l.dng")
     listing = list_folder(tmp_path, skip=[tmp_path / "out"])
     assert relative(tmp_path, listing.images) == ["a/c.jfif", "a/d.tif", "b.JPG"]
     assert relative(tmp_path, listing.clips) == ["e.mp4"]
     assert [Path(str(error.path)).name for error in listing.passed_over] == [
-        "i.heic", "j.AVIF", "k.gif", "l.dng",
+        "i.heic", "j.JXL", "k.gif", "l.dng",
     ]  # fmt: skip
     assert all(isinstance(error, UnsupportedImageError) for error in listing.passed_over)
     assert relative(tmp_path, list_folder(tmp_path, below=False).images) == ["b.JPG"]

@@ -68,7 +68,7 @@ def test_the_default_model_has_one_depth(tmp_path: Path, depth: tuple[str, int])
         (["rgba.png", "--format", "jpeg"], 1, "transparency"),
         (["a.png", "--strength", "2"], 2, "--strength"),
         (["a.png", "--stages", "0"], 2, "--stages"),
-        (["a.png", "--format", "gif"], 2, "jpeg, png, tiff, webp, bmp"),
+        (["a.png", "--format", "gif"], 2, "jpeg, png, tiff, webp, bmp, avif"),
         (["a.png", "--subsampling", "422"], 2, "auto, 444, 420"),
         (["a.png", "--nosuch"], 2, "No such option"),
         (["-", "a.png"], 2, "single picture"),

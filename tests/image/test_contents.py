@@ -152,7 +152,7 @@ def test_iptc_and_xmp_in_raw_profiles(head: bytes, title: bytes) -> None:
         assert again["iptc-data"] == iptc and again["xmp-data"] == raw[1][1]
 
 
-@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp", "bmp"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp", "avif", "bmp"])
 def test_nothing_is_made_up(format: str) -> None:
     picture = read_picture(encode_picture(Picture(np.zeros((9, 8, 3), np.uint8)), format))
     assert picture.metadata == {} and picture.density is None and picture.notes == ()

@@ -60,8 +60,8 @@ def check_exif(data: bytes) -> None:
     assert (gps[3], [float(x) for x in gps[4]]) == ("E", [8, 9, 10.25])
 
 
-@pytest.mark.parametrize("source", ["TIFF", "JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("format", ["tiff", "jpeg", "png", "webp"])
+@pytest.mark.parametrize("source", ["TIFF", "JPEG", "PNG", "WEBP", "AVIF"])
+@pytest.mark.parametrize("format", ["tiff", "jpeg", "png", "webp", "avif"])
 def test_tags_exif_and_gps_survive_every_change_of_format(source: str, format: str) -> None:
     picture = read_picture(make_file(source, orientation=6))
     assert picture.notes == unsupported_features(picture, format) == ()
@@ -146,7 +146,7 @@ def maker_note_block(order: str) -> bytes:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif"])
 def test_maker_notes_keep_their_bytes_and_their_place(order: str, format: str) -> None:
     block = maker_note_block(order)
     stream = io.BytesIO()
@@ -238,7 +238,7 @@ def test_more_exif_than_jpeg_holds_is_said() -> None:
 @pytest.mark.parametrize(
     "exif", [b"!", b"garbage", b"II*\0\x08\0\0\0\xff\xff\x0f\1", b"II*\0" + b"\xff" * 4]
 )
-@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif", "tiff"])
 def test_damaged_exif_is_said(exif: bytes, format: str) -> None:
     picture = Picture(np.zeros((8, 8, 3), np.uint8), metadata={"exif-data": exif})
     assert "is damaged" in unsupported_features(picture, format)[0]

@@ -34,7 +34,7 @@ PQ = (b"cICP", bytes([9, 16, 0, 1]))
 
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP"])
-@pytest.mark.parametrize("format", ["jpeg", "png", "webp"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif"])
 def test_profile_exif_and_gps_survive(source: str, format: str) -> None:
     picture = read_picture(make_photo(source))
     assert unsupported_features(picture, format) == ()
@@ -54,7 +54,7 @@ def test_profile_exif_and_gps_survive(source: str, format: str) -> None:
     assert (xmp.encode() if isinstance(xmp, str) else xmp) == given_["xmp"]
 
 
-@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "tiff"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "webp", "avif", "tiff"])
 def test_xmp_and_profile_survive_every_change_of_format(format: str) -> None:
     picture = read_picture(make_photo("JPEG"))
     found = read_picture(encode_picture(picture, format))
@@ -118,7 +118,7 @@ def test_iptc_survives_between_tiff_and_jpeg(resources: bytes, format: str) -> N
     assert iptc_in(again) == IPTC and resources in again
 
 
-@pytest.mark.parametrize("format", ["webp", "bmp"])
+@pytest.mark.parametrize("format", ["webp", "avif", "bmp"])
 def test_iptc_that_a_format_lacks_is_said(format: str) -> None:
     picture = Picture(np.zeros((9, 8, 3), np.uint8), metadata={"iptc-data": IPTC})
     assert unsupported_features(picture, format) == (
@@ -137,7 +137,7 @@ def make_profile(space: bytes) -> bytes:
     return head.ljust(68, b"\0") + white[8:] + bytes(48) + tags + white + curve
 
 
-@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("format", ["jpeg", "png", "tiff", "webp", "avif"])
 @pytest.mark.parametrize("shape", [(9, 8), (9, 8, 3)])
 @pytest.mark.parametrize("space", [b"GRAY", b"RGB ", b"none"])
 def test_a_profile_is_kept_or_its_loss_is_said(
@@ -146,7 +146,7 @@ def test_a_profile_is_kept_or_its_loss_is_said(
     profile = bytes(200) if space == b"none" else make_profile(space)
     picture = Picture(np.zeros(shape, np.uint8), metadata={"icc-profile-data": profile})
     found = read_picture(encode_picture(picture, format)).metadata.get("icc-profile-data")
-    grey = len(shape) == 2 and format != "webp"
+    grey = len(shape) == 2 and format not in ("webp", "avif")
     fits = space == (b"GRAY" if grey else b"RGB ")
     assert found == (profile if fits else None)
     assert [

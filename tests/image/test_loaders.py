@@ -1,4 +1,4 @@
-"""libvips opens four formats and no others, for every caller."""
+"""libvips opens five formats and no others, for every caller."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ def test_no_other_loader_runs(name: str, tmp_path: Path) -> None:
         b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;",
         b"1,2,3\n",
         b"%PDF-1.4\n",
-        pyvips.Image.black(64, 64).write_to_buffer(".avif"),
         pyvips.Image.black(64, 64).write_to_buffer(".gif"),
     ],
 )

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image as Pillow
 
 from cmudrn.errors import LimitExceededError
-from cmudrn.image import Picture, encode_picture, jpeg, read_picture
+from cmudrn.image import Picture, avif, encode_picture, jpeg, read_picture
+from cmudrn.image.containers import Contents
 from cmudrn.image.prescan import check_structure
 
 MANY = 200_000
@@ -51,6 +52,14 @@ def behind_scan(inserted: bytes) -> bytes:
 def in_webp(inserted: bytes) -> bytes:
     webp = plain("webp") + inserted
     return webp[:4] + struct.pack("<I", len(webp) - 8) + webp[8:]
+
+
+def in_avif(inserted: bytes) -> bytes:
+    return plain("avif") + inserted
+
+
+def avif_with_exif(exif: bytes) -> bytes:
+    return avif.with_contents(plain("avif"), Contents({"exif-data": exif}))
 
 
 def exif_of_one_value(entries: int = 500, size: int = 60_000) -> bytes:
@@ -96,6 +105,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "webp of one value": lambda: in_webp(
         b"EXIF" + struct.pack("<I", len(exif_of_one_value())) + exif_of_one_value()
     ),
+    "avif of empty boxes": lambda: in_avif((bytes(3) + b"\x08free") * MANY),
+    "avif of one value": lambda: avif_with_exif(exif_of_one_value()),
+    "avif of long metadata": lambda: avif_with_exif(bytes(33 << 20)),
     "tiff of one value": lambda: exif_of_one_value(4000),
     "tiff of directories": long_chain,
 }

@@ -254,7 +254,8 @@ def test_limits_can_be_raised_and_lowered(tmp_path: Path) -> None:
         (b"GIF89a" + bytes(100), "is a GIF"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is an SVG"),
         (b"%PDF-1.4", "is a PDF"),
-        (b"\0\0\0\x1cftypavif" + bytes(20), "is an AVIF image"),
+        (b"\0\0\0\x1cftypavis" + bytes(20), "is an AVIF animation"),
+        (b"\0\0\0\x1cftypavif" + bytes(20), "cut short"),
         (b"\0\0\0\x1cftypheic" + bytes(20), "is a HEIC image"),
         (b"\0\0\0\x1cftypmif1" + bytes(20), "is a HEIC image"),
         (b"\0\0\0\x18ftypcrx " + bytes(20), "camera's raw file"),
@@ -281,7 +282,7 @@ def test_what_is_no_picture(data: bytes, sentence: str, tmp_path: Path) -> None:
             read_picture(source)
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF", "BMP"])
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.9])
 def test_truncated_files_are_refused(format: str, part: float) -> None:
     photo = Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
@@ -337,7 +338,7 @@ def test_folder_and_missing_file(tmp_path: Path) -> None:
 
 SEEDS = {
     format: pillow_bytes(Pillow.fromarray(RGB), format)
-    for format in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+    for format in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF", "BMP")
 }
 
 

@@ -38,7 +38,7 @@ from cmudrn.image import (
 )
 
 LOSSLESS = {
-    np.dtype(np.uint8): ("png", "tiff", "webp", "bmp"),
+    np.dtype(np.uint8): ("png", "tiff", "webp", "avif", "bmp"),
     np.dtype(np.uint16): ("png", "tiff"),
     np.dtype(np.float32): ("tiff",),
 }
@@ -61,7 +61,7 @@ def test_lossless_formats_return_every_bit(picture: Picture, data) -> None:
     format = data.draw(st.sampled_from(LOSSLESS[picture.pixels.dtype]))
     found = read_picture(encode_picture(picture, format))
     assert found.format == format
-    grey_kept = format not in ("webp", "bmp") or (format == "bmp" and picture.alpha is None)
+    grey_kept = format not in ("webp", "avif", "bmp") or (format == "bmp" and picture.alpha is None)
     expected = picture.pixels
     if expected.ndim == 2 and not grey_kept:
         expected = np.repeat(expected[..., None], 3, axis=2)
@@ -107,7 +107,7 @@ def test_quality_and_subsampling() -> None:
     noise = Picture(
         np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), lossless=False
     )
-    for format in ("jpeg", "webp"):
+    for format in ("jpeg", "webp", "avif"):
         small, large = (len(encode_picture(noise, format, quality=q)) for q in (30, 98))
         assert small < large
     sampling = {}

@@ -25,6 +25,7 @@ LIMITS = Limits(pixels=1000, layer_pixels=600, webp_pixels=500)
         (np.zeros((30, 30, 3), np.uint16), None, RestoreRequest("m"), "max_memory"),
         (np.zeros((20, 20, 3), np.float32), None, RestoreRequest("m"), "max_memory"),
         (np.zeros((25, 25, 3), np.uint8), None, RestoreRequest("m", format="webp"), "webp_pixels"),
+        (np.zeros((25, 25, 3), np.uint8), None, RestoreRequest("m", format="avif"), "webp_pixels"),
         (np.zeros((30, 30, 3), np.uint8), np.zeros((30, 30), np.uint8), RestoreRequest("m"), None),
         (np.zeros((25, 25, 3), np.uint16), None, RestoreRequest("m"), None),
     ],

@@ -27,6 +27,7 @@ def sample_files() -> list[bytes]:
         "png": (np.uint8, np.uint16),
         "tiff": (np.uint8, np.uint16, np.float32),
         "webp": (np.uint8,),
+        "avif": (np.uint8, np.uint16),
         "bmp": (np.uint8,),
     }
     for format, dtypes in formats.items():
@@ -53,6 +54,7 @@ def _other_files(rng: np.random.Generator) -> list[bytes]:
         ("PNG", colours.convert("RGBA"), {"icc_profile": rng.bytes(400)}),
         ("WEBP", colours.convert("RGBA"), described),
         ("WEBP", colours, {"lossless": True}),
+        ("AVIF", colours.convert("RGBA"), described),
         ("BMP", colours.convert("P"), {}),
         ("BMP", colours.convert("1"), {}),
         ("BMP", colours.convert("RGBA"), {}),

@@ -59,7 +59,7 @@ Quality = Annotated[
         min=1,
         max=100,
         metavar="N",
-        help="Quality of JPEG, WebP and AVIF. The default is 95; lossless WebP and AVIF stay lossless.",
+        help="Quality of JPEG, WebP and AVIF. The default is 95; lossless stays lossless.",
         rich_help_panel=RESULT,
     ),
 ]

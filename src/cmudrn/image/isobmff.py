@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from cmudrn.image.containers import read_at
 
-MAX_BOXES = 4096
+MAX_BOXES = 8192
 """Boxes beside each other that are looked at, likewise items and their parts."""
 
 MAX_META = 8 << 20
