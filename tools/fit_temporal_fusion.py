@@ -45,8 +45,8 @@ OBJECT, NEAR, BACKGROUND = range(3)
 SHARES = {OBJECT: (700, 10.0), NEAR: (500, 3.0), BACKGROUND: (700, 1.0)}
 """Region -> squares taken of each clip at most, and the weight of its error."""
 HARM = 0.0
-"""How often an object's loss against the restored frame counts, on top of its error. With 4 no object
-lost more than 0.15 dB, but snow before a camera that stands gained 2.8 dB instead of 4.3."""
+"""How often an object's loss against the restored frame counts, on top of its error. With 4 no
+object lost more than 0.15 dB, but snow before a standing camera gained 2.8 dB instead of 4.3."""
 TARGET = Path(__file__).parent.parent / "src/cmudrn/restoration/temporal_fusion.npz"
 
 
