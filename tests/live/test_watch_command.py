@@ -86,7 +86,9 @@ class Scene:
         with monkeypatch.context() as patch:
             patch.setattr(live, "watch", watched)
             settings = {"waiting": 99, "threads": 1, **options}
-            command(str(self.source), output or self.output, model=str(self._model), **settings)
+            command(
+                str(self.source), str(output or self.output), model=str(self._model), **settings
+            )
         assert not failures, failures
         assert until(), "what was waited for did not happen"
         return self._capsys.readouterr().err
@@ -326,7 +328,7 @@ def test_what_a_result_cannot_hold_is_told_and_does_not_end_the_watch(
 def test_a_recording_of_a_folder_is_refused(scene: Scene) -> None:
     record = scene.source.parent / "seen.mkv"
     with pytest.raises(typer.BadParameter, match=r"A recording is made of a stream.*\.$"):
-        command(str(scene.source), scene.output, record, seconds=0.0)
+        command(str(scene.source), str(scene.output), record, seconds=0.0)
     assert not record.exists() and not scene.output.exists()
 
 
@@ -334,7 +336,7 @@ def test_a_file_that_is_no_video_ends_the_watch(tmp_path: Path, darkening_model:
     junk = tmp_path / "junk.mp4"
     junk.write_bytes(b"no video" * 100)
     with pytest.raises(CmudrnError, match=r"junk.mp4: .*\.$"):
-        command(str(junk), tmp_path / "now.jpg", model=str(darkening_model), seconds=SECONDS)
+        command(str(junk), str(tmp_path / "now.jpg"), model=str(darkening_model), seconds=SECONDS)
 
 
 def wait(condition: Callable[[], bool]) -> None:
