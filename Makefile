@@ -7,6 +7,8 @@ DOCS := .venv-docs
 CODE := src tests benchmarks $(wildcard tools)
 CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/page/*.cpp tests/engines/*.cpp)
 NATIVE := src/cmudrn/engines/native/cpp
+# What an installation is made from; Python files are read where they lie.
+BUILT := pyproject.toml setup.py $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h)
 WASM := kernels_portable packing program ranges schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked. Mypy forgets what it knows when options change,
 # so they have a cache of their own.
@@ -22,12 +24,12 @@ demo: $(DEMO)/.installed
 	$(DEMO)/bin/cmudrn restore samples -o restored --overwrite
 	@echo "The restored photographs are in $(CURDIR)/restored"
 
-$(DEMO)/.installed: pyproject.toml
+$(DEMO)/.installed: $(BUILT)
 	$(PYTHON) -m venv $(DEMO)
 	$(DEMO)/bin/pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-$(TEST)/.installed: pyproject.toml
+$(TEST)/.installed: $(BUILT)
 	$(PYTHON) -m venv $(TEST)
 	$(TEST)/bin/pip install --quiet --disable-pip-version-check --editable '.[all,test]'
 	touch $@
