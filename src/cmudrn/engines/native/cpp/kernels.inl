@@ -1,11 +1,13 @@
 // The body of every kernels_*.cpp. The including file sets CMUDRN_LANES (floats in a vector) and
-// CMUDRN_TILES (four times as many sums fit the registers, beside some weights) and switches the
-// compiler to its instruction set.
+// CMUDRN_TILES (four times as many sums fit the registers, beside some weights), CMUDRN_VECTORS (of
+// outputs that layers compute together) and switches the compiler to its instruction set.
 
 typedef float Vec __attribute__((vector_size(CMUDRN_LANES * sizeof(float)), may_alias));
 
 constexpr int kLanes = CMUDRN_LANES;
 constexpr int kTiles = CMUDRN_TILES;
+constexpr int kVectors = CMUDRN_VECTORS;
+constexpr int kSums = 4 * kTiles;
 constexpr int kEverywhere = 2;  // the frequency across whose product is in every output of a tile
 
 inline Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }

@@ -9,6 +9,7 @@
 
 #define CMUDRN_LANES 8
 #define CMUDRN_TILES 3
+#define CMUDRN_VECTORS 3
 #define CMUDRN_IN_REGISTER "+v"
 
 // CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
@@ -30,8 +31,9 @@ namespace {
 
 const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx2Layers = {kLanes,         kTiles,       false,          transform_layer,
-                                  multiply_layer, finish_layer, convolve_layer, combine_layer};
+const LayerKernels kAvx2Layers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
+                                  false,          transform_layer, multiply_layer, finish_layer,
+                                  convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

@@ -9,6 +9,7 @@
 
 #define CMUDRN_LANES 16
 #define CMUDRN_TILES 6
+#define CMUDRN_VECTORS 3
 #define CMUDRN_IN_REGISTER "+v"
 
 // CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
@@ -31,8 +32,9 @@ namespace {
 
 const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx512Layers = {kLanes,         kTiles,       false,          transform_layer,
-                                    multiply_layer, finish_layer, convolve_layer, combine_layer};
+const LayerKernels kAvx512Layers = {kLanes,         kVectors,        kSums,          8,
+                                    false,          transform_layer, multiply_layer, finish_layer,
+                                    convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

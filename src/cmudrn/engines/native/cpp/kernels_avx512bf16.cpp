@@ -16,6 +16,7 @@
 #define CMUDRN_BF16
 #define CMUDRN_LANES 16
 #define CMUDRN_TILES 6
+#define CMUDRN_VECTORS 3
 #define CMUDRN_IN_REGISTER "+v"
 
 // CMUDRN_ANY_CPU (for tests) keeps the long vectors but lets the compiler split them.
@@ -40,9 +41,9 @@ namespace {
 const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
                              multiply,     finish, stitch,   peak};
 
-const LayerKernels kAvx512Bf16Layers = {kLanes,          kTiles,         true,
-                                        transform_layer, multiply_layer, finish_layer,
-                                        convolve_layer,  combine_layer};
+const LayerKernels kAvx512Bf16Layers = {
+    kLanes,          kVectors,       kSums,        kWinogradTiles, true,
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

@@ -14,6 +14,7 @@
 #define CMUDRN_BY_LANE
 #define CMUDRN_LANES 4
 #define CMUDRN_TILES 4
+#define CMUDRN_VECTORS 2
 #define CMUDRN_IN_REGISTER "+w"
 
 namespace cmudrn {
@@ -24,8 +25,9 @@ namespace {
 
 const Kernels kNeon = {"neon", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kNeonLayers = {kLanes,         kTiles,       false,          transform_layer,
-                                  multiply_layer, finish_layer, convolve_layer, combine_layer};
+const LayerKernels kNeonLayers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
+                                  false,          transform_layer, multiply_layer, finish_layer,
+                                  convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 #endif

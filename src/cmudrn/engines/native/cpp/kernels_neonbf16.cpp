@@ -15,6 +15,7 @@
 #define CMUDRN_BY_LANE
 #define CMUDRN_LANES 4
 #define CMUDRN_TILES 4
+#define CMUDRN_VECTORS 2
 #define CMUDRN_IN_REGISTER "+w"
 
 #if defined(__clang__)
@@ -32,8 +33,9 @@ namespace {
 
 const Kernels kNeonBf16 = {"neonbf16", true, &kNeon, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kNeonBf16Layers = {kLanes,         kTiles,       true,           transform_layer,
-                                      multiply_layer, finish_layer, convolve_layer, combine_layer};
+const LayerKernels kNeonBf16Layers = {
+    kLanes,          kVectors,       kSums,        kWinogradTiles, true,
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn
 

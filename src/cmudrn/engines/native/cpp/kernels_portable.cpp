@@ -18,6 +18,8 @@
 #define CMUDRN_IN_REGISTER "+m"
 #endif
 
+#define CMUDRN_VECTORS 2
+
 namespace cmudrn {
 namespace {
 #include "kernels.inl"
@@ -26,7 +28,8 @@ namespace {
 
 const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kPortableLayers = {kLanes,         kTiles,       false,          transform_layer,
-                                      multiply_layer, finish_layer, convolve_layer, combine_layer};
+const LayerKernels kPortableLayers = {
+    kLanes,          kVectors,       kSums,        kWinogradTiles, false,
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
 
 }  // namespace cmudrn

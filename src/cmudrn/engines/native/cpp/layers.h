@@ -15,7 +15,8 @@ enum class Activation : int { none, relu, slope, gelu, sigmoid };
 
 constexpr int kMaxKernel = 32;      // side of a kernel
 constexpr int kMaxSources = 4;      // maps that one combination reads
-constexpr int kWinogradTiles = 12;  // tiles of a block of the executor
+constexpr int kWinogradTiles = 12;  // of the longest block of the executor
+constexpr int kBlockGap = 32;       // numbers between frequencies of a block
 
 // What follows the sums of a convolution.
 struct Epilogue {
@@ -32,7 +33,7 @@ struct WinogradInput {
   long pixel;
   int tiles;
   int channels;
-  int pitch;  // channels in a transformed block: `channels` rounded up to 16
+  int pitch;  // channels in a transformed block: `channels` rounded up to whole vectors
 };
 
 struct WinogradProduct {
@@ -64,8 +65,10 @@ struct CombineSource {
 
 struct LayerKernels {
   int lanes;
-  int tiles;  // that are multiplied together; kWinogradTiles is a multiple of it
-  bool bf16;  // Winograd blocks and weights are bfloat16
+  int vectors;  // of outputs that are computed together, at most
+  int sums;     // vectors of sums that the registers hold
+  int tiles;    // of a block, at most kWinogradTiles
+  bool bf16;    // Winograd blocks and weights are bfloat16
 
   void (*transform)(const WinogradInput& input, void* block);
   void (*multiply)(const void* block, const WinogradProduct& product, float* sums);
@@ -82,6 +85,21 @@ struct LayerKernels {
                   Activation activation, const float* slopes, int first, int pixels, int channels,
                   float* out, long pixel);
 };
+
+// How many of those that are left are computed together, where `most` can be: all parts alike.
+constexpr int together(int left, int most) {
+  const int parts = (left + most - 1) / most;
+  return (left + parts - 1) / parts;
+}
+
+// Tiles (or pixels) that are computed together for so many vectors of outputs.
+constexpr int tiles_together(int sums, int vectors) {
+  return sums / vectors < kWinogradTiles ? sums / vectors : kWinogradTiles;
+}
+
+// Numbers from one pair of frequencies of a transformed block to the next. Not a power of two:
+// those would share a few lines of the first cache.
+constexpr long block_step(int tiles, int pitch) { return 2L * tiles * pitch + kBlockGap; }
 
 // Channels of sums, biases and slopes are padded to whole vectors.
 constexpr int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }

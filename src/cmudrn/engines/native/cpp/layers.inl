@@ -29,17 +29,32 @@ inline void store_first(float* to, Vec value, int count) {
   }
 }
 
-inline Vec finished(Vec value, const Epilogue& epilogue, int row, long pixel, int channel) {
-  const float* residual = epilogue.residual[row];
-  const Vec added =
-      residual ? load_any(residual + pixel * epilogue.residual_pixel + channel) : Vec{};
-  if (epilogue.add_first) value += added;
-  if (epilogue.activation == Activation::relu) value = rectified(value);
-  if (epilogue.activation == Activation::slope) {
+// The kinds of Epilogue that have code of their own; all others share one.
+enum class Finish : int { plain, relu, added, added_relu, relu_added, other };
+
+inline Finish finish_of(const Epilogue& epilogue) {
+  const bool residual = epilogue.residual[0] || epilogue.residual[1];
+  if (epilogue.activation == Activation::none) return residual ? Finish::added : Finish::plain;
+  if (epilogue.activation != Activation::relu) return Finish::other;
+  if (!residual) return Finish::relu;
+  return epilogue.add_first ? Finish::added_relu : Finish::relu_added;
+}
+
+// `residual` is at the value's first channel; nullptr where there is none.
+template <Finish Kind>
+inline Vec finished(Vec value, const Epilogue& epilogue, const float* residual, int channel) {
+  constexpr bool adds = Kind != Finish::plain && Kind != Finish::relu;
+  const Vec added = adds && residual ? load_any(residual) : Vec{};
+  const bool first = Kind == Finish::added || Kind == Finish::added_relu ||
+                     (Kind == Finish::other && epilogue.add_first);
+  if (first) value += added;
+  if (Kind == Finish::other) {
     const Vec zero{};
     value = value > zero ? value : value * load_any(epilogue.slopes + channel);
+  } else if (Kind != Finish::plain && Kind != Finish::added) {
+    value = rectified(value);
   }
-  return epilogue.add_first ? value : value + added;
+  return adds && !first ? value + added : value;
 }
 
 #if defined(CMUDRN_BF16) && defined(__aarch64__)
@@ -73,64 +88,92 @@ inline void transform_columns(const Vec d[6], Stored* to, long step, int pitch) 
   store_frequency(to + 2 * step + pitch, even2 - 2.f * odd2);
 }
 
-void transform_layer(const WinogradInput& input, void* block) {
-  const long step = 2L * input.tiles * input.pitch;
-  for (int tile = 0; tile < input.tiles; ++tile) {
-    for (int channel = 0; channel < input.channels; channel += kLanes) {
-      const long at = static_cast<long>(tile) * kTileColumns * input.pixel + channel;
-      Vec d[kDown][6];
+// All frequencies of one tile and one vector of channels; `rows` are at its first column, 1 to the
+// left of the tile.
+inline void transform_at_once(const float* const rows[kDown], long pixel, Stored* to, long step,
+                              int pitch) {
+  Vec d[kDown][6];
 #pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) {
-        const long from = at + (column - 1) * input.pixel;
-        const Vec row1 = load_any(input.rows[1] + from), row2 = load_any(input.rows[2] + from);
-        d[0][column] = row1 + row2;
-        d[1][column] = row2 - row1;
-        d[2][column] = load_any(input.rows[0] + from) - row2;
-        d[3][column] = load_any(input.rows[3] + from) - row1;
-      }
-      Stored* to = static_cast<Stored*>(block) + 2L * tile * input.pitch + channel;
+  for (int column = 0; column < 6; ++column) {
+    const long at = column * pixel;
+    const Vec row1 = load_any(rows[1] + at), row2 = load_any(rows[2] + at);
+    d[0][column] = row1 + row2;
+    d[1][column] = row2 - row1;
+    d[2][column] = load_any(rows[0] + at) - row2;
+    d[3][column] = load_any(rows[3] + at) - row1;
+  }
 #pragma GCC unroll 4
-      for (int down = 0; down < kDown; ++down)
-        transform_columns(d[down], to + down * step, kDown * step, input.pitch);
-    }
-  }
+  for (int down = 0; down < kDown; ++down)
+    transform_columns(d[down], to + down * step, kDown * step, pitch);
 }
 
-// As add_products: `step` is from one frequency of the block to the next, `frequency` of weights.
-template <int Frequencies, int Tiles, int Vectors>
-inline void add_frequencies(Vec (&sums)[2][Tiles][Vectors], const Stored* block, long step,
-                            long tile_step, const Stored* weights, long frequency, int inputs) {
-  int first = 0;
-#if defined(CMUDRN_BY_LANE)
-#pragma GCC unroll 2
-  for (int f = 0; f < Frequencies; ++f) {
-    const Stored* rows[Vectors];
-    for (int v = 0; v < Vectors; ++v) rows[v] = weights + f * frequency + v * kLanes * kTogether;
-    first = add_whole_vectors(sums[f], block + f * step, tile_step, rows,
-                              Vectors * kLanes * kTogether, inputs);
-  }
-#endif
-  for (int input = first; input < inputs; input += kTogether) {
-#pragma GCC unroll 2
-    for (int f = 0; f < Frequencies; ++f) {
-      const Stored* from = block + f * step + input;
-      const Stored* row = weights + f * frequency + input * Vectors * kLanes;
-      Weights factors[Vectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v)
-        factors[v] = *reinterpret_cast<const Weights*>(row + v * kLanes * kTogether);
-#pragma GCC unroll 12
-      for (int tile = 0; tile < Tiles; ++tile) {
-        const Weights value = spread(from + tile * tile_step);
-#pragma GCC unroll 2
-        for (int v = 0; v < Vectors; ++v)
-          sums[f][tile][v] = multiply_add(sums[f][tile][v], factors[v], value);
+// The same for one frequency down: inputs are loaded twice, but what is between loads and stores
+// fits sixteen registers.
+template <class Join>
+inline void transform_down(const float* first, const float* second, long pixel, Stored* to,
+                           long step, int pitch, Join join) {
+  Vec d[6];
+#pragma GCC unroll 6
+  for (int column = 0; column < 6; ++column)
+    d[column] = join(load_any(first + column * pixel), load_any(second + column * pixel));
+  transform_columns(d, to, kDown * step, pitch);
+}
+
+void transform_layer(const WinogradInput& input, void* block) {
+  constexpr bool few_registers = kSums < 16;
+  const int tiles = input.tiles, channels = input.channels, pitch = input.pitch;
+  const long step = block_step(tiles, pitch), pixel = input.pixel;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const long at = (static_cast<long>(tile) * kTileColumns - 1) * pixel;
+    const float* rows[kDown];
+#pragma GCC unroll 4
+    for (int row = 0; row < kDown; ++row) rows[row] = input.rows[row] + at;
+    Stored* to = static_cast<Stored*>(block) + 2L * tile * pitch;
+    for (int channel = 0; channel < channels; channel += kLanes, to += kLanes) {
+      if (few_registers) {
+        const auto add = [](Vec a, Vec b) { return a + b; };
+        const auto subtract = [](Vec a, Vec b) { return a - b; };
+        transform_down(rows[1], rows[2], pixel, to, step, pitch, add);
+        transform_down(rows[2], rows[1], pixel, to + step, step, pitch, subtract);
+        transform_down(rows[0], rows[2], pixel, to + 2 * step, step, pitch, subtract);
+        transform_down(rows[3], rows[1], pixel, to + 3 * step, step, pitch, subtract);
+      } else {
+        transform_at_once(rows, pixel, to, step, pitch);
       }
+#pragma GCC unroll 4
+      for (int row = 0; row < kDown; ++row) rows[row] += kLanes;
     }
   }
 }
 
-// One pair of vectors of outputs (or the last one alone) of one frequency across.
+// Adds weights x inputs of one frequency. The heart: all sums stay in registers, and there are
+// enough of them that no multiply-add waits for the one before it.
+template <int Tiles, int Vectors>
+inline void add_frequency(Vec (&sums)[Tiles][Vectors], const Stored* block, long tile_step,
+                          const Stored* weights, int inputs) {
+  int input = 0;
+#if defined(CMUDRN_BY_LANE)
+  const Stored* rows[Vectors];
+  for (int v = 0; v < Vectors; ++v) rows[v] = weights + v * kLanes * kTogether;
+  input = add_whole_vectors(sums, block, tile_step, rows, Vectors * kLanes * kTogether, inputs);
+#endif
+  for (; input < inputs; input += kTogether) {
+    const Stored* row = weights + static_cast<long>(input) * Vectors * kLanes;
+    Weights factors[Vectors];
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v)
+      factors[v] = *reinterpret_cast<const Weights*>(row + v * kLanes * kTogether);
+#pragma GCC unroll 12
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const Weights value = spread(block + input + tile * tile_step);
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v)
+        sums[tile][v] = multiply_add(sums[tile][v], factors[v], value);
+    }
+  }
+}
+
+// Some vectors of outputs of one frequency across.
 struct AcrossProduct {
   const Stored* block;
   const Stored* weights;
@@ -145,38 +188,45 @@ struct AcrossProduct {
   int output_pitch;
 };
 
-// See multiply_tiles: two rows of four products down, of which the last two are added in place.
+// F(2,3) makes two rows of four products: m0 + m1 + m2 and m0 - m1 + m3. One frequency at a time,
+// so that the registers hold many tiles and weights are loaded for all of them.
 template <int Tiles, int Vectors>
 void multiply_some(const AcrossProduct& p) {
-  Vec sums[2][Tiles][Vectors] = {};
-  if (p.bias)
+  Vec sums[Tiles][Vectors];
+  const auto each = [&](auto&& change) {
 #pragma GCC unroll 12
     for (int tile = 0; tile < Tiles; ++tile)
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sums[0][tile][v] = load_any(p.bias + v * kLanes);
-  add_frequencies<2>(sums, p.block, p.step, p.tile_step, p.weights, p.frequency, p.inputs);
-  if (kRounds && p.mean)
-    add_frequencies<1>(sums, p.block, p.step, p.tile_step, p.mean, p.frequency, p.inputs);
-#pragma GCC unroll 12
-  for (int tile = 0; tile < Tiles; ++tile) {
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      const Vec m0 = sums[0][tile][v], m1 = sums[1][tile][v];
-      sums[0][tile][v] = m0 + m1;
-      sums[1][tile][v] = m0 - m1;
-    }
-  }
-  add_frequencies<2>(sums, p.block + 2 * p.step, p.step, p.tile_step, p.weights + 2 * p.frequency,
-                     p.frequency, p.inputs);
-#pragma GCC unroll 12
-  for (int tile = 0; tile < Tiles; ++tile) {
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      float* sum = p.sums + static_cast<long>(tile) * p.output_pitch + v * kLanes;
-      store_any(sum, sums[0][tile][v]);
-      store_any(sum + p.row, sums[1][tile][v]);
-    }
-  }
+#pragma GCC unroll 3
+      for (int v = 0; v < Vectors; ++v)
+        change(sums[tile][v], p.sums + static_cast<long>(tile) * p.output_pitch + v * kLanes, v);
+  };
+  const auto add = [&](int down) {
+    add_frequency(sums, p.block + down * p.step, p.tile_step, p.weights + down * p.frequency,
+                  p.inputs);
+  };
+  if (p.bias)
+    each([&](Vec& sum, float*, int v) { sum = load_any(p.bias + v * kLanes); });
+  else
+    each([](Vec& sum, float*, int) { sum = Vec{}; });
+  add(0);
+  if (kRounds && p.mean) add_frequency(sums, p.block, p.tile_step, p.mean, p.inputs);
+  each([](Vec& sum, float* to, int) {
+    store_any(to, sum);
+    sum = Vec{};
+  });
+  add(1);
+  each([&](Vec& sum, float* to, int) {
+    const Vec first = load_any(to);
+    store_any(to + p.row, first - sum);
+    sum += first;
+  });
+  add(2);
+  each([&](Vec& sum, float* to, int) {
+    store_any(to, sum);
+    sum = load_any(to + p.row);
+  });
+  add(3);
+  each([&](Vec& sum, float* to, int) { store_any(to + p.row, sum); });
 }
 
 using MultiplySome = void (*)(const AcrossProduct&);
@@ -184,21 +234,25 @@ using MultiplySome = void (*)(const AcrossProduct&);
 template <int Vectors, int... Less>
 void multiply_row(AcrossProduct p, int tiles, std::integer_sequence<int, Less...>) {
   constexpr MultiplySome table[] = {multiply_some<Less + 1, Vectors>...};
-  constexpr int most = sizeof...(Less);
-  for (int tile = 0; tile < tiles; tile += most) {
-    table[(tiles - tile < most ? tiles - tile : most) - 1](p);
-    p.block += most * p.tile_step;
-    p.sums += static_cast<long>(most) * p.output_pitch;
+  for (int left = tiles; left > 0;) {
+    const int some = together(left, sizeof...(Less));
+    table[some - 1](p);
+    left -= some;
+    p.block += some * p.tile_step;
+    p.sums += static_cast<long>(some) * p.output_pitch;
   }
 }
+
+template <int Vectors>
+using UpToTiles = std::make_integer_sequence<int, tiles_together(kSums, Vectors)>;
 
 void multiply_layer(const void* block, const WinogradProduct& product, float* sums) {
   const int output_pitch = round_up(product.outputs, kLanes), tiles = product.tiles;
   const long row = static_cast<long>(tiles) * output_pitch;
-  const long step = 2L * tiles * product.pitch;
+  const long step = block_step(tiles, product.pitch);
   const auto* weights = static_cast<const Stored*>(product.weights);
-  for (int output = 0; output < product.outputs; output += 2 * kLanes) {
-    const int vectors = product.outputs - output > kLanes ? 2 : 1;
+  for (int left = output_pitch / kLanes, output = 0; left > 0;) {
+    const int vectors = together(left, kVectors);
     const long frequency = static_cast<long>(product.inputs) * vectors * kLanes;
     for (int across = 0; across < kAcross; ++across) {
       const Stored* from = static_cast<const Stored*>(block) + across / 2 * kDown * step +
@@ -215,65 +269,99 @@ void multiply_layer(const void* block, const WinogradProduct& product, float* su
           sums + 2 * across * row + output,
           row,
           output_pitch};
-      if (vectors == 2)
-        multiply_row<2>(part, tiles, std::make_integer_sequence<int, kTiles>{});
-      else
-        multiply_row<1>(part, tiles, std::make_integer_sequence<int, 2 * kTiles>{});
+      if (vectors == 1) multiply_row<1>(part, tiles, UpToTiles<1>{});
+      if (vectors == 2) multiply_row<2>(part, tiles, UpToTiles<2>{});
+      if (kVectors > 2 && vectors == 3) multiply_row<kVectors>(part, tiles, UpToTiles<kVectors>{});
     }
     weights += (kFrequencies + (kRounds ? 1 : 0)) * frequency;
+    output += vectors * kLanes;
+    left -= vectors;
+  }
+}
+
+template <Finish Kind, bool Whole>
+inline void finish_vectors(const float* from, long step, int outputs, const Epilogue& epilogue,
+                           const float* residual, int channel, float* out, long pixel) {
+  const Vec s2 = load_any(from + 2 * step), s3 = load_any(from + 3 * step);
+  const Vec s4 = load_any(from + 4 * step), s5 = load_any(from + 5 * step);
+  const Vec add1 = s2 + s3, sub1 = s2 - s3, add2 = s4 + s5, sub2 = s4 - s5;
+  const Vec y[4] = {load_any(from) + add1 + add2, sub1 + 2.f * sub2, add1 + 4.f * add2,
+                    load_any(from + step) + sub1 + 8.f * sub2};
+#pragma GCC unroll 4
+  for (int column = 0; column < 4; ++column) {
+    const Vec value = finished<Kind>(y[column], epilogue, residual, channel);
+    if (Whole)
+      store_any(out, value);
+    else
+      store_first(out, value, outputs - channel);
+    out += pixel;
+    if (residual) residual += epilogue.residual_pixel;
+  }
+}
+
+template <Finish Kind>
+void finish_tiles(const float* sums, int tiles, int outputs, const Epilogue& epilogue,
+                  float* const out[2], long pixel) {
+  const int pitch = round_up(outputs, kLanes);
+  const long row = static_cast<long>(tiles) * pitch;
+  for (int tile = 0; tile < tiles; ++tile) {
+    const long first = static_cast<long>(tile) * kTileColumns;
+    for (int i = 0; i < kTileRows; ++i) {
+      const float* from = sums + i * row + static_cast<long>(tile) * pitch;
+      const float* residual = epilogue.residual[i];
+      if (residual) residual += first * epilogue.residual_pixel;
+      float* to = out[i] + first * pixel;
+      const auto added = [&](int channel) { return residual ? residual + channel : nullptr; };
+      int channel = 0;
+      for (; channel + kLanes <= outputs; channel += kLanes)
+        finish_vectors<Kind, true>(from + channel, 2 * row, outputs, epilogue, added(channel),
+                                   channel, to + channel, pixel);
+      if (channel < outputs)
+        finish_vectors<Kind, false>(from + channel, 2 * row, outputs, epilogue, added(channel),
+                                    channel, to + channel, pixel);
+    }
   }
 }
 
 void finish_layer(const float* sums, int tiles, int outputs, const Epilogue& epilogue,
                   float* const out[2], long pixel) {
-  const int pitch = round_up(outputs, kLanes);
-  const long row = static_cast<long>(tiles) * pitch, step = 2 * row;
-  for (int tile = 0; tile < tiles; ++tile) {
-    for (int channel = 0; channel < outputs; channel += kLanes) {
-      for (int i = 0; i < kTileRows; ++i) {
-        const float* from = sums + i * row + static_cast<long>(tile) * pitch + channel;
-        const Vec s2 = load_any(from + 2 * step), s3 = load_any(from + 3 * step);
-        const Vec s4 = load_any(from + 4 * step), s5 = load_any(from + 5 * step);
-        const Vec add1 = s2 + s3, sub1 = s2 - s3, add2 = s4 + s5, sub2 = s4 - s5;
-        const Vec y[4] = {load_any(from) + add1 + add2, sub1 + 2.f * sub2, add1 + 4.f * add2,
-                          load_any(from + step) + sub1 + 8.f * sub2};
-        const long first = static_cast<long>(tile) * kTileColumns;
-#pragma GCC unroll 4
-        for (int column = 0; column < 4; ++column)
-          store_first(out[i] + (first + column) * pixel + channel,
-                      finished(y[column], epilogue, i, first + column, channel), outputs - channel);
-      }
-    }
-  }
+  constexpr decltype(&finish_tiles<Finish::plain>) table[] = {
+      finish_tiles<Finish::plain>,      finish_tiles<Finish::relu>,
+      finish_tiles<Finish::added>,      finish_tiles<Finish::added_relu>,
+      finish_tiles<Finish::relu_added>, finish_tiles<Finish::other>};
+  table[static_cast<int>(finish_of(epilogue))](sums, tiles, outputs, epilogue, out, pixel);
 }
 
+// Sums of some pixels, [pixel][vector]. What follows them is done elsewhere: beside it the compiler
+// would not keep the sums in registers.
 template <int Pixels, int Vectors>
 void convolve_some(const DirectInput& input, long first, const float* weights, const float* bias,
-                   int outputs, const Epilogue& epilogue, int channel, float* out, long pixel) {
-  const long step = input.stride * input.pixel;
+                   float* made) {
+  const long step = input.stride * input.pixel, pixel = input.pixel;
+  const int kernel = input.kernel, inputs = input.inputs;
   Vec sums[Pixels][Vectors];
 #pragma GCC unroll 12
   for (int x = 0; x < Pixels; ++x)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) sums[x][v] = load_any(bias + channel + v * kLanes);
-  for (int ky = 0; ky < input.kernel; ++ky) {
-    for (int kx = 0; kx < input.kernel; ++kx) {
-      const float* from = input.rows[ky] + first * step + kx * input.pixel;
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v) sums[x][v] = load_any(bias + v * kLanes);
+  for (int ky = 0; ky < kernel; ++ky) {
+    for (int kx = 0; kx < kernel; ++kx) {
+      const float* from = input.rows[ky] + first * step + kx * pixel;
       int in = 0;
 #if defined(CMUDRN_BY_LANE) && !defined(CMUDRN_BF16)
       const float* vectors[Vectors];
       for (int v = 0; v < Vectors; ++v) vectors[v] = weights + v * kLanes;
-      in = add_whole_vectors(sums, from, step, vectors, Vectors * kLanes, input.inputs);
+      in = add_whole_vectors(sums, from, step, vectors, Vectors * kLanes, inputs);
       weights += in * Vectors * kLanes;
 #endif
-      for (; in < input.inputs; ++in, weights += Vectors * kLanes) {
+      for (; in < inputs; ++in, weights += Vectors * kLanes) {
         Vec factors[Vectors];
-#pragma GCC unroll 2
+#pragma GCC unroll 3
         for (int v = 0; v < Vectors; ++v) factors[v] = load(weights + v * kLanes);
 #pragma GCC unroll 12
         for (int x = 0; x < Pixels; ++x) {
           const Vec value = from[x * step + in] - Vec{};
-#pragma GCC unroll 2
+#pragma GCC unroll 3
           for (int v = 0; v < Vectors; ++v) sums[x][v] += factors[v] * value;
         }
       }
@@ -281,40 +369,78 @@ void convolve_some(const DirectInput& input, long first, const float* weights, c
   }
 #pragma GCC unroll 12
   for (int x = 0; x < Pixels; ++x)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      const int at = channel + v * kLanes;
-      store_first(out + (first + x) * pixel + at, finished(sums[x][v], epilogue, 0, first + x, at),
-                  outputs - at);
-    }
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v) store(made + (x * Vectors + v) * kLanes, sums[x][v]);
 }
 
-using ConvolveSome = void (*)(const DirectInput&, long, const float*, const float*, int,
-                              const Epilogue&, int, float*, long);
+using ConvolveSome = void (*)(const DirectInput&, long, const float*, const float*, float*);
+
+// Where the sums of some pixels go.
+struct DirectOutput {
+  int channel;  // first one of the vectors
+  int outputs;  // of the convolution
+  float* out;   // at the row's first pixel and channel
+  long pixel;
+};
+
+template <Finish Kind, int Vectors>
+void finish_pixels(const float* made, long first, int pixels, const Epilogue& epilogue,
+                   const DirectOutput& output) {
+  const bool whole = output.outputs - output.channel >= Vectors * kLanes;
+  const float* residual = epilogue.residual[0];
+  if (residual) residual += first * epilogue.residual_pixel + output.channel;
+  float* to = output.out + first * output.pixel + output.channel;
+  for (int x = 0; x < pixels; ++x, made += Vectors * kLanes, to += output.pixel) {
+#pragma GCC unroll 3
+    for (int v = 0; v < Vectors; ++v) {
+      const int at = output.channel + v * kLanes;
+      const float* added = residual ? residual + v * kLanes : nullptr;
+      const Vec value = finished<Kind>(load(made + v * kLanes), epilogue, added, at);
+      if (whole)
+        store_any(to + v * kLanes, value);
+      else
+        store_first(to + v * kLanes, value, output.outputs - at);
+    }
+    if (residual) residual += epilogue.residual_pixel;
+  }
+}
 
 template <int Vectors, int... Less>
-void convolve_pixels(const DirectInput& input, const float* weights, const float* bias, int outputs,
-                     const Epilogue& epilogue, int channel, int count, float* out, long pixel,
+void convolve_pixels(const DirectInput& input, const float* weights, const float* bias,
+                     const Epilogue& epilogue, int count, const DirectOutput& output,
                      std::integer_sequence<int, Less...>) {
   constexpr ConvolveSome table[] = {convolve_some<Less + 1, Vectors>...};
   constexpr int most = sizeof...(Less);
-  for (int x = 0; x < count; x += most)
-    table[(count - x < most ? count - x : most) - 1](input, x, weights, bias, outputs, epilogue,
-                                                     channel, out, pixel);
+  constexpr decltype(&finish_pixels<Finish::plain, Vectors>) finishes[] = {
+      finish_pixels<Finish::plain, Vectors>,      finish_pixels<Finish::relu, Vectors>,
+      finish_pixels<Finish::added, Vectors>,      finish_pixels<Finish::added_relu, Vectors>,
+      finish_pixels<Finish::relu_added, Vectors>, finish_pixels<Finish::other, Vectors>};
+  const auto finish = finishes[static_cast<int>(finish_of(epilogue))];
+  alignas(64) float made[most * Vectors * kLanes];
+  for (int x = 0; x < count;) {
+    const int some = together(count - x, most);
+    table[some - 1](input, x, weights, bias, made);
+    finish(made, x, some, epilogue, output);
+    x += some;
+  }
 }
 
 void convolve_layer(const DirectInput& input, const float* weights, const float* bias, int outputs,
                     const Epilogue& epilogue, int count, float* out, long pixel) {
   const long taps = static_cast<long>(input.kernel) * input.kernel * input.inputs;
-  for (int channel = 0; channel < outputs; channel += 2 * kLanes) {
-    const int vectors = outputs - channel > kLanes ? 2 : 1;
-    if (vectors == 2)
-      convolve_pixels<2>(input, weights, bias, outputs, epilogue, channel, count, out, pixel,
-                         std::make_integer_sequence<int, 2 * kTiles>{});
-    else
-      convolve_pixels<1>(input, weights, bias, outputs, epilogue, channel, count, out, pixel,
-                         std::make_integer_sequence<int, 2 * kTiles>{});
+  DirectOutput output = {0, outputs, out, pixel};
+  const auto run = [&](auto vectors) {
+    convolve_pixels<vectors()>(input, weights, bias + output.channel, epilogue, count, output,
+                               UpToTiles<vectors()>{});
+  };
+  for (int left = round_up(outputs, kLanes) / kLanes; left > 0;) {
+    const int vectors = together(left, kVectors);
+    if (vectors == 1) run(std::integral_constant<int, 1>{});
+    if (vectors == 2) run(std::integral_constant<int, 2>{});
+    if (kVectors > 2 && vectors == 3) run(std::integral_constant<int, kVectors>{});
     weights += taps * vectors * kLanes;
+    output.channel += vectors * kLanes;
+    left -= vectors;
   }
 }
 
@@ -359,37 +485,63 @@ struct Walk {
   }
 };
 
-template <int Count>
+// How a combination is made: as a sum, with weights for every source or none, or as anything.
+enum class Combine : int { sum, weighted, other };
+
+template <int Count, Combine Kind>
 void combine_some(const CombineSource* sources, bool product, const float* bias,
                   Activation activation, const float* slopes, int first, int pixels, int channels,
                   float* out, long pixel) {
   Walk walks[Count];
-  for (int j = 0; j < Count; ++j) walks[j].begin(sources[j], first);
-  for (int x = 0; x < pixels; ++x, out += pixel) {
-    for (int channel = 0; channel < channels; channel += kLanes) {
-      Vec sum = bias ? load_any(bias + channel) : Vec{};
+  const float* weights[Count];
+  for (int j = 0; j < Count; ++j) {
+    walks[j].begin(sources[j], first);
+    weights[j] = sources[j].weights;
+  }
+  const auto value = [&](int channel) {
+    Vec sum = bias ? load_any(bias + channel) : Vec{};
 #pragma GCC unroll 4
-      for (int j = 0; j < Count; ++j) {
-        const Vec value = load_any(walks[j].at + channel);
-        const float* weights = sources[j].weights;
-        if (product)
-          sum = j == 0 ? value : sum * value;
-        else
-          sum += weights ? load_any(weights + channel) * value : value;
-      }
-      const float* factors = slopes ? slopes + channel : nullptr;
-      store_first(out + channel, activated(sum, activation, factors), channels - channel);
+    for (int j = 0; j < Count; ++j) {
+      const Vec read = load_any(walks[j].at + channel);
+      if (Kind == Combine::other && product)
+        sum = j == 0 ? read : sum * read;
+      else if (Kind == Combine::weighted || (Kind == Combine::other && weights[j]))
+        sum += load_any(weights[j] + channel) * read;
+      else
+        sum += read;
     }
+    if (Kind == Combine::other)
+      sum = activated(sum, activation, slopes ? slopes + channel : nullptr);
+    return sum;
+  };
+  for (int x = 0; x < pixels; ++x, out += pixel) {
+    int channel = 0;
+    for (; channel + kLanes <= channels; channel += kLanes)
+      store_any(out + channel, value(channel));
+    if (channel < channels) store_first(out + channel, value(channel), channels - channel);
 #pragma GCC unroll 4
     for (int j = 0; j < Count; ++j) walks[j].advance();
   }
+}
+
+template <int Count>
+void combine_count(const CombineSource* sources, bool product, const float* bias,
+                   Activation activation, const float* slopes, int first, int pixels, int channels,
+                   float* out, long pixel) {
+  int weighted = 0;
+  for (int j = 0; j < Count; ++j) weighted += sources[j].weights != nullptr;
+  const bool linear = !product && activation == Activation::none;
+  auto run = combine_some<Count, Combine::other>;
+  if (linear && weighted == 0) run = combine_some<Count, Combine::sum>;
+  if (linear && weighted == Count) run = combine_some<Count, Combine::weighted>;
+  run(sources, product, bias, activation, slopes, first, pixels, channels, out, pixel);
 }
 
 void combine_layer(const CombineSource* sources, int count, bool product, const float* bias,
                    Activation activation, const float* slopes, int first, int pixels, int channels,
                    float* out, long pixel) {
   static_assert(kMaxSources == 4);
-  constexpr decltype(&combine_some<1>) table[] = {combine_some<1>, combine_some<2>, combine_some<3>,
-                                                  combine_some<4>};
+  constexpr decltype(&combine_count<1>) table[] = {combine_count<1>, combine_count<2>,
+                                                   combine_count<3>, combine_count<4>};
   table[count - 1](sources, product, bias, activation, slopes, first, pixels, channels, out, pixel);
 }

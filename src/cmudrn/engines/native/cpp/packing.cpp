@@ -92,23 +92,26 @@ class Packer {
     }
   }
 
-  // Calls call(output, first, vectors) for each pair of vectors of outputs: its first output, the
-  // first number of its weights in units of `each` a vector of one input, and its vectors.
+  // Calls call(output, first, width) for the vectors of outputs that are computed together: their
+  // first output, the first number of their weights, of which an input has `each` for every output,
+  // and how many outputs they hold.
   template <class Call>
-  void each_pair(const Operation& operation, long each, const Call& call) const {
-    const int lanes = program_.kernels.lanes, outputs = operation.group_outputs();
+  void each_part(const Operation& operation, long each, const Call& call) const {
+    const int lanes = program_.kernels.lanes;
     long first = 0;
-    for (int output = 0; output < outputs; output += 2 * lanes) {
-      const int width = (outputs - output > lanes ? 2 : 1) * lanes;
-      call(output, first, width);
-      first += each * operation.group_inputs() * width;
+    for (int left = operation.padded_outputs / lanes, output = 0; left > 0;) {
+      const int vectors = together(left, program_.kernels.vectors);
+      call(output, first, vectors * lanes);
+      first += each * operation.group_inputs() * vectors * lanes;
+      output += vectors * lanes;
+      left -= vectors;
     }
   }
 
-  // [pair of vectors][tap][input][output]
+  // [part of the outputs][tap][input][output]
   void pack_direct(const Operation& operation, const float* from, float* to) const {
     const int taps = operation.kernel * operation.kernel, inputs = operation.group_inputs();
-    each_pair(operation, taps, [&](int output, long first, int width) {
+    each_part(operation, taps, [&](int output, long first, int width) {
       for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
         for (int in = 0; in < inputs; ++in)
           for (int tap = 0; tap < taps; ++tap)
@@ -117,10 +120,10 @@ class Packer {
     });
   }
 
-  // [pair of vectors][frequency][input][output]
+  // [part of the outputs][frequency][input][output]
   void pack_winograd(const Operation& operation, const float* from, float* to) const {
     const int inputs = operation.group_inputs();
-    each_pair(operation, kFrequencies, [&](int output, long first, int width) {
+    each_part(operation, kFrequencies, [&](int output, long first, int width) {
       for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
         for (int in = 0; in < inputs; ++in)
           for (int f = 0; f < kFrequencies; ++f)
@@ -129,10 +132,11 @@ class Packer {
     });
   }
 
-  // [pair of vectors][frequency, at last what rounding took from kMean][pair of inputs][output][2]
+  // [part of the outputs][frequency, at last what rounding took from kMean][pair of
+  // inputs][output][2]
   void pack_winograd_bf16(const Operation& operation, const float* from, float* to) const {
     const int inputs = operation.group_inputs();
-    each_pair(operation, kFrequencies + 1, [&](int output, long first, int width) {
+    each_part(operation, kFrequencies + 1, [&](int output, long first, int width) {
       for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
         for (int in = 0; in < inputs; ++in) {
           const float* taps = from + 9 * (static_cast<long>(output + lane) * inputs + in);

@@ -16,7 +16,8 @@ std::size_t block_room(const Schedule& schedule) {
   for (const Operation& operation : schedule.program.operations)
     if (operation.winograd)
       most = std::max({most, round_up(operation.group_inputs(), 16), operation.padded_outputs});
-  return static_cast<std::size_t>(kFrequencies) * kWinogradTiles * static_cast<std::size_t>(most) +
+  return static_cast<std::size_t>(kFrequencies / 2) *
+             static_cast<std::size_t>(block_step(kWinogradTiles, most)) +
          kSlack;
 }
 
@@ -178,9 +179,12 @@ Epilogue Task::epilogue(const Operation& operation, int group) const {
 }
 
 void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
+  const LayerKernels& kernels = schedule_.program.kernels;
   const int tiles = (columns.end - columns.begin + kTileColumns - 1) / kTileColumns;
-  const int blocks = (tiles + kWinogradTiles - 1) / kWinogradTiles;
-  const int block = round_up((tiles + blocks - 1) / blocks, schedule_.program.kernels.tiles);
+  const int blocks = (tiles + kernels.tiles - 1) / kernels.tiles;
+  const int vectors = together(operation.padded_outputs / kernels.lanes, kernels.vectors);
+  const int unit = std::min(kernels.tiles, tiles_together(kernels.sums, vectors));
+  const int block = std::min(kernels.tiles, round_up((tiles + blocks - 1) / blocks, unit));
   const MapView& out = reads(operation.value);
   const Size size = size_of(operation.value);
   for (int y = rows.begin; y < rows.end; y += kTileRows) {
@@ -208,7 +212,7 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
     input.pixel = reads(operation.sources[0].value).pixel;
     input.tiles = tiles;
     input.channels = inputs;
-    input.pitch = round_up(inputs, 16);
+    input.pitch = round_up(inputs, program.kernels.lanes);
     kernels.transform(input, block_);
     const float* weights = program.packed.data() + operation.weights;
     const float* bias = program.packed.data() + operation.bias;
