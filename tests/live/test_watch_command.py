@@ -20,7 +20,7 @@ from support import clips  # noqa: E402
 from support.exif import exif_of  # noqa: E402
 
 from cmudrn.cli.watch import watch as command  # noqa: E402
-from cmudrn.errors import CmudrnError  # noqa: E402
+from cmudrn.errors import CmudrnError, DeviceError  # noqa: E402
 from cmudrn.image import Picture, encode_picture, read_picture, write_picture  # noqa: E402
 from cmudrn.live import watcher as live  # noqa: E402
 from cmudrn.live.outputs import Tell  # noqa: E402
@@ -343,3 +343,9 @@ def wait(condition: Callable[[], bool]) -> None:
     end = time.monotonic() + SECONDS
     while not condition() and time.monotonic() < end:
         time.sleep(0.01)
+
+
+def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DeviceError, match="no device 'migraphx'; it has cpu"):
+        command(str(tmp_path / "in"), tmp_path / "out", device="migraphx")

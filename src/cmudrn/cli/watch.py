@@ -116,6 +116,7 @@ def watch(
     as_json: AsJson = False,
     model: Model = "cmudrn",
     engine: Engine = "auto",
+    device: options.Device = "cpu",
     threads: Threads = None,
 ) -> None:
     """Remove rain and snow from a live source: a stream's newest frame, a folder's every image.
@@ -141,7 +142,7 @@ def watch(
     opened = sources.open_source(source, timeout, skip=written, results=results, **limits)
     outlets = Outlets(place, record, overwrite, publish, push, mqtt)
     outlets.check(opened, output)
-    restorer = cmudrn.load(model, engine=engine, threads=threads)
+    restorer = cmudrn.load(model, engine=engine, threads=threads, device=device)
     score = outlets.wants_score and is_scorable(restorer.info)
     wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate)
     restore = watcher.make_restore(restorer, wanted, opened, lookahead if temporal else None)
