@@ -348,4 +348,4 @@ def wait(condition: Callable[[], bool]) -> None:
 def test_a_device_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     with pytest.raises(DeviceError, match="no device 'migraphx'; it has cpu"):
-        command(str(tmp_path / "in"), tmp_path / "out", device="migraphx")
+        command(str(tmp_path / "in"), str(tmp_path / "out"), device="migraphx")

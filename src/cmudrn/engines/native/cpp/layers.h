@@ -92,9 +92,10 @@ constexpr int together(int left, int most) {
   return (left + parts - 1) / parts;
 }
 
-// Tiles (or pixels) that are computed together for so many vectors of outputs.
+// Tiles (or pixels) that are computed together for so many vectors of outputs. More than eight gain
+// nothing, and each number of them is code of its own.
 constexpr int tiles_together(int sums, int vectors) {
-  return sums / vectors < kWinogradTiles ? sums / vectors : kWinogradTiles;
+  return sums / vectors < 8 ? sums / vectors : 8;
 }
 
 // Numbers from one pair of frequencies of a transformed block to the next. Not a power of two:
