@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from engines import open_network
+from shipped_network import open_network
 from torch import Tensor, nn
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint

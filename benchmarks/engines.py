@@ -29,8 +29,8 @@ if __name__ == "__main__" and os.environ.get("GLIBC_TUNABLES") != HUGE_PAGES:
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import torch  # noqa: E402
+from shipped_network import open_network  # noqa: E402
 from synthetic_unet import UNetBuilder  # noqa: E402
-from torch import nn  # noqa: E402
 
 from cmudrn.engines import open_engine  # noqa: E402
 from cmudrn.engines.base import available_cores  # noqa: E402
@@ -40,8 +40,6 @@ from cmudrn.models import find_model, shipped_models  # noqa: E402
 from cmudrn.models.info import ModelInfo  # noqa: E402
 from cmudrn.models.model_file import make_info, read_model_file  # noqa: E402
 from cmudrn.models.onnx_writer import write_onnx  # noqa: E402
-from cmudrn.networks.config import NetworkConfig  # noqa: E402
-from cmudrn.networks.registry import make_network  # noqa: E402
 
 Call = Callable[[], object]
 
@@ -57,26 +55,6 @@ ENGINES = (
     ("native", "bf16", "neonbf16"),
 )
 """Engine, precision, and the instruction set it is forced to."""
-
-STRUCTURE = ("tasks", "features", "cross_stitch", "fusion", "relu_output")
-"""What a model's record and a network's configuration both say."""
-
-
-def open_network(model: str, depth: int) -> nn.Module:
-    """Return a model file's network in PyTorch, at T = S = depth.
-
-    Raises:
-        SystemExit: the file lacks weights of the network.
-    """
-    file = read_model_file(find_model(model))
-    record = make_info(file).metadata
-    structure = {key: record[key] for key in STRUCTURE if key in record}
-    config = NetworkConfig(kind=record["network"], stages=depth, recursions=depth, **structure)
-    network = make_network(config).eval()
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in file.tensors.items()}
-    if network.load_state_dict(tensors, strict=False).missing_keys:
-        raise SystemExit(f"The file of {model} has other weights than the network.")
-    return network
 
 
 def torch_call(model: str, batch: np.ndarray, depth: int, compiled: bool) -> Call:
