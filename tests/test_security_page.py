@@ -21,6 +21,9 @@ SECTIONS = (
 
 SHOWN_BY = {
     "The first bytes of a file decide its format": "image/test_reading.py::test_any_file_name",
+    "An AVIF that holds pictures of another coding": (
+        "image/test_avif.py::test_pictures_of_another_coding_are_refused"
+    ),
     "No other loader of libvips runs": "image/test_loaders.py::test_no_other_loader_runs",
     "The numbers of pixels and bytes are checked": (
         "image/test_reading.py::test_a_900_megapixel_bomb_is_refused_by_its_header"

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from cmudrn.networks.config import NetworkConfig
+from cmudrn.networks.config import COMPARATORS, NetworkConfig
 from cmudrn.networks.registry import NETWORKS, count_parameters, macs_per_pixel, make_network
 
-RESTORING = [kind for kind in NETWORKS if kind != "veil-estimator"]  # which sees thumbnails only
+RESTORING = [kind for kind in NETWORKS if kind not in ("veil-estimator", *COMPARATORS)]
+"""The project's own; the veil estimator sees thumbnails only. `comparators` tests the others."""
 
 
 def config(**settings: object) -> NetworkConfig:

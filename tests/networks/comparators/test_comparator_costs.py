@@ -35,7 +35,10 @@ def test_the_others_have_the_sizes_of_their_authors_code() -> None:
     assert count_parameters(tkl) == 28_712_861 and len(tkl.state_dict()) == 390
     assert count_parameters(airnet.R) == 6_290_441
     assert count_parameters(airnet.encoder) == 1_319_936
-    assert count_parameters(airnet) == 8_930_313 and len(airnet.state_dict()) == 584
+    copied = count_parameters(airnet.encoder)  # the second encoder follows the first one
+    assert count_parameters(airnet) == 8_930_313 - copied
+    assert sum(each.numel() for each in airnet.parameters()) == 8_930_313
+    assert len(airnet.state_dict()) == 584
     statistics = sum(b.numel() for n, b in hdcwnet.named_buffers() if "running" in n)
     assert statistics == 9_536
     assert count_parameters(hdcwnet) + statistics == 18_957_606
