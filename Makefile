@@ -13,7 +13,8 @@ WASM := kernels_portable packing program ranges schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked. Mypy forgets what it knows when options change,
 # so they have a cache of their own.
 LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload import-not-found misc no-any-return)
-PARALLEL := --numprocesses=2 --dist=loadfile
+# Slow files first (tests/conftest.py), not files of many tests.
+PARALLEL := --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 # Two processes whose matrix products spin on all cores would wait for each other.
 export OPENBLAS_NUM_THREADS := 1
 SLOW := cluster experiments live page server training video

@@ -15,6 +15,15 @@ ROOT = Path(__file__).parent.parent
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: each has one thread for torch
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+SLOW = ("cluster", "training", "experiments", "video", "server", "live", "engines")
+"""Folders whose files take long. They come first: no process waits for another's last file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the slow folders first, in their order otherwise."""
+    rank = {ROOT / "tests" / folder: number for number, folder in enumerate(SLOW)}
+    items.sort(key=lambda item: min(rank.get(at, len(SLOW)) for at in item.path.parents))
+
 
 @pytest.fixture(autouse=True)
 def no_signal_handler_left() -> Iterator[None]:

@@ -1,6 +1,6 @@
 """Photographs reduced and packed, so that they travel to another machine: under 50 MB.
 
-    python tools/pack_photographs.py ../shared/data/clean runs/photographs
+    python tools/pack_photographs.py $CMUDRN_DATA/clean runs/photographs
 
 Reads the folders train, train_urban and val of the first folder, and writes the same folders with
 every photograph at 576 pixels or less on its longer side, as JPEG of quality 90.

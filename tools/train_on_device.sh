@@ -1,7 +1,7 @@
 #!/bin/bash
 # Continues the training of the default network on one graphics card, in under ten minutes.
 #
-#     python tools/pack_photographs.py ../shared/data/clean runs/photographs   # once, before
+#     python tools/pack_photographs.py $CMUDRN_DATA/clean runs/photographs   # once, before
 #     bash tools/train_on_device.sh CHECKPOINT INTO [STEPS]
 #
 # CHECKPOINT: whose averaged weights to begin with, e.g. docs/runs/cmudrn-unet-paving/weights.safetensors
