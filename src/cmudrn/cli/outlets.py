@@ -76,7 +76,7 @@ class Outlets:
             raise typer.BadParameter("A recording is made of a stream, not of a folder's images.")
         if self.publish or self.push or self.mqtt:
             raise typer.BadParameter("A stream is published, not a folder's images.")
-        check_output(str(output), single=True)
+        check_output(output, single=True)
 
     def watch(
         self,

@@ -146,8 +146,7 @@ class Worker:
         picture = read_picture(data, max_pixels=MAX_PIXELS, name=task.name)
         settings = self._settings
         done = restore_image(self._restorer, picture.pixels, settings.restore)
-        quality = settings.quality if picture.format in ("jpeg", "webp", "avif") else None
-        result = encode_picture(replace(picture, pixels=done.pixels), quality=quality)
+        result = encode_picture(replace(picture, pixels=done.pixels), quality=settings.quality)
         sha256 = hashlib.sha256(result).hexdigest()
         self._ledger.make(source, sha256)
         like = [source] if is_disk(self._source_files) else []

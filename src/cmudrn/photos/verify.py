@@ -33,9 +33,7 @@ SAME_PICTURE = 1.0
 """Largest difference of a pixel, in steps of 1/255, where another instruction set was used."""
 
 SAME_COMPRESSED = 8.0
-"""The same where the file is compressed with losses, which rounds anew."""
-
-LOSSY = ("jpeg", "webp")
+"""The same where the output is compressed with losses, which rounds anew."""
 
 MIN_TILE_PIXELS, MAX_TILE_PIXELS = 1 << 12, 1 << 24
 """Smallest and largest tiles that a record is believed."""
@@ -189,8 +187,7 @@ def _run_again(target: Path, source: Path, model: str, record: Record, limits: L
         return Check("re-run", True, finding)
     elsewhere = recorded.instruction_set not in ("", engine.instruction_set)
     if elsewhere and (steps := _steps(again, output)) is not None:
-        lossy = read_picture(output).format in LOSSY
-        allowed = SAME_COMPRESSED if lossy else SAME_PICTURE
+        allowed = SAME_PICTURE if read_picture(output).lossless else SAME_COMPRESSED
         here = engine.instruction_set or "another engine"
         finding = (
             f"made with {recorded.instruction_set}, this is {here}: pixels differ by at most "

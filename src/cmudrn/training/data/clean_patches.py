@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.datasets.folders import data_path
 from cmudrn.errors import FileError
 from cmudrn.files import list_folder
 from cmudrn.image import read_image
+from cmudrn.training.config import DataConfig
 from cmudrn.training.data.synthetic_paving import composite_paving
 from cmudrn.training.data.synthetic_structures import composite_structure
 
@@ -108,6 +110,19 @@ class CleanPictures:
                     self.pictures.append(reduced)
         if not self.pictures:
             raise FileError(f"No image in {folder} has {size} x {size} pixels.", path=folder)
+
+    @classmethod
+    def of(cls, config: DataConfig, folder: str) -> CleanPictures:
+        """Return the pictures of a folder, varied as a configuration says."""
+        return cls(
+            data_path(folder),
+            config.reductions,
+            config.patch,
+            sharpen=config.sharpen,
+            grain=config.grain,
+            structures=config.structures,
+            paving=config.paving,
+        )
 
     def draw(self, size: int, rng: np.random.Generator) -> Patch:
         """Return a random (size, size, 3) float32 patch in [0, 1], turned and mirrored."""

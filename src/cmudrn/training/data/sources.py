@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import Dataset, open_dataset
-from cmudrn.datasets.folders import data_path
 from cmudrn.errors import CmudrnError
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.training.config import DataConfig
@@ -93,15 +92,7 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
             wide = wide or WideScenes(config, seed)
             sources[name] = WidePatches(wide, str(source.weather))
             continue
-        clean = clean or CleanPictures(
-            data_path(config.clean),
-            config.reductions,
-            config.patch,
-            sharpen=config.sharpen,
-            grain=config.grain,
-            structures=config.structures,
-            paving=config.paving,
-        )
+        clean = clean or CleanPictures.of(config, config.clean)
         sources[name] = _make_source(clean, str(source.weather), config, estimator, seed)
     return sources
 

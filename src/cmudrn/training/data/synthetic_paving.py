@@ -7,10 +7,12 @@ and are lit from one side; a kerb has sharp edges and goes on.
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from cmudrn.image import Image
-from cmudrn.training.data.synthetic_structures import Floats, Plane, draw_colour
+from cmudrn.training.data.synthetic_structures import Floats, Plane, draw_colour, draw_size
 
 TABLE = 64
 """Stones repeat after this many along each axis, which no patch shows."""
@@ -26,7 +28,7 @@ def composite_paving(patch: Image, rng: np.random.Generator) -> Image:
 def composite_stones(patch: Image, rng: np.random.Generator) -> Floats:
     """Pebbles, gravel, cobbles: cells around jittered points, shaded like domes, dark between."""
     plane = Plane.draw(patch.shape[:2], rng)
-    size = np.float32(np.exp(rng.uniform(np.log(3.5), np.log(24))))
+    size = np.float32(draw_size(rng, 3.5, 24))
     across, along = plane.across / size, plane.along / size * np.float32(rng.uniform(0.7, 1.3))
     cells = np.floor(across).astype(np.intp), np.floor(along).astype(np.intp)
     shift = rng.uniform(-0.4, 0.4, (2, TABLE, TABLE)).astype(np.float32) + np.float32(0.5)
@@ -35,17 +37,16 @@ def composite_stones(patch: Image, rng: np.random.Generator) -> Floats:
     second, stone, slope = nearest.copy(), nearest.copy(), np.zeros_like(nearest)
     light = rng.uniform(0, 2 * np.pi)
     to_light = np.float32(np.cos(light)), np.float32(np.sin(light))
-    for row in (-1, 0, 1):
-        for column in (-1, 0, 1):
-            at = (cells[0] + column) % TABLE, (cells[1] + row) % TABLE
-            right = across - (cells[0] + column) - shift[0][at]
-            down = along - (cells[1] + row) - shift[1][at]
-            distance = np.hypot(right, down)
-            closer = distance < nearest
-            second = np.where(closer, nearest, np.minimum(second, distance))
-            stone = np.where(closer, tone[at], stone)
-            slope = np.where(closer, right * to_light[0] + down * to_light[1], slope)
-            nearest = np.minimum(nearest, distance)
+    for row, column in product((-1, 0, 1), repeat=2):
+        at = (cells[0] + column) % TABLE, (cells[1] + row) % TABLE
+        right = across - (cells[0] + column) - shift[0][at]
+        down = along - (cells[1] + row) - shift[1][at]
+        distance = np.hypot(right, down)
+        closer = distance < nearest
+        second = np.where(closer, nearest, np.minimum(second, distance))
+        stone = np.where(closer, tone[at], stone)
+        slope = np.where(closer, right * to_light[0] + down * to_light[1], slope)
+        nearest = np.minimum(nearest, distance)
     gap = np.float32(rng.uniform(0.03, 0.25))
     covered = ((second - nearest - gap) * size / plane.edge + 0.5).clip(0, 1)[..., None]
     dome = 1 - np.float32(rng.uniform(0, 0.5)) * nearest + np.float32(rng.uniform(0, 0.6)) * slope
@@ -67,7 +68,7 @@ def composite_markings(patch: Image, rng: np.random.Generator) -> Floats:
     covered = np.zeros_like(across)
     centre = across.mean() + np.float32(rng.uniform(-0.3, 0.3) * across.shape[1])
     for _ in range(int(rng.integers(1, 4))):
-        width = np.exp(rng.uniform(np.log(2.5), np.log(20)))
+        width = draw_size(rng, 2.5, 20)
         bar = plane.within(np.abs(across - centre) + worn, width / 2)
         if rng.random() < 0.3:
             period = rng.uniform(20, 120)

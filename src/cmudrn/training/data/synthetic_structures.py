@@ -69,19 +69,19 @@ class Plane:
 
 def draw_bars(plane: Plane, rng: np.random.Generator) -> Floats:
     """Fences, railings, the slats of a blind, steps."""
-    period = _size(rng, 3, 26)
+    period = draw_size(rng, 3, 26)
     return plane.bars(plane.across, period, period * rng.uniform(0.2, 0.75))
 
 
 def draw_louvres(plane: Plane, rng: np.random.Generator) -> Floats:
     """Slats and tiles that are lit from one side: bright to dark within each."""
-    period = np.float32(_size(rng, 4, 20))
+    period = np.float32(draw_size(rng, 4, 20))
     return np.mod(plane.across, period) / period
 
 
 def draw_grid(plane: Plane, rng: np.random.Generator) -> Floats:
     """Window bars, wire mesh, tiles."""
-    first, second = _size(rng, 5, 30), _size(rng, 5, 30)
+    first, second = draw_size(rng, 5, 30), draw_size(rng, 5, 30)
     width = min(first, second) * rng.uniform(0.1, 0.5)
     bars = plane.bars(plane.across, first, width), plane.bars(plane.along, second, width)
     return np.maximum(*bars)
@@ -89,7 +89,7 @@ def draw_grid(plane: Plane, rng: np.random.Generator) -> Floats:
 
 def draw_bricks(plane: Plane, rng: np.random.Generator) -> Floats:
     """Bricks and shingles: each row is shifted by half a brick."""
-    height = _size(rng, 4, 14)
+    height = draw_size(rng, 4, 14)
     length = height * rng.uniform(1, 3)
     row = np.floor(plane.along / np.float32(height))
     shifted = plane.across + np.mod(row, 2) * np.float32(length / 2)
@@ -99,7 +99,7 @@ def draw_bricks(plane: Plane, rng: np.random.Generator) -> Floats:
 
 def draw_lattice(plane: Plane, rng: np.random.Generator) -> Floats:
     """Bars that cross aslant."""
-    period, lean = _size(rng, 6, 28), np.float32(rng.uniform(0.4, 1.5))
+    period, lean = draw_size(rng, 6, 28), np.float32(rng.uniform(0.4, 1.5))
     width = period * rng.uniform(0.12, 0.45)
     rising, falling = plane.across + lean * plane.along, plane.across - lean * plane.along
     return np.maximum(plane.bars(rising, period, width), plane.bars(falling, period, width))
@@ -115,14 +115,14 @@ def draw_wires(plane: Plane, rng: np.random.Generator) -> Floats:
         centre = np.float32(middle + rng.uniform(-0.5, 0.5) * plane.across.shape[1])
         along = plane.along - plane.along.mean()
         distance = np.abs(plane.across - centre - lean * along - bend * along * along)
-        covered = np.maximum(covered, plane.within(distance, _size(rng, 1, 7) / 2))
+        covered = np.maximum(covered, plane.within(distance, draw_size(rng, 1, 7) / 2))
     return covered
 
 
 def draw_frames(plane: Plane, rng: np.random.Generator) -> Floats:
     """Window frames and signs: boxes with a rim, side by side."""
-    period, height = _size(rng, 10, 40), _size(rng, 12, 60)
-    rim = _size(rng, 1.5, 6)
+    period, height = draw_size(rng, 10, 40), draw_size(rng, 12, 60)
+    rim = draw_size(rng, 1.5, 6)
     boxes = [
         np.abs(np.mod(at, np.float32(length)) - length / 2) / length
         for at, length in ((plane.across, period), (plane.along, height))
@@ -136,7 +136,7 @@ def draw_frames(plane: Plane, rng: np.random.Generator) -> Floats:
 
 def draw_letters(plane: Plane, rng: np.random.Generator) -> Floats:
     """Marks of equal stroke on a grid, as letters and tracery are."""
-    cell = np.float32(_size(rng, 1.6, 5))
+    cell = np.float32(draw_size(rng, 1.6, 5))
     marks = rng.random((16, 16)) < 0.5
     marks[:: int(rng.integers(3, 8))] = False
     at = [np.floor(a / cell).astype(np.intp) % 16 for a in (plane.along, plane.across)]
@@ -157,7 +157,7 @@ def draw_blocks(plane: Plane, rng: np.random.Generator) -> Floats:
             reach = (across - np.float32(centre[1])) * np.float32(np.cos(angle)) + (
                 along - np.float32(centre[0])
             ) * np.float32(np.sin(angle))
-            piece = np.minimum(piece, plane.within(reach, _size(rng, 1.5, 18)))
+            piece = np.minimum(piece, plane.within(reach, draw_size(rng, 1.5, 18)))
         covered = np.maximum(covered, piece)
     return covered
 
@@ -194,7 +194,7 @@ def composite_structure(patch: Image, rng: np.random.Generator) -> Image:
     drawn = behind + covered * (ink - behind)
     if rng.random() >= WHOLE:
         middle = float(np.mean(plane.across)) + rng.uniform(-0.3, 0.3) * shape[1]
-        inside = plane.within(np.abs(plane.across - np.float32(middle)), _size(rng, 5, 30))
+        inside = plane.within(np.abs(plane.across - np.float32(middle)), draw_size(rng, 5, 30))
         drawn = patch + inside[..., None] * (drawn - patch)
     built: Image = drawn.clip(0, 1).astype(np.float32)
     return built
@@ -207,5 +207,6 @@ def draw_colour(rng: np.random.Generator) -> Floats:
     return np.clip(rng.uniform(0.05, 0.95) + rng.normal(0, 0.15, 3), 0, 1).astype(np.float32)
 
 
-def _size(rng: np.random.Generator, low: float, high: float) -> float:
+def draw_size(rng: np.random.Generator, low: float, high: float) -> float:
+    """Return a size between two bounds; halves and doubles are equally likely."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from cmudrn.datasets.folders import data_path
 from cmudrn.errors import CmudrnError
 from cmudrn.training.config import DataConfig
 from cmudrn.training.data.camera import take_picture
@@ -35,16 +34,7 @@ class WideScenes:
     def __init__(self, config: DataConfig, seed: int) -> None:
         self.camera = config.camera
         self.folders = [
-            CleanPictures(
-                data_path(folder),
-                config.reductions,
-                config.patch,
-                sharpen=config.sharpen,
-                grain=config.grain,
-                structures=config.structures,
-                paving=config.paving,
-            )
-            for folder in (str(config.clean), *config.also_clean)
+            CleanPictures.of(config, folder) for folder in (str(config.clean), *config.also_clean)
         ]
         self.weather = PatchWeather(seed)
 
