@@ -25,7 +25,7 @@ def test_every_network_costs_what_its_formula_says(kind: str, tmp_path: Path) ->
         assert model_cost(info, *depth) == cost
 
 
-def test_a_foreign_model_does_not_say(foreign_model: Path) -> None:
+def test_the_record_of_a_foreign_model_does_not_say(foreign_model: Path) -> None:
     assert model_cost(open_engine(foreign_model).info) == Cost()
     with pytest.raises(CmudrnError, match="has a fixed depth"):
         model_cost(open_engine(foreign_model).info, 2, 2)

@@ -17,6 +17,7 @@ import cmudrn
 from cmudrn.checkpoints.checkpoint import read_checkpoint, save_checkpoint
 from cmudrn.cli import app
 from cmudrn.errors import CmudrnError
+from cmudrn.experiments.runs import estimate_seconds
 from cmudrn.experiments.study import (
     STUDIES,
     Study,
@@ -147,6 +148,19 @@ def test_a_study_runs_goes_on_after_a_crash_and_shows_nothing_stale(
         remade["sha256 of the checkpoint"]
         and remade["cells"][1]["psnr_rgb"] == cells[1]["psnr_rgb"]
     )
+
+
+def test_the_time_of_a_network_over_several_scales_is_estimated_too(
+    study: Path, folder: Path
+) -> None:
+    settings = {
+        "network": {"kind": "cmudrn-unet", "widths": [4, 4, 4, 4]},
+        "data": {"clean": str(folder), "patch": 16, "batch": 1},
+        "training": {"precision": "fp32"},
+    }
+    read = read_study(str(study))
+    trials = list_trials("tiny", read, study.parent / "runs", settings, ["cmudrn"])
+    assert estimate_seconds(trials, read.test, 1) > 0
 
 
 def test_scores_are_stale_when_configuration_or_test_pictures_change(

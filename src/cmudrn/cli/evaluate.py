@@ -281,7 +281,13 @@ def _methods(
     if is_python(model) and not Path(model).exists():
         return [python_method(model, name)]
     engine = opened(model)
-    methods = [engine_method(name, engine, stages, recursions, change_gating=change_gating)]
+    cost = None
+    if engine.info.network == "other":
+        from cmudrn.evaluation.foreign_costs import foreign_cost
+
+        cost = foreign_cost(model)
+    method = engine_method(name, engine, stages, recursions, change_gating=change_gating, cost=cost)
+    methods = [method]
     return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
 
 

@@ -59,13 +59,26 @@ def engine_method(
     recursions: int | None = None,
     *,
     change_gating: bool = True,
+    cost: Cost | None = None,
 ) -> Method:
-    """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`."""
+    """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`.
+
+    Args:
+        name: its row in a table.
+        engine: runs the model.
+        stages: T; None is the model's own.
+        recursions: S; None is the model's own.
+        change_gating: as for `Restorer`.
+        cost: None is what the model's record says.
+
+    Raises:
+        CmudrnError: the model does not take this depth.
+    """
     restorer = Restorer(engine, change_gating=change_gating)
     return Method(
         name,
         lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions),
-        model_cost(engine.info, stages, recursions),
+        cost or model_cost(engine.info, stages, recursions),
     )
 
 

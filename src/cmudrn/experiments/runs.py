@@ -25,9 +25,9 @@ from cmudrn.evaluation.evaluator import evaluate
 from cmudrn.evaluation.methods import INPUT, Method, engine_method
 from cmudrn.evaluation.metrics import score
 from cmudrn.experiments.study import TRAINED_FROM, TestConfig, Trial, expected, stale_part
-from cmudrn.export.export_checkpoint import open_exported
+from cmudrn.export.export_checkpoint import open_exported, write_network
 from cmudrn.export.live_engine import TorchEngine
-from cmudrn.export.onnx_graph import describe, export_onnx
+from cmudrn.export.onnx_graph import describe
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import macs_per_pixel, make_network
 from cmudrn.networks.supervision import make_supervision
@@ -162,7 +162,7 @@ def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
     else:
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "model.onnx"
-            export_onnx(config.network, weights, model, "untrained", elastic=False)
+            write_network(config.network, weights, model, "untrained", elastic=False)
             restorer = Restorer(open_engine(model, threads=1, precision="fp32"))
     start = time.perf_counter()
     restorer(pair.degraded)

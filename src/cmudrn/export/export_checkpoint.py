@@ -86,12 +86,27 @@ def export_checkpoint(
         }
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
-        write = export_unet if config.kind == "cmudrn-unet" else export_onnx
-        write(config, tensors, unchecked, name or record["name"], **about)
+        write_network(config, tensors, unchecked, name or record["name"], **about)
         difference = _check_difference(checkpoint, weights, unchecked)
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
     return difference
+
+
+def write_network(
+    config: NetworkConfig, weights: dict[str, Tensor], path: Path, name: str, **about: Any
+) -> None:
+    """Write a network of either kind as a model file, by the writer of its kind.
+
+    Args:
+        config: the network's structure.
+        weights: its state dict, and that of a veil estimator where there is one.
+        path: the .onnx file.
+        name: the model's name.
+        about: more for the record: elastic, training, licence.
+    """
+    write = export_unet if config.kind == "cmudrn-unet" else export_onnx
+    write(config, weights, path, name, **about)
 
 
 def _refuse_without_model_file(checkpoint: Path, config: NetworkConfig) -> None:

@@ -7,7 +7,7 @@ that somebody else made.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,28 @@ def needed_opset(layers: LayerList) -> int:
     """Return the version of the operator set that the file of a network names."""
     gelu = any(layer.operator == "gelu" for layer in layers.layers)
     return OPSET_WITH_GELU if gelu else OPSET
+
+
+def with_shape_outputs(data: bytes, values: Sequence[str]) -> tuple[bytes, list[str]]:
+    """Return a model file with the shapes of some of its values as further outputs.
+
+    Messages of Protocol Buffers that follow each other are read as one, so that nodes and outputs
+    are added without a change of what is there.
+
+    Args:
+        data: the file.
+        values: names of values of its graph.
+
+    Returns:
+        The new file, and the names of the outputs, int64 of one dimension, in the order of values.
+    """
+    names = [f"cmudrn.shape.{number}" for number in range(len(values))]
+    added = [
+        _message(1, _node("Shape", [value], name))
+        for value, name in zip(values, names, strict=True)
+    ]
+    added += [_message(12, _shape_info(name)) for name in names]
+    return data + _message(7, b"".join(added)), names
 
 
 class _Writer:
@@ -229,6 +251,11 @@ def _value_info(name: str, sides: Iterable[int | str]) -> bytes:
     shape = b"".join(_message(1, dim) for dim in dims)
     tensor = _whole(1, _FLOAT) + _message(2, shape)
     return _text(1, name) + _message(2, _message(1, tensor))
+
+
+def _shape_info(name: str) -> bytes:
+    """Return the ValueInfoProto of numbers in one dimension."""
+    return _text(1, name) + _message(2, _message(1, _whole(1, _INT64)))
 
 
 def _message(number: int, content: bytes) -> bytes:
