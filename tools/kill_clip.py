@@ -23,7 +23,9 @@ import av
 import numpy as np
 from soak_parts import Count, files_of, kill, picture, running
 
-from cmudrn.video.disk import COPIES
+from cmudrn.video.carry import Carried
+from cmudrn.video.decode import open_clip, probe
+from cmudrn.video.disk import CopiedBytes, measure_copied, needed_bytes
 from cmudrn.video.encode import SEGMENT_FRAMES
 
 MERGING = 1 << 30
@@ -125,6 +127,13 @@ def work(clip: Path, target: Path, moments: list[int], model: str) -> Run:
     return run
 
 
+def measure_sound(clip: Path, seconds: float) -> CopiedBytes:
+    """Return the bytes of a clip's tone that are copied beside the first segment."""
+    with open_clip(clip) as source:
+        carried = Carried(tuple(stream.index for stream in source.streams.audio))
+        return measure_copied(source, probe(clip).stream, carried, seconds)
+
+
 def main() -> int:
     """Return 1 where something is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -152,10 +161,11 @@ def main() -> int:
         left = [[n for n in files_of(t.parent) if n != t.name] for t in targets]
         same = targets[0].read_bytes() == targets[1].read_bytes()
         size = targets[0].stat().st_size
+        sound = measure_sound(clip, SEGMENT_FRAMES / asked.rate)
     print("| run | seconds | kills | result, MB | disk at most, MB | told beforehand, MB |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, run in zip(("whole", "killed"), runs, strict=True):
-        told = COPIES * run.first * frames / min(frames, SEGMENT_FRAMES)
+        told = needed_bytes(run.first, min(frames, SEGMENT_FRAMES), frames, sound)
         cells = [size, run.peak, told]
         row = " | ".join(f"{value / 1e6:.1f}" for value in cells)
         print(f"| {name} | {run.seconds:.0f} | {run.kills} | {row} |")

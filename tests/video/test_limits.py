@@ -23,8 +23,9 @@ from cmudrn.video import (  # noqa: E402
     restore_clip,
 )
 from cmudrn.video.access import AddressRefusedError, hide_password, stream_options  # noqa: E402
+from cmudrn.video.carry import Carried  # noqa: E402
 from cmudrn.video.decode import open_clip, probe  # noqa: E402
-from cmudrn.video.disk import disk_note  # noqa: E402
+from cmudrn.video.disk import CopiedBytes, disk_note, measure_copied, needed_bytes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +215,8 @@ def test_the_disk_that_a_clip_takes_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
-    sentence = disk_note(tmp_path, used, 48, frames)
+    needed = needed_bytes(used, 48, frames, CopiedBytes())
+    sentence = disk_note(tmp_path, used, needed)
     assert sentence is None if words is None else words in str(sentence)
 
 
@@ -227,3 +229,19 @@ def test_a_long_clip_tells_after_its_first_segment(
     restorer = cmudrn.load(darkening_model, threads=1)
     restore_clip(restorer, source, tmp_path / "b.mkv", on_note=told.append)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])
+def test_what_is_copied_counts_for_the_disk(suffix: str, tmp_path: Path) -> None:
+    path = clips.make_clip(tmp_path / f"a{suffix}", [512 * n for n in range(100)])
+    clip = probe(path)
+    with av.open(str(path)) as source:
+        sound = [s.index for s in source.streams if s.type == "audio"]
+        whole = sum(packet.size for packet in source.demux(*(source.streams[n] for n in sound)))
+    cover = ("cover.png", "image/png", bytes(1000))
+    carried = Carried(tuple(sound), (cover,))
+    with open_clip(path) as source:
+        copied = measure_copied(source, clip.stream, carried, 50 / 25)
+    assert copied.once == 1000
+    needed = needed_bytes(0, 50, 100, copied)
+    assert abs(needed - 1000 - whole) < 0.2 * whole

@@ -32,7 +32,7 @@ from cmudrn.video.decode import (
     open_clip,
     probe,
 )
-from cmudrn.video.disk import disk_note
+from cmudrn.video.disk import disk_note, measure_copied, needed_bytes
 from cmudrn.video.encode import SEGMENT_FRAMES, Encoding, choose_encoding
 from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.pixel_formats import lost_of
@@ -86,7 +86,7 @@ def restore_clip(
     encodings = _encodings(clip, targets, settings)
     carried = _check_targets(clip, encodings, targets)
     with closing(SegmentStore(target, make_plan(restorer, clip, encodings, settings))) as store:
-        work = _Work(restorer, clip, store, encodings, settings, on_frame, on_note)
+        work = _Work(restorer, clip, store, encodings, settings, carried, on_frame, on_note)
         work.make_segments()
         scores = np.concatenate([store.scores(number) for number in range(work.count)])
         notes = [*work.notes(), *carried.notes]
@@ -191,12 +191,13 @@ class _Work:
         store: SegmentStore,
         encodings: Mapping[str, Encoding],
         settings: ClipSettings,
+        carried: Carried,
         on_frame: OnFrame | None,
         on_note: OnNote | None,
     ) -> None:
         self._restorer, self._clip, self._store = restorer, clip, store
         self._encodings, self._settings = encodings, settings
-        self._on_frame, self._on_note = on_frame, on_note
+        self._carried, self._on_frame, self._on_note = carried, on_frame, on_note
         self._reader = FrameReader(clip, settings.limits)
         self.count = self.frames = self.resumed_at = 0
 
@@ -253,8 +254,12 @@ class _Work:
                     self._on_note(note)
 
     def _disk_note(self) -> str | None:
-        store = self._store
-        return disk_note(store.path, store.size(0), self.frames, self._clip.frames)
+        store, clip = self._store, self._clip
+        with open_clip(clip.path) as source:
+            seconds = float(self.frames / clip.rate)
+            copied = measure_copied(source, clip.stream, self._carried, seconds)
+        needed = needed_bytes(store.size(0), self.frames, clip.frames, copied)
+        return disk_note(store.path, store.size(0), needed)
 
     def _restored(self, state: NDArray[np.float64], waiting: int) -> Iterator[FinishedFrame]:
         """Yield the frames that are still to be restored; `waiting` of them are decoded ahead."""
