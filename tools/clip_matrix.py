@@ -3,11 +3,11 @@
     python tools/clip_matrix.py                      # all
     python tools/clip_matrix.py --containers mp4,mov
 
-The clips are made by `ffmpeg` and compared by `ffprobe`: number, times and rate of frames,
-duration, size, bits, chroma, range and colours, title and sound. A cell is the codec of the
-result, with the number of notes; "refused" where no codec fits, before any work; "-" where FFmpeg
-does not write such a clip; and "!" where something differs that no note tells of, which is printed
-below the table. Fails where there is such a cell.
+The clips are made by `ffmpeg` and compared by `ffprobe`, and by `mediainfo` where it is installed:
+number, times and rate of frames, duration, size, bits, chroma, range and colours, title and sound.
+A cell is the codec of the result, with the number of notes; "refused" where no codec fits, before
+any work; "-" where FFmpeg does not write such a clip; and "!" where something differs that no note
+tells of, which is printed below the table. Fails where there is such a cell.
 """
 
 from __future__ import annotations

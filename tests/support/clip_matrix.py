@@ -1,11 +1,13 @@
 """Clips of every container and codec that FFmpeg's program writes, and what a run changed of them.
 
-The clips are made by `ffmpeg` and read by `ffprobe`: programs that share no code of ours.
+The clips are made by `ffmpeg` and read by `ffprobe`, and by `mediainfo` where it is installed:
+programs that share no code of ours.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from fractions import Fraction
@@ -141,6 +143,34 @@ def _format(name: str) -> tuple[int, str]:
     return depth, "grey" if name.startswith("gray") else chroma
 
 
+def look_again(path: Path) -> dict[str, Any]:
+    """Return what mediainfo says of a clip; {} where it is not installed or reads no video."""
+    if not shutil.which("mediainfo"):
+        return {}
+    command = ["mediainfo", "--Output=JSON", str(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    found = json.loads(done.stdout or b"{}")
+    tracks = (found.get("media") or {}).get("track", [])
+    videos = [track for track in tracks if track["@type"] == "Video"]
+    if not videos:
+        return {}
+    video, general = videos[0], tracks[0]
+    return {
+        "size": tuple(int(video[side]) for side in ("Width", "Height")),
+        "depth": int(video.get("BitDepth", 8)),
+        "chroma": {"4:2:0": "420", "4:2:2": "422", "4:4:4": "444"}.get(
+            video.get("ChromaSubsampling", ""), video.get("ColorSpace", "")
+        ),
+        "range": video.get("colour_range"),
+        "frames": video.get("FrameCount"),
+        "mode": video.get("FrameRate_Mode"),
+        "rate": float(video.get("FrameRate", 0)),
+        "duration": float(general.get("Duration", "nan")),
+        "title": general.get("Title"),
+        "sound": sum(track["@type"] == "Audio" for track in tracks),
+    }
+
+
 _TOLD = {
     "title": "tag", "sound": "audio", "times": "times", "depth": "bits",
     "chroma": "lower resolution",
@@ -180,5 +210,26 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
         found.append(f"rate: {float(before['rate']):.3f} became {float(after['rate']):.3f}")
     if abs(before["duration"] - after["duration"]) > 1.5 / RATE:
         found.append(f"duration: {before['duration']:.3f} became {after['duration']:.3f}")
+    found += _differences_again(look_again(source), look_again(target))
     told = " ".join(notes).lower()
     return [one for one in found if _TOLD.get(one.split(":")[0], "\0") not in told]
+
+
+def _differences_again(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return what mediainfo says otherwise of a result, in words; what it does not know counts not.
+
+    RGB and grey are not compared, because mediainfo names their chroma by codec.
+    """
+    if not before or not after:
+        return []
+    yuv = before["chroma"] in ("420", "422", "444")
+    exact = ("size", "depth", "mode", "title", "sound", "frames")
+    found = [
+        f"{name}: {before[name]} became {after[name]} for mediainfo"
+        for name in (*exact, *(("chroma", "range") if yuv else ()))
+        if before[name] is not None and after[name] is not None and before[name] != after[name]
+    ]
+    for name, most in (("rate", 0.01 * before["rate"]), ("duration", 1.5 / RATE)):
+        if before[name] and after[name] and abs(before[name] - after[name]) > most:
+            found.append(f"{name}: {before[name]} became {after[name]} for mediainfo")
+    return found
