@@ -37,6 +37,16 @@ def with_colours(primaries: int, transfer: int) -> bytes:
     return data[:start] + nclx(primaries, transfer) + data[start + 19 :]
 
 
+@pytest.mark.parametrize("names", [b"mif1avif", b"miafmif1avif", b"MA1Bmif1miafavif"])
+def test_a_file_that_is_called_avif_among_other_names_is_one(names: bytes) -> None:
+    head = next(boxes(io.BytesIO(PLAIN), 0, len(PLAIN)))
+    brands = names[:4] + bytes(4) + names[4:] + PLAIN[head.body + 8 : head.end]
+    brands = brands[: head.end - head.body]  # places in the file stay as they are
+    assert len(brands) == head.end - head.body and b"avif" in brands[8:]
+    picture = read_picture(PLAIN[: head.body] + brands + PLAIN[head.end :])
+    assert picture.format == "avif" and np.array_equal(picture.pixels, RGB)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_pictures_are_read_upright(orientation: int) -> None:
     image = Pillow.linear_gradient("L").resize((48, 32)).convert("RGB")

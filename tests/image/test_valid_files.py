@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
+from support.valid_files import SUFFIXES as MADE
 from support.valid_files import check_files, describe, is_storage
 
 from cmudrn.image import encode_picture, read_picture, unsupported_features
@@ -40,7 +41,9 @@ WORDS = {
 }
 """Group -> what names its loss; EXIF, or numbers of tags, name that of the other groups."""
 
-SUFFIXES = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp", "bmp": ".bmp"}
+SUFFIXES = {
+    "jpeg": ".jpg", "png": ".png", "tiff": ".tif", "webp": ".webp", "avif": ".avif", "bmp": ".bmp"
+}  # fmt: skip
 needs_exiftool = pytest.mark.skipif(
     shutil.which("exiftool") is None, reason="exiftool is not installed"
 )
@@ -50,7 +53,7 @@ needs_exiftool = pytest.mark.skipif(
 def test_nothing_is_lost_without_a_note(tmp_path: Path) -> None:
     found = check_files(range(COUNT), tmp_path)
     assert {name: lines for name, lines in found.items() if lines} == {}
-    assert {Path(name).suffix for name in found} == {".jpg", ".png", ".tif", ".webp", ".bmp"}
+    assert {Path(name).suffix for name in found} == set(MADE.values())
 
 
 def tagged(folder: Path, format: str) -> Path:
@@ -69,7 +72,7 @@ def tagged(folder: Path, format: str) -> Path:
 
 
 @needs_exiftool
-@pytest.mark.parametrize("source", ["jpeg", "png", "tiff", "webp"])
+@pytest.mark.parametrize("source", ["jpeg", "png", "tiff", "webp", "avif"])
 def test_every_group_of_tags_is_kept_or_named(tmp_path: Path, source: str) -> None:
     path = tagged(tmp_path, source)
     picture = read_picture(path)

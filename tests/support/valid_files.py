@@ -33,11 +33,14 @@ MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "uint16", "float32"),
     "WEBP": ("RGB", "RGBA", "lossy"),
+    "AVIF": ("RGB", "RGBA", "lossy"),
     "BMP": ("1", "L", "P", "RGB"),
 }
 """Format -> colour models and depths; those named as NumPy does are written by tifffile."""
 
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}
+SUFFIXES = {
+    "JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "WEBP": ".webp", "AVIF": ".avif", "BMP": ".bmp"
+}  # fmt: skip
 COMPRESSIONS = (None, "tiff_lzw", "packbits", "tiff_adobe_deflate")
 
 _SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -82,7 +85,7 @@ def make_valid_file(number: int) -> ValidFile:
     _convert(image, mode, rng).save(stream, format, **options)
     data = stream.getvalue()
     shown = ImageOps.exif_transpose(Pillow.open(io.BytesIO(data)))
-    lossy = format == "JPEG" or mode == "lossy"
+    lossy = format in ("JPEG", "AVIF") or mode == "lossy"
     return ValidFile(name, data, _shown(shown), 255 if mode == "CMYK" else 4 * lossy)
 
 
@@ -112,7 +115,7 @@ def _metadata(
     rng: np.random.Generator, format: str, mode: str, orientation: int, size: tuple[int, int]
 ) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    if _chance(rng) and format != "WEBP":
+    if _chance(rng) and format not in ("WEBP", "AVIF"):
         options["dpi"] = tuple(int(axis) for axis in rng.integers(30, 600, 2))
     if format == "BMP":
         return options
@@ -154,6 +157,11 @@ def _of_webp(rng: np.random.Generator, xmp: str, mode: str, *_: Any) -> dict[str
     return exact | ({"xmp": xmp.encode()} if _chance(rng) else {})
 
 
+def _of_avif(rng: np.random.Generator, xmp: str, *_: Any) -> dict[str, Any]:
+    options: dict[str, Any] = {"quality": 100, "subsampling": "4:4:4", "speed": 8}
+    return options | ({"xmp": xmp.encode()} if _chance(rng) else {})
+
+
 def _of_tiff(rng: np.random.Generator, xmp: str, mode: str, exif: Pillow.Exif) -> dict[str, Any]:
     compression = COMPRESSIONS[int(rng.integers(len(COMPRESSIONS)))]
     if mode == "1":
@@ -170,6 +178,7 @@ _OWN: dict[str, Callable[..., dict[str, Any]]] = {
     "JPEG": _of_jpeg,
     "PNG": _of_png,
     "WEBP": _of_webp,
+    "AVIF": _of_avif,
     "TIFF": _of_tiff,
 }
 
@@ -224,7 +233,10 @@ def pixels_of(picture: Picture) -> Pixels:
 
 # ----------------------------------------------------------------------------- what exiftool tells
 
-_GROUPS = ("System", "ExifTool", "File", "Composite", "RIFF", "VP8", "IFD1", "Adobe", "SourceFile")
+_GROUPS = (
+    "System", "ExifTool", "File", "Composite", "RIFF", "VP8", "QuickTime", "Meta", "IFD1",
+    "Adobe", "SourceFile",
+)  # fmt: skip
 _STORAGE = frozenset(
     [
         "ImageWidth",
@@ -291,6 +303,7 @@ def differences(before: dict[str, Any], after: dict[str, Any], notes: str) -> li
     """
     told = {key for key in {*before, *after} if before.get(key) != after.get(key)}
     turned = any(before.get(key, 1) >= 5 for key in before if key.endswith(":Orientation"))
+    turned |= before.get("QuickTime:Rotation", 0) in (90, 270)  # of an AVIF
     found = []
     for key in sorted(told):
         group, _, tag = key.partition(":")

@@ -29,7 +29,7 @@ from cmudrn.image.jpeg import check_frame, end_of_picture, read_jpeg
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.png import check_chunks, read_png
 from cmudrn.image.prescan import check_structure
-from cmudrn.image.signatures import format_of
+from cmudrn.image.signatures import HEAD, format_of
 from cmudrn.image.tiff import Meaning, convert, read_meaning
 from cmudrn.image.tiff_contents import orientation_in, read_tiff
 from cmudrn.image.vips import VipsErrors, field_names, loader, pyvips, reason
@@ -211,7 +211,7 @@ def identify(file: BinaryIO, length: int, max_bytes: int, name: str) -> str:
         ImageFileError: it is empty, too long, of no format that is read, or hostile.
     """
     _check_length(length, max_bytes, name)
-    kind = format_of(file.read(16), name)
+    kind = format_of(file.read(HEAD), name)
     check_structure(file, kind, length, name)
     return kind
 

@@ -12,8 +12,12 @@ _MAGIC = {
     "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "webp": (b"RIFF",),
     "bmp": (b"BM",),
-    "avif": (b"ftypavif",),
 }
+_AVIF_BRANDS = (b"avif", b"mif1", b"miaf", b"MA1A", b"MA1B")
+"""What an AVIF file is called by itself; one of the others beside `avif` is as good."""
+HEAD = 256
+"""Bytes of a file that tell its format: an AVIF may be called so at the end of a list of names."""
+
 _UNREAD = {
     "a GIF": rb"GIF8",
     "an AVIF animation": rb"....ftypavis",
@@ -38,16 +42,17 @@ def format_of(head: bytes, name: str) -> str:
     """Return the format of a file: "jpeg", "png", "tiff", "webp", "bmp" or "avif".
 
     Args:
-        head: its first 16 bytes.
+        head: its first `HEAD` bytes.
         name: what to call it in messages.
 
     Raises:
         UnsupportedImageError: it is of another format; the sentence names it where it is known.
     """
     for kind, magics in _MAGIC.items():
-        start = 4 if kind == "avif" else 0
-        if head.startswith(magics, start) and (kind != "webp" or head[8:12] == b"WEBP"):
+        if head.startswith(magics) and (kind != "webp" or head[8:12] == b"WEBP"):
             return kind
+    if _is_avif(head):
+        return "avif"
     known = "JPEG, PNG, TIFF, WebP, AVIF and BMP images are restored."
     for what, pattern in _UNREAD.items():
         if re.match(pattern, head, re.DOTALL):
@@ -55,3 +60,17 @@ def format_of(head: bytes, name: str) -> str:
     raise UnsupportedImageError(
         f"{name} is not a JPEG, PNG, TIFF, WebP, AVIF or BMP picture.", path=name
     )
+
+
+def _is_avif(head: bytes) -> bool:
+    """Return whether a file's first box calls it an AVIF, first or among others."""
+    first, *others = _brands(head) or [b""]
+    return first == b"avif" or (first in _AVIF_BRANDS and b"avif" in others)
+
+
+def _brands(head: bytes) -> list[bytes]:
+    """Return what the first box of a file says that it is: the main brand, then the others."""
+    if head[4:8] != b"ftyp":
+        return []
+    names = head[8 : int.from_bytes(head[:4])]
+    return [names[at : at + 4] for at in (0, *range(8, len(names) - 3, 4))]
