@@ -36,6 +36,14 @@ _UNREAD = {
     "an SVG drawing": rb"<svg|<\?xml",
 }
 """What is told of files that are not read: a name for the pattern of their first bytes."""
+_SAVE_AS = {
+    "a GIF": "PNG",
+    "a HEIC image": "JPEG or AVIF",
+    "a JPEG XL image": "JPEG or PNG",
+    "a JPEG 2000 image": "PNG or TIFF",
+    "a JPEG XR image": "PNG or TIFF",
+}
+"""What people turn such photographs into, so that they can be restored."""
 
 
 def format_of(head: bytes, name: str) -> str:
@@ -53,10 +61,11 @@ def format_of(head: bytes, name: str) -> str:
             return kind
     if _is_avif(head):
         return "avif"
-    known = "JPEG, PNG, TIFF, WebP, AVIF and BMP images are restored."
+    known = "JPEG, PNG, TIFF, WebP, AVIF and BMP images are restored"
     for what, pattern in _UNREAD.items():
         if re.match(pattern, head, re.DOTALL):
-            raise UnsupportedImageError(f"{name} is {what}; {known}", path=name)
+            advice = f"; save it as {_SAVE_AS[what]} first" if what in _SAVE_AS else ""
+            raise UnsupportedImageError(f"{name} is {what}; {known}{advice}.", path=name)
     raise UnsupportedImageError(
         f"{name} is not a JPEG, PNG, TIFF, WebP, AVIF or BMP picture.", path=name
     )
