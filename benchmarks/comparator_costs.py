@@ -4,13 +4,15 @@
     python benchmarks/comparator_costs.py --onnx ffmpeg=derain.onnx
 
 No weight file is needed: the time does not depend on the weights, which are those of networks that
-were not trained. The picture has 480 x 640 pixels, the only size that HDCW-Net takes. Networks run
-as `cmudrn evaluate` runs them: in PyTorch; models of this project and ONNX files by their engine.
+were not trained. The picture has 192 x 256 pixels; that of HDCW-Net has 480 x 640, the only size that it
+takes. Networks run as `cmudrn evaluate` runs them: in PyTorch; models of this project and ONNX files by
+their engine.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -31,10 +33,12 @@ from cmudrn.networks.comparators.harness import Harness, HdcwHarness
 from cmudrn.networks.comparators.prenet import PReNet
 from cmudrn.restoration import Restorer
 
-HEIGHT, WIDTH = hdcwnet.PICTURE
+SIZE = (192, 256)
 MODELS = ("cmudrn", "cmudrn-25k", "drn-rain-7")
 ENOUGH_SECONDS = 10.0
 """A network that takes longer than this is timed once."""
+
+HDCW = "HDCW-Net"
 
 Restore = Callable[[Image], object]
 
@@ -54,8 +58,8 @@ def networks() -> Iterator[tuple[str, Cost, Restore]]:
     }
     for name, harness in plain.items():
         yield name, _cost(harness.network, harness.network, (256, 256)), _in_torch(harness)
-    cost = _cost(hdcw, hdcw, (border[0], border[1]), HEIGHT * WIDTH)
-    yield "HDCW-Net", cost, _in_torch(HdcwHarness(hdcw, eight_bit=True))
+    cost = _cost(hdcw, hdcw, (border[0], border[1]), math.prod(hdcwnet.PICTURE))
+    yield HDCW, cost, _in_torch(HdcwHarness(hdcw, eight_bit=True))
     yield "AirNet", _cost(needed, airnet, (256, 256)), _in_torch(Harness(airnet))
 
 
@@ -102,12 +106,14 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    image = np.random.default_rng(0).random((HEIGHT, WIDTH, 3), dtype=np.float32)
+    rng = np.random.default_rng(0)
     print("| network | parameters | MAC a pixel | ms a megapixel |\n|---|---|---|---|")
     with torch.inference_mode():
         for some in (models(given.threads, given.onnx), networks()):
             for name, cost, restore in some:
-                pace = 1e9 * seconds(restore, image, given.repeats) / (HEIGHT * WIDTH)
+                height, width = hdcwnet.PICTURE if name == HDCW else SIZE
+                image = rng.random((height, width, 3), dtype=np.float32)
+                pace = 1e9 * seconds(restore, image, given.repeats) / (height * width)
                 print(f"| {name} | {cost.parameters:,} | {cost.macs:,} | {pace:,.0f} |", flush=True)
 
 
