@@ -3,10 +3,10 @@
     python benchmarks/comparator_costs.py
     python benchmarks/comparator_costs.py --onnx ffmpeg=derain.onnx
 
-No weight file is needed: the time does not depend on the weights, which are those of networks that
-were not trained. The picture has 192 x 256 pixels; that of HDCW-Net has 480 x 640, the only size that it
-takes. Networks run as `cmudrn evaluate` runs them: in PyTorch; models of this project and ONNX files by
-their engine.
+No weight file is needed: the time does not depend on the weights, which are those of networks
+that were not trained. The picture has 192 x 256 pixels; that of HDCW-Net has 480 x 640, the only
+size that it takes. Networks run as `cmudrn evaluate` runs them: in PyTorch; models of this project
+and ONNX files by their engine.
 """
 
 from __future__ import annotations
