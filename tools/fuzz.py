@@ -12,6 +12,9 @@ nothing. Models are run by ONNX Runtime, or with `--engine native` by the native
 memory limit is that of the whole machine. Programs are what the native engine makes of models;
 they run in its C++ alone, compiled likewise.
 
+With `--keep FOLDER` the compiled library and what became of each batch stay there: a run that was
+stopped goes on where it was when it is started again with the same options.
+
 Every batch of files runs in a process of its own with a memory limit, so a crash costs only its
 batch and is counted. A process that exceeds its time limit is stopped and counted too. Times are
 those of the processor: they do not depend on what else it does.
@@ -136,46 +139,57 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--engine", choices=("onnx", "native", "sanitized"), default="onnx")
     parser.add_argument("--batch", type=int, help="run this batch only, in this process")
+    parser.add_argument("--keep", type=Path, help="folder of a run that can go on later")
     asked = parser.parse_args()
     if asked.kind == "programs":
         sys.exit(run_programs(asked.count))
     if asked.batch is not None:
         print(json.dumps(run_batch(asked.kind, asked.seed, asked.batch, asked.engine)))
         return
-    sys.exit(run_batches(asked.kind, asked.count, asked.seed, asked.engine))
+    with tempfile.TemporaryDirectory() as folder:
+        keep = asked.keep or Path(folder)
+        keep.mkdir(parents=True, exist_ok=True)
+        sys.exit(run_batches(asked.kind, asked.count, asked.seed, asked.engine, keep))
 
 
-def run_batches(name: str, count: int, seed: int, engine: str) -> int:
+def run_batches(name: str, count: int, seed: int, engine: str, keep: Path) -> int:
     """Run all batches of a kind, print the counts, and return the exit status."""
     kind = KINDS[name]
     total: Counter[str] = Counter()
     slowest, peak, start = 0.0, 0, time.monotonic()
-    library = tempfile.TemporaryDirectory()
-    sanitizers = build_sanitized(Path(library.name)) if engine == "sanitized" else {}
+    sanitizers = build_sanitized(keep) if engine == "sanitized" else {}
     for batch in range(-(-count // kind.batch)):
-        command = [sys.executable, __file__, name, "--batch", str(batch), "--seed", str(seed)]
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                done = subprocess.run(
-                    [*command, "--engine", engine],
-                    capture_output=True,
-                    timeout=WAIT_SECONDS,
-                    env={**os.environ, "TMPDIR": folder, "XDG_CACHE_HOME": folder, **sanitizers},
-                )
-            except subprocess.TimeoutExpired:
-                total["hangs"] += 1
-                print(f"batch {batch}: longer than {WAIT_SECONDS} s")
-                continue
-        if done.returncode:
-            total["hangs" if done.returncode == -signal.SIGXCPU else "crashes"] += 1
-            print(f"batch {batch}: {done.returncode} {done.stderr.decode()[-2000:]}")
-            continue
-        found = json.loads(done.stdout.splitlines()[-1])
+        kept = keep / f"{name}-{engine}-{seed}-{batch}.json"
+        if not kept.exists():
+            command = [sys.executable, __file__, name, "--batch", str(batch), "--seed", str(seed)]
+            found = run_process([*command, "--engine", engine], batch, sanitizers)
+            kept.write_text(json.dumps(found), encoding="utf-8")
+        found = json.loads(kept.read_text(encoding="utf-8"))
         total.update(found["outcomes"])
         slowest, peak = max(slowest, found["slowest"]), max(peak, found["more_mb"])
     print(f"{dict(total)}; slowest file {slowest:.2f} s of processor time, ", end="")
     print(f"{peak} MB above the start, {time.monotonic() - start:.0f} s in all")
     return int(bool(total["crashes"] or total["hangs"] or total["left behind"]))
+
+
+def run_process(command: list[str], batch: int, more: dict[str, str]) -> dict[str, Any]:
+    """Run one batch in a process of its own; return what became of it."""
+    bad: dict[str, Any] = {"slowest": 0.0, "more_mb": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "TMPDIR": folder, "XDG_CACHE_HOME": folder, **more}
+        try:
+            done = subprocess.run(
+                command, capture_output=True, timeout=WAIT_SECONDS, env=environment
+            )
+        except subprocess.TimeoutExpired:
+            print(f"batch {batch}: longer than {WAIT_SECONDS} s")
+            return {**bad, "outcomes": {"hangs": 1}}
+    if done.returncode:
+        print(f"batch {batch}: {done.returncode} {done.stderr.decode()[-2000:]}")
+        outcome = "hangs" if done.returncode == -signal.SIGXCPU else "crashes"
+        return {**bad, "outcomes": {outcome: 1}}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def build_sanitized(folder: Path) -> dict[str, str]:
@@ -184,7 +198,10 @@ def build_sanitized(folder: Path) -> dict[str, str]:
 
     path = folder / "sanitized.so"
     flags = ["-std=c++20", "-pthread", "-Wno-psabi", "-g1", "-fPIC", "-shared", *SANITIZED[:-1]]
-    subprocess.run(["g++", *flags, *map(str, SOURCES.glob("*.cpp")), "-o", str(path)], check=True)
+    if not path.exists():
+        command = ["g++", *flags, *map(str, SOURCES.glob("*.cpp")), "-o", f"{path}.part"]
+        subprocess.run(command, check=True)
+        Path(f"{path}.part").rename(path)
     found = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True).stdout
         for name in ("libasan.so", "libubsan.so")

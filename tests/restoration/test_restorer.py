@@ -39,6 +39,24 @@ def make_array(seed: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
     return rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
 
 
+def test_residuals_are_told_piece_by_piece_in_place_of_layers(engine) -> None:
+    image = make_array(0, (70, 90, 3), np.uint8)
+    restorer = Restorer(engine, tile_pixels=4000)
+    told = {name: np.full((70, 90, 3), np.nan) for name in (*engine.info.tasks, "fused")}
+
+    def on_residuals(area, residuals) -> None:
+        for name, residual in residuals.items():
+            assert np.isnan(told[name][area]).all()
+            told[name][area] = residual
+
+    done = restore_image(restorer, image, on_residuals=on_residuals)
+    expected = layered(restorer, image)
+    assert not done.residuals and not done.branches
+    np.testing.assert_array_equal(done.pixels, expected.pixels)
+    for name, residual in expected.residuals.items():
+        np.testing.assert_array_equal(told[name], residual)
+
+
 @given(
     height=st.integers(1, 130),
     width=st.integers(1, 130),

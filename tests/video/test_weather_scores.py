@@ -9,6 +9,7 @@ import pytest
 
 from cmudrn.errors import CmudrnError
 from cmudrn.models import ModelInfo, shipped_models
+from cmudrn.restoration import weather_classifier
 from cmudrn.restoration.weather_classifier import (
     CLASSES,
     GATE,
@@ -47,6 +48,25 @@ def test_every_calibration_is_that_of_a_shipped_model() -> None:
 def test_one_pixel_is_a_picture_too() -> None:
     removed = {name: np.zeros((1, 1, 3), np.float32) for name in ("rain", "snow", "fused")}
     assert np.isfinite(measure(np.zeros((1, 1), np.uint8), removed)).all()
+
+
+@pytest.mark.parametrize("band", [1, 100, 1 << 20])
+def test_measures_are_those_of_whole_layers_whatever_is_held_at_once(
+    band: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (23, 31, 3), np.uint8)
+    means = {name: rng.normal(0, 0.1, (23, 31)) for name in ("rain", "snow", "fused")}
+    monkeypatch.setattr(weather_classifier, "_BAND_PIXELS", band)
+    found = measure(picture, {name: mean.astype(np.float32) for name, mean in means.items()})
+    rain, fused, scene = means["rain"], means["fused"], picture.mean(axis=2) / 255
+    place, log = int(0.99 * (rain.size - 1)), np.log
+    expected = {0: log(1e-4 + np.abs(fused - fused.mean()).mean()), 1: scene.mean()}
+    expected |= {2: rain.mean(), 3: log(1e-3 + np.sort(rain.ravel())[place])}
+    expected |= {10: log(1e-3 + np.sort((means["snow"] - rain).ravel())[place])}
+    expected |= {13: fused.mean(), 14: log(1e-4 + np.abs(np.diff(fused, axis=1)).mean())}
+    expected |= {18: log(1e-4 + np.abs(np.diff(scene - fused, axis=0)).mean())}
+    assert {number: found[number] for number in expected} == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_gate_passes_what_is_surely_clear() -> None:

@@ -12,7 +12,7 @@ STRONG_STEPS = 20
 MUCH = 0.2
 """Share of strongly changed pixels above which a result should be looked at."""
 
-_BAND_PIXELS = 1 << 20
+_BAND_PIXELS = 1 << 16
 """Compared at once: a bound on memory."""
 
 

@@ -22,7 +22,7 @@ WHITE = (240 / 255, 252 / 255)
 BLACK = (6 / 255, 2 / 255)
 """Brightest value around likewise."""
 
-_BAND_ROWS = 256
+_BAND_ROWS = 128
 
 
 def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:

@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.base import Engine, StreamingEngine
-from cmudrn.image import Image, Pixels, check_array, from_float
+from cmudrn.image import Pixels, check_array, from_float
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.changed import share_changed
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.layers import Layers, OnResiduals
 from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
 from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
 from cmudrn.restoration.range_ends import hold_range_ends
@@ -43,11 +44,12 @@ def restore_image(
     *,
     sequence: Sequence | None = None,
     on_tile: OnTile | None = None,
+    on_residuals: OnResiduals | None = None,
 ) -> RestoredImage:
     """Restore one image.
 
     Memory is bounded by the image, its result and one tile. Layers take 12 bytes a pixel each; a
-    weather score needs them while it is made.
+    weather score takes 2 for each branch and the fused result while it is made.
 
     Args:
         restorer: the model and how it is run.
@@ -57,6 +59,8 @@ def restore_image(
         sequence: what lasts from frame to frame, where the image is a frame of a clip or stream;
             the gate then decides by the running mean of the scores, and the veil is smoothed.
         on_tile: told of progress.
+        on_residuals: told of the residuals of each piece, each pixel once, in place of
+            `settings.layers`: the result then has no layers, and no memory is taken for them.
 
     Raises:
         ImageValueError: the image is not as described.
@@ -68,22 +72,22 @@ def restore_image(
         check_scorable(restorer.info)
     settings = restorer.choose_depth(image, settings)
     check_depth(restorer.info, settings.stages, settings.recursions)
-    if settings.strength == 0 and not (settings.layers or settings.scored):
+    layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
+    if settings.strength == 0 and not layers.are_wanted:
         return RestoredImage(image.copy())
     correction = restorer.estimate_veil(image)
     if sequence is not None:
         correction = sequence.veil(correction)
-    restored, branches, residuals = _run_tiles(restorer, image, settings, correction, on_tile)
+    restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
     changed = share_changed(image, restored) if sequence is None else 0.0
     if not settings.scored:
-        return RestoredImage(restored, branches, residuals, changed=changed)
-    weather = score_weather(restorer.info, image, residuals)
+        return RestoredImage(restored, layers.branches, layers.residuals, changed=changed)
+    weather = score_weather(restorer.info, image, layers.means)
     decisive = weather if sequence is None else sequence.smooth_score(weather)
     passed = settings.gate and decisive.passes
-    kept = residuals if settings.layers else {}
     if passed:
-        return RestoredImage(image, branches, kept, weather, passed)
-    return RestoredImage(restored, branches, kept, weather, changed=changed)
+        return RestoredImage(image, layers.branches, layers.residuals, weather, passed)
+    return RestoredImage(restored, layers.branches, layers.residuals, weather, changed=changed)
 
 
 class Restorer:
@@ -95,12 +99,18 @@ class Restorer:
         engine: runs the network.
         tile_pixels: largest window that goes through the network at once, a bound on memory; None
             is what the engine asks for.
+        stream_columns: widest strip of an image that goes through it in rows, likewise.
         change_gating: hold back changes too faint to be weather, where the model asks for it, and
             changes of even white and black areas.
     """
 
     def __init__(
-        self, engine: Engine, *, tile_pixels: int | None = None, change_gating: bool = True
+        self,
+        engine: Engine,
+        *,
+        tile_pixels: int | None = None,
+        stream_columns: int | None = None,
+        change_gating: bool = True,
     ) -> None:
         self.engine = engine
         self.change_gating = change_gating
@@ -108,6 +118,7 @@ class Restorer:
             VeilEstimator(self.info.veil_weights) if self.info.veil_weights else None
         )
         self.tile_pixels = tile_pixels or engine.tile_pixels
+        self._stream_columns = stream_columns
 
     @property
     def info(self) -> ModelInfo:
@@ -173,7 +184,7 @@ class Restorer:
         radius = self.info.receptive_radius(stages, recursions)
         streaming = self.streaming_engine(height, width)
         if streaming:
-            columns = streaming.stream_columns
+            columns = self._stream_columns or streaming.stream_columns
             return make_strips(height, width, radius, columns, self.info.alignment)
         return make_tiles(height, width, radius, self.tile_pixels, self.info.alignment)
 
@@ -202,31 +213,20 @@ def _run_tiles(
     image: Pixels,
     settings: RestoreSettings,
     correction: VeilCorrection | None,
+    layers: Layers,
     on_tile: OnTile | None,
-) -> tuple[Pixels, dict[str, Image], dict[str, Image]]:
-    """Return (restored, branches, residuals); both mappings are empty where nothing needs them."""
-    tasks = restorer.info.tasks
-    layered = settings.layers or settings.scored
-    restored, shape = np.empty_like(image), (*image.shape[:2], 3)
-    gate = restorer.make_change_gate(image)
-    kept = tasks if settings.layers else ()
-    branches = {task: np.empty(shape, np.float32) for task in kept}
-    named = (*tasks, "fused") if layered else ()
-    residuals = {name: np.empty(shape, np.float32) for name in named}
-    for piece in _pieces(restorer, image, settings, layered, correction, on_tile):
+) -> Pixels:
+    """Return the restored image; what its layers are goes to `layers`."""
+    restored, gate = np.empty_like(image), restorer.make_change_gate(image)
+    for piece in _pieces(restorer, image, settings, layers.are_wanted, correction, on_tile):
         restored[piece.core] = _finish(piece, settings.strength, image, gate)
-        if layered:
-            residuals["fused"][piece.core] = piece.degraded - piece.fused
-            for task, estimate in piece.branches.items():
-                residuals[task][piece.core] = piece.degraded - estimate
-                if task in branches:
-                    branches[task][piece.core] = estimate
+        layers.add(piece)
         del piece  # or it would stay in memory beside the next one
     if gate:
         gate.apply(image, restored)
     if restorer.change_gating:
         hold_range_ends(image, restored)
-    return restored if settings.strength else image.copy(), branches, residuals
+    return restored if settings.strength else image.copy()
 
 
 def _pieces(

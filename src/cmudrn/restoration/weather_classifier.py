@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.errors import CmudrnError, ModelFileError
-from cmudrn.image import Image, Pixels, to_float, to_rgb
+from cmudrn.image import Pixels, to_float, to_rgb
 from cmudrn.models.info import ModelInfo
 
 CLASSES = ("rain", "snow", "clear")
 
 CALIBRATION_PATH = Path(__file__).parent / "weather_classifier.json"
 """Written by tools/fit_weather_classifier.py."""
+
+_BAND_PIXELS = 1 << 18
+"""Measured at once: a bound on memory."""
+
+Residual = NDArray[np.floating]
+"""(H, W, 3), or its mean over the channels, (H, W)."""
 
 GATE = 0.8
 """A picture counts as clear from this score of clear on."""
@@ -101,49 +107,104 @@ def check_scorable(info: ModelInfo) -> None:
 
 
 def score_weather(
-    info: ModelInfo, degraded: Pixels, residuals: Mapping[str, Image]
+    info: ModelInfo, degraded: Pixels, residuals: Mapping[str, Residual]
 ) -> WeatherScore:
     """Return the weather score of a picture.
 
     Args:
         info: of the model, one that `check_scorable` lets through.
         degraded: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
-        residuals: `RestoredImage.residuals` for it, at the model's own depth.
+        residuals: `RestoredImage.residuals` for it, at the model's own depth, or their means over
+            the channels, (H, W).
     """
     return read_calibrations()[info.sha256](measure(degraded, residuals))
 
 
-def measure(degraded: Pixels, residuals: Mapping[str, Image]) -> NDArray[np.float64]:
+def measure(degraded: Pixels, residuals: Mapping[str, Residual]) -> NDArray[np.float64]:
     """Return the numbers that the score is made of.
 
     Of what the rain branch, the snow branch and both together removed: how much, how much at the
     brightest hundredth, how much of it is light taken away, and how strongly it varies along rows
     and columns (streaks vary along rows, flakes along both). The same variation of the restored
     picture stands beside them, for a textured scene leaves traces in every layer.
+
+    Memory beside the arguments is that of some rows.
     """
-    rain, snow = (residuals[task].mean(axis=2, dtype=np.float32) for task in ("rain", "snow"))
-    fused = residuals["fused"].mean(axis=2, dtype=np.float32)
-    scene = to_rgb(to_float(degraded)).mean(axis=2, dtype=np.float32)
-    numbers = [np.log(1e-4 + np.abs(fused - fused.mean()).mean()), float(scene.mean())]
-    for layer in (rain, snow, rain - snow):
-        numbers += [float(layer.mean()), _high(layer), _high(-layer)]
-    numbers += [_high(fused), _high(-fused), float(fused.mean())]
-    for picture in (fused, scene - fused):
-        across, down = _variation(picture, 1), _variation(picture, 0)
+    rain, snow, fused = (_layer(residuals[name]) for name in ("rain", "snow", "fused"))
+    scene = _Layer(
+        degraded.shape[:2],
+        lambda rows: to_rgb(to_float(degraded[rows])).mean(axis=2, dtype=np.float32),
+    )
+    middle = fused.mean()
+    spread = _Layer(fused.shape, lambda rows: np.abs(fused.rows(rows) - np.float32(middle)))
+    numbers = [np.log(1e-4 + spread.mean()), scene.mean()]
+    for layer in (rain, snow, _difference(rain, snow)):
+        numbers += [layer.mean(), *layer.ends()]
+    numbers += [*fused.ends(), middle]
+    for picture in (fused, _difference(scene, fused)):
+        across, down = picture.variation(1), picture.variation(0)
         numbers += [across, down, across - down]
     return np.array(numbers, np.float64)
 
 
-def _high(layer: NDArray[np.float32]) -> float:
-    """Return the logarithm of the value that one pixel in a hundred exceeds."""
-    place = int(0.99 * (layer.size - 1))
-    return float(np.log(1e-3 + max(0.0, float(np.partition(layer, place, axis=None)[place]))))
+@dataclass(frozen=True)
+class _Layer:
+    """One number for each pixel, made when it is asked for.
+
+    Attributes:
+        shape: (H, W).
+        rows: some rows -> (h, W) float32.
+    """
+
+    shape: tuple[int, ...]
+    rows: Callable[[slice], NDArray[np.float32]]
+
+    def bands(self, overlap: int = 0) -> Iterator[NDArray[np.float32]]:
+        """Yield all rows, some at a time; each time the last ones come again."""
+        height = max(1, _BAND_PIXELS // self.shape[1])
+        for start in range(0, max(1, self.shape[0] - overlap), height):
+            yield self.rows(slice(start, start + height + overlap))
+
+    def mean(self) -> float:
+        """Return the mean."""
+        total = sum(float(band.sum(dtype=np.float64)) for band in self.bands())
+        return total / (self.shape[0] * self.shape[1])
+
+    def ends(self) -> tuple[float, float]:
+        """Return the logarithms of what one pixel in a hundred exceeds, and of the negative's."""
+        size = self.shape[0] * self.shape[1]
+        count = size - int(0.99 * (size - 1))
+        highest = lowest = np.empty(0, np.float32)
+        for band in self.bands():
+            highest = _largest(np.append(highest, band), count)
+            lowest = _largest(np.append(lowest, -band), count)
+        high, low = (np.log(1e-3 + max(0.0, float(one.min()))) for one in (highest, lowest))
+        return float(high), float(low)
+
+    def variation(self, axis: int) -> float:
+        """Return the logarithm of the mean change from a pixel to its neighbour."""
+        count = self.shape[1 - axis] * (self.shape[axis] - 1)
+        if not count:
+            return float(np.log(1e-4))
+        changes = (np.abs(np.diff(band, axis=axis)) for band in self.bands(1 - axis))
+        return float(
+            np.log(1e-4 + sum(float(one.sum(dtype=np.float64)) for one in changes) / count)
+        )
 
 
-def _variation(picture: NDArray[np.float32], axis: int) -> float:
-    if picture.shape[axis] < 2:
-        return float(np.log(1e-4))
-    return float(np.log(1e-4 + np.abs(np.diff(picture, axis=axis)).mean()))
+def _layer(residual: Residual) -> _Layer:
+    if residual.ndim == 2:
+        return _Layer(residual.shape, lambda rows: residual[rows].astype(np.float32))
+    return _Layer(residual.shape[:2], lambda rows: residual[rows].mean(axis=2, dtype=np.float32))
+
+
+def _difference(one: _Layer, other: _Layer) -> _Layer:
+    return _Layer(one.shape, lambda rows: one.rows(rows) - other.rows(rows))
+
+
+def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """Return the largest values, in no order."""
+    return np.partition(values, -count)[-count:] if len(values) > count else values
 
 
 @cache
