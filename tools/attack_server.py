@@ -260,7 +260,8 @@ def main() -> int:
         failed = f" ({report.health_failures} failed)" if report.health_failures else ""
         print(
             f"| {name} | {report.health_seconds:.2f} s{failed} | {pictures} | "
-            f"{report.server_mb:.0f} MB | {report.worker_mb:.0f} MB | {report.all_mb:.0f} MB | {report.log_bytes} B |"
+            f"{report.server_mb:.0f} MB | {report.worker_mb:.0f} MB | {report.all_mb:.0f} MB | "
+            f"{report.log_bytes} B |"
         )
     return int(any(report.is_bad for report in reports.values()))
 
