@@ -35,7 +35,7 @@ constexpr const char* kFastest = "neon";
 #else
 constexpr const char* kFastest = "avx2";
 #endif
-constexpr const char* kBf16[] = {"avx512bf16", "neonbf16"};
+constexpr const char* kBf16[] = {"avx512bf16", "amxbf16", "neonbf16"};
 
 struct Case {
   int branches, height, width, stages, recursions, threads, rows_a_push;
@@ -233,7 +233,7 @@ bool try_lowered(const std::string& path, int changes) {
 
 int main(int count, char** arguments) {
   if (count < 3) {
-    for (const char* isa : {"portable", "avx2", "avx512", "avx512bf16", "neon", "neonbf16"})
+    for (const char* isa : {"portable", "avx2", "avx512", "avx512bf16", "amxbf16", "neon", "neonbf16"})
       if (cmudrn_has(isa)) std::puts(isa);
     return 0;
   }
@@ -244,7 +244,7 @@ int main(int count, char** arguments) {
     if (c.height * c.width > most_pixels) continue;  // an emulator is slow
     const std::vector<float> expected = run("portable", c);
     if (expected.empty()) return std::puts("a picture did not come out whole"), 1;
-    for (const char* isa : {"avx2", "avx512", "avx512bf16", "neon", "neonbf16"}) {
+    for (const char* isa : {"avx2", "avx512", "avx512bf16", "amxbf16", "neon", "neonbf16"}) {
       const std::vector<float> got = run(isa, c);
       if (got.empty()) continue;  // of another processor
       const float most = std::strstr(isa, "bf16") ? 0.05f : 1e-5f;

@@ -14,7 +14,7 @@ from cmudrn.errors import CmudrnError, InvalidSettingError
 INSTRUCTION_SETS = ("avx512", "avx2", "neon", "portable")
 """Best first."""
 
-BF16_SETS = ("avx512bf16", "neonbf16")
+BF16_SETS = ("amxbf16", "avx512bf16", "neonbf16")
 """Those that multiply bfloat16 numbers, and add in float32."""
 
 NO_NATIVE = "CMUDRN_NO_NATIVE"

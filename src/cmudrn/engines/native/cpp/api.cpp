@@ -1,5 +1,9 @@
 // What Python calls (through ctypes). Nothing throws across this border.
-#if defined(__aarch64__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
 #include <sys/sysctl.h>
@@ -51,6 +55,23 @@ bool has_bf16() {
 }
 #endif
 
+#if defined(__x86_64__)
+// Whether the processor has tile registers with products of bfloat16 numbers, and the system lets
+// this process use them. Linux wants to be asked once, since they make a thread's state larger.
+bool has_tiles() {
+#if defined(__linux__)
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  constexpr unsigned kTiles = 1U << 24, kBf16 = 1U << 22;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(edx & kTiles) || !(edx & kBf16))
+    return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 bool runs_here(const Kernels& kernels) {
 #if defined(__aarch64__)
   if (&kernels == &cmudrn::kNeon) return true;
@@ -66,6 +87,10 @@ bool runs_here(const Kernels& kernels) {
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
   if (&kernels == &cmudrn::kAvx512Bf16)
     return runs_here(cmudrn::kAvx512) && __builtin_cpu_supports("avx512bf16");
+  if (&kernels == &cmudrn::kAmxBf16) {
+    static const bool tiles = has_tiles();
+    return tiles && runs_here(cmudrn::kAvx512Bf16);
+  }
 #endif
   return &kernels == &cmudrn::kPortable;
 }
@@ -77,7 +102,7 @@ constexpr int kMaxThreads = 4096;
 const Kernels* find(const char* isa) {
 #if defined(__x86_64__)
   const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kAvx2, &cmudrn::kAvx512,
-                            &cmudrn::kAvx512Bf16};
+                            &cmudrn::kAvx512Bf16, &cmudrn::kAmxBf16};
 #elif defined(__aarch64__)
   const Kernels* every[] = {&cmudrn::kPortable, &cmudrn::kNeon, &cmudrn::kNeonBf16};
 #else
@@ -99,6 +124,7 @@ Layers find_layers(const Kernels* kernels) {
   if (kernels == &cmudrn::kAvx2) return {&cmudrn::kAvx2Layers, &cmudrn::kAvx2Layers};
   if (kernels == &cmudrn::kAvx512) return {&cmudrn::kAvx512Layers, &cmudrn::kAvx512Layers};
   if (kernels == &cmudrn::kAvx512Bf16) return {&cmudrn::kAvx512Bf16Layers, &cmudrn::kAvx512Layers};
+  if (kernels == &cmudrn::kAmxBf16) return {&cmudrn::kAmxBf16Layers, &cmudrn::kAvx512Layers};
 #elif defined(__aarch64__)
   if (kernels == &cmudrn::kNeon) return {&cmudrn::kNeonLayers, &cmudrn::kNeonLayers};
   if (kernels == &cmudrn::kNeonBf16) return {&cmudrn::kNeonBf16Layers, &cmudrn::kNeonLayers};

@@ -73,17 +73,22 @@ void finish_pixels(const float* made, long first, int pixels, const Epilogue& ep
   }
 }
 
+template <int Vectors>
+auto finisher(const Epilogue& epilogue) {
+  constexpr decltype(&finish_pixels<Finish::plain, Vectors>) finishes[] = {
+      finish_pixels<Finish::plain, Vectors>,      finish_pixels<Finish::relu, Vectors>,
+      finish_pixels<Finish::added, Vectors>,      finish_pixels<Finish::added_relu, Vectors>,
+      finish_pixels<Finish::relu_added, Vectors>, finish_pixels<Finish::other, Vectors>};
+  return finishes[static_cast<int>(finish_of(epilogue))];
+}
+
 template <int Vectors, int... Less>
 void convolve_pixels(const DirectInput& input, const float* weights, const float* bias,
                      const Epilogue& epilogue, int count, const DirectOutput& output,
                      std::integer_sequence<int, Less...>) {
   constexpr ConvolveSome table[] = {convolve_some<Less + 1, Vectors>...};
   constexpr int most = sizeof...(Less);
-  constexpr decltype(&finish_pixels<Finish::plain, Vectors>) finishes[] = {
-      finish_pixels<Finish::plain, Vectors>,      finish_pixels<Finish::relu, Vectors>,
-      finish_pixels<Finish::added, Vectors>,      finish_pixels<Finish::added_relu, Vectors>,
-      finish_pixels<Finish::relu_added, Vectors>, finish_pixels<Finish::other, Vectors>};
-  const auto finish = finishes[static_cast<int>(finish_of(epilogue))];
+  const auto finish = finisher<Vectors>(epilogue);
   alignas(64) float made[most * Vectors * kLanes];
   for (int x = 0; x < count;) {
     const int some = together(count - x, most);

@@ -60,6 +60,7 @@ extern const Kernels kPortable;
 extern const Kernels kAvx2;
 extern const Kernels kAvx512;
 extern const Kernels kAvx512Bf16;
+extern const Kernels kAmxBf16;
 extern const Kernels kNeon;
 extern const Kernels kNeonBf16;
 

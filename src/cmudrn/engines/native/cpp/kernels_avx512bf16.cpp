@@ -1,5 +1,5 @@
-// Vectors of sixteen floats, AVX-512 with dot products of bfloat16 pairs, summed in float.
-// Called only on a CPU that says it has both.
+// Vectors of sixteen floats, AVX-512 with dot products of bfloat16 pairs, summed in float; and the
+// same with tile registers (AMX). Called only on a CPU that says it has them.
 #if defined(__x86_64__)
 #if !defined(CMUDRN_ANY_CPU)
 #include <immintrin.h>
@@ -36,6 +36,7 @@ namespace cmudrn {
 namespace {
 #include "kernels.inl"
 #include "layers.inl"
+#include "amx.inl"
 }  // namespace
 
 const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
@@ -43,7 +44,16 @@ const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
 
 const LayerKernels kAvx512Bf16Layers = {
     kLanes,          kVectors,       kSums,        kWinogradTiles, true,
-    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer,
+    nullptr,         nullptr};
+
+const Kernels kAmxBf16 = {"amxbf16", true,   &kAvx512, transform,
+                          multiply,  finish, stitch,   peak_of_tiles};
+
+const LayerKernels kAmxBf16Layers = {
+    kLanes,          kVectors,       kSums,        kWinogradTiles, true,
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer,
+    round_row,       convolve_rounded};
 
 }  // namespace cmudrn
 

@@ -35,7 +35,7 @@ const Kernels kNeonBf16 = {"neonbf16", true, &kNeon, transform, multiply, finish
 
 const LayerKernels kNeonBf16Layers = {
     kLanes,          kVectors,       kSums,        kWinogradTiles, true,
-    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer, nullptr, nullptr};
 
 }  // namespace cmudrn
 

@@ -30,6 +30,6 @@ const Kernels kPortable = {"portable", false, nullptr, transform, multiply, fini
 
 const LayerKernels kPortableLayers = {
     kLanes,          kVectors,       kSums,        kWinogradTiles, false,
-    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer};
+    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer, nullptr, nullptr};
 
 }  // namespace cmudrn

@@ -7,6 +7,8 @@
 // multiply directly.
 #pragma once
 
+#include <cstdint>
+
 #include "kernels.h"
 
 namespace cmudrn {
@@ -17,6 +19,9 @@ constexpr int kMaxKernel = 32;      // side of a kernel
 constexpr int kMaxSources = 4;      // maps that one combination reads
 constexpr int kWinogradTiles = 12;  // of the longest block of the executor
 constexpr int kBlockGap = 32;       // numbers between frequencies of a block
+constexpr int kTilePixels = 16;     // rows of a tile register: pixels that are multiplied together
+constexpr int kTileInputs = 32;     // bfloat16 numbers in a row of a tile register
+constexpr int kTileVectors = 2;     // of outputs that tile registers sum together
 
 // What follows the sums of a convolution.
 struct Epilogue {
@@ -53,6 +58,15 @@ struct DirectInput {
   int inputs;
 };
 
+// The same with rows in bfloat16: pixels of whole `kTileInputs`, zeros behind the last channel. Up to
+// `kTilePixels` outputs more are read than are written.
+struct RoundedInput {
+  const std::uint16_t* rows[kMaxKernel];
+  int pixel;
+  int kernel;
+  int stride;
+};
+
 // One map that a combination reads.
 struct CombineSource {
   const float* row;      // at pixel 0 and the first channel
@@ -84,6 +98,12 @@ struct LayerKernels {
   void (*combine)(const CombineSource* sources, int count, bool product, const float* bias,
                   Activation activation, const float* slopes, int first, int pixels, int channels,
                   float* out, long pixel);
+
+  // Convolutions in tile registers, of inputs that were rounded before; nullptr: there are none.
+  void (*round)(const float* row, long pixel, int pixels, int channels, std::uint16_t* rounded);
+  void (*convolve_rounded)(const RoundedInput& input, const std::uint16_t* weights,
+                           const float* bias, int outputs, const Epilogue& epilogue, int count,
+                           float* out, long pixel);
 };
 
 // How many of those that are left are computed together, where `most` can be: all parts alike.
@@ -109,6 +129,7 @@ extern const LayerKernels kPortableLayers;
 extern const LayerKernels kAvx2Layers;
 extern const LayerKernels kAvx512Layers;
 extern const LayerKernels kAvx512Bf16Layers;
+extern const LayerKernels kAmxBf16Layers;
 extern const LayerKernels kNeonLayers;
 extern const LayerKernels kNeonBf16Layers;
 

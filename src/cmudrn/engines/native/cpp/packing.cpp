@@ -1,7 +1,11 @@
 #include "packing.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 #include <stdexcept>
+#include <vector>
 
 #include "winograd.h"
 
@@ -62,8 +66,10 @@ class Packer {
   void pack_convolution(Operation& operation) {
     const int lanes = program_.kernels.lanes;
     operation.padded_outputs = round_up(operation.group_outputs(), lanes);
-    operation.winograd = operation.kernel == 3 && operation.stride == 1 && operation.pad == 1 &&
-                         operation.group_inputs() >= kLeastWinogradChannels &&
+    operation.rounded =
+        program_.kernels.convolve_rounded && operation.group_inputs() >= kLeastRoundedInputs;
+    operation.winograd = !operation.rounded && operation.kernel == 3 && operation.stride == 1 &&
+                         operation.pad == 1 && operation.group_inputs() >= kLeastWinogradChannels &&
                          operation.group_outputs() >= kLeastWinogradChannels;
     operation.exact = !program_.kernels.bf16 || operation.group_inputs() % 2 != 0;
     const auto outputs = static_cast<std::size_t>(operation.padded_outputs);
@@ -72,6 +78,8 @@ class Packer {
     const std::size_t float_count = (operation.winograd ? kFrequencies : taps) * inputs * outputs;
     const std::size_t bf16_count = (kFrequencies + 1) * inputs * outputs / 2;
     operation.group_floats = operation.winograd && !operation.exact ? bf16_count : float_count;
+    if (operation.rounded)
+      operation.group_floats = taps * round_up(inputs, kTileInputs) * outputs / 2;
     operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
     const float* weights = numbers_ + operation.weights;
     const auto groups = static_cast<std::size_t>(operation.groups);
@@ -83,7 +91,9 @@ class Packer {
       float* to = &program_.packed[first + group * operation.group_floats];
       const float* from =
           weights + group * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
-      if (!operation.winograd)
+      if (operation.rounded)
+        pack_rounded(operation, from, to);
+      else if (!operation.winograd)
         pack_direct(operation, from, to);
       else if (operation.exact)
         pack_winograd(operation, from, to);
@@ -152,7 +162,46 @@ class Packer {
     });
   }
 
+  // [part of the outputs][tap][kTileInputs of inputs][vector][pair of inputs][output][2]
+  void pack_rounded(const Operation& operation, const float* from, float* to) const {
+    const int taps = operation.kernel * operation.kernel, inputs = operation.group_inputs();
+    const int lanes = program_.kernels.lanes, all = operation.padded_outputs / lanes;
+    const int chunks = round_up(inputs, kTileInputs) / kTileInputs;
+    const long tile = static_cast<long>(kTileInputs) * lanes;
+    std::vector<std::uint16_t> rounded(static_cast<std::size_t>(taps));
+    for (int output = 0; output < operation.group_outputs(); ++output)
+      for (int in = 0; in < inputs; ++in) {
+        round_taps(from + (static_cast<long>(output) * inputs + in) * taps, rounded);
+        const int part = output / lanes / kTileVectors * kTileVectors;  // its first vector
+        const int vectors = std::min(all - part, kTileVectors), row = in % kTileInputs;
+        for (int tap = 0; tap < taps; ++tap) {
+          const long place = (static_cast<long>(tap) * chunks + in / kTileInputs) * vectors;
+          const long at = (static_cast<long>(part) * taps * chunks + place + output / lanes - part) * tile +
+                          row / 2 * 2L * lanes + 2 * (output % lanes) + row % 2;
+          std::memcpy(reinterpret_cast<char*>(to) + 2 * at, &rounded[static_cast<std::size_t>(tap)],
+                      sizeof(std::uint16_t));
+        }
+      }
+  }
+
+  // Rounds the weights of one input and one output, the largest first. What rounding took from one
+  // is added to the next: their sum, which even areas are multiplied by, stays as it was.
+  static void round_taps(const float* taps, std::vector<std::uint16_t>& rounded) {
+    std::vector<std::size_t> order(rounded.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return std::fabs(taps[a]) > std::fabs(taps[b]);
+    });
+    double missing = 0;
+    for (const std::size_t tap : order) {
+      const double wanted = taps[tap] + missing;
+      rounded[tap] = to_bf16(static_cast<float>(wanted));
+      missing = wanted - from_bf16(rounded[tap]);
+    }
+  }
+
   static constexpr int kLeastWinogradChannels = 8;  // fewer do not pay for the transforms
+  static constexpr int kLeastRoundedInputs = 8;     // fewer leave tile registers empty
 
   Program& program_;
   const float* numbers_;

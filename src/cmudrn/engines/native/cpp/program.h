@@ -51,6 +51,7 @@ struct Operation {
   long weights, bias, slopes;   // index in the numbers, later of packed floats; -1: none
   std::vector<Source> sources;  // convolution: the map, and a residual if there is one
   bool winograd;
+  bool rounded;              // in tile registers, with inputs and weights in bfloat16
   bool exact;                // a Winograd convolution in float, where others are in bfloat16
   std::size_t group_floats;  // packed weights of one group of a convolution
   int padded_outputs;        // of one group: whole vectors

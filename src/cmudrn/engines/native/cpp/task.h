@@ -43,6 +43,7 @@ class Task {
   void run_winograd(const Operation& operation, Range rows, Range columns);
   void winograd_block(const Operation& operation, int y, int x, int tiles);
   void run_direct(const Operation& operation, Range rows, Range columns);
+  void run_rounded(const Operation& operation, Range rows, Range columns);
   void run_combination(const Operation& operation, Range rows, Range columns);
   void run_input(const Operation& operation, Range rows, Range columns);
   void run_output(const Operation& operation, Range rows, Range columns);
@@ -68,6 +69,7 @@ class Task {
   float* unused_;               // a row that nobody reads
   float* block_;
   float* sums_;
+  float* rounded_;  // rows in bfloat16
 };
 
 }  // namespace cmudrn
