@@ -74,7 +74,7 @@ class NativeEngine:
         self._info = make_info(self._model)
         self._pipeline: PaperPipeline | None = None
         self._networks = _Networks(self.instruction_set, self.threads)
-        if self._info.network in ("cmudrn", "drn"):
+        if self._info.network in ("cmudrn", "drn") and self.instruction_set != "amxbf16":
             # The pipeline does not have every width and structure.
             with contextlib.suppress(NativeUnavailableError):
                 self._pipeline = PaperPipeline(

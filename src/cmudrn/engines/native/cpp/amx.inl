@@ -87,75 +87,98 @@ inline Vec load_first(const float* from, int count) {
 }
 #endif
 
+// Vectors are stored one after another: what is behind a pixel's last channel is written again by
+// the next pixel, or is zeros behind the last one.
 void round_row(const float* row, long pixel, int pixels, int channels, std::uint16_t* rounded) {
-  for (int x = 0; x < pixels; ++x, row += pixel)
-    for (int channel = 0; channel < channels; channel += kTileInputs, rounded += kTileInputs)
-      store_two(rounded, load_first(row + channel, channels - channel),
-                load_first(row + channel + kLanes, channels - channel - kLanes));
+  const int pitch = rounded_pitch(channels);
+  for (int x = 0; x < pixels; ++x, row += pixel, rounded += pitch) {
+    int channel = 0;
+    for (; channel + kLanes <= channels; channel += kLanes)
+      store_frequency(rounded + channel, load_any(row + channel));
+    if (channel < channels)
+      store_frequency(rounded + channel, load_first(row + channel, channels - channel));
+  }
+  store_frequency(rounded, Vec{});
+  store_frequency(rounded + kLanes, Vec{});
 }
 
-// Sums of one or two times `kTilePixels` pixels from `first` on, [pixel][vector].
+// Sums of up to four times `kTilePixels` pixels from `first` on, [pixel][vector]: the inputs of a
+// row of the kernel are consecutive numbers.
 template <int Pixels, int Vectors>
 void convolve_in_tiles(const RoundedInput& input, long first, const Stored* weights,
                        const float* bias, float* made) {
-  constexpr long line = 64;
-  const long step = static_cast<long>(input.stride) * input.pixel;
+  static_assert(Pixels * Vectors <= 4 && Vectors <= kTileVectors);
+  constexpr long line = 64, tile = kTileInputs * kLanes;
+  constexpr int sums = kTilePixels * Vectors * kLanes;
+  const long step = static_cast<long>(input.stride) * input.pitch, next = kTilePixels * step;
   load_tile<0>(bias, 0);  // the same row sixteen times
   if (Pixels > 1) load_tile<1>(bias, 0);
+  if (Pixels > 2) load_tile<2>(bias, 0);
+  if (Pixels > 3) load_tile<3>(bias, 0);
   if (Vectors > 1) load_tile<2>(bias + kLanes, 0);
-  if (Pixels > 1 && Vectors > 1) load_tile<3>(bias + kLanes, 0);
+  if (Vectors > 1 && Pixels > 1) load_tile<3>(bias + kLanes, 0);
   for (int ky = 0; ky < input.kernel; ++ky) {
-    for (int kx = 0; kx < input.kernel; ++kx) {
-      const Stored* from = input.rows[ky] + first * step + static_cast<long>(kx) * input.pixel;
-      for (int in = 0; in < input.pixel; in += kTileInputs) {
-        load_tile<4>(from + in, 2 * step);
-        if (Pixels > 1) load_tile<5>(from + kTilePixels * step + in, 2 * step);
-        load_tile<6>(weights, line);
-        dot_tiles<0, 4, 6>();
-        if (Pixels > 1) dot_tiles<1, 5, 6>();
-        if (Vectors > 1) {
-          load_tile<7>(weights + kTileInputs * kLanes, line);
-          dot_tiles<2, 4, 7>();
-          if (Pixels > 1) dot_tiles<3, 5, 7>();
-        }
-        weights += Vectors * kTileInputs * kLanes;
+    const Stored* from = input.rows[ky] + first * step;
+    for (int k = 0; k < input.kernel * input.pitch; k += kTileInputs, from += kTileInputs) {
+      load_tile<6>(weights, line);
+      if (Vectors > 1) load_tile<7>(weights + tile, line);
+      load_tile<4>(from, 2 * step);
+      dot_tiles<0, 4, 6>();
+      if (Vectors > 1) dot_tiles<2, 4, 7>();
+      if (Pixels > 1) {
+        load_tile<5>(from + next, 2 * step);
+        dot_tiles<1, 5, 6>();
+        if (Vectors > 1) dot_tiles<3, 5, 7>();
       }
+      if (Pixels > 2) {
+        load_tile<4>(from + 2 * next, 2 * step);
+        dot_tiles<2, 4, 6>();
+      }
+      if (Pixels > 3) {
+        load_tile<5>(from + 3 * next, 2 * step);
+        dot_tiles<3, 5, 6>();
+      }
+      weights += Vectors * tile;
     }
   }
   store_tile<0>(made, Vectors * line);
-  if (Pixels > 1) store_tile<1>(made + kTilePixels * Vectors * kLanes, Vectors * line);
+  if (Pixels > 1) store_tile<1>(made + sums, Vectors * line);
+  if (Pixels > 2) store_tile<2>(made + 2 * sums, Vectors * line);
+  if (Pixels > 3) store_tile<3>(made + 3 * sums, Vectors * line);
   if (Vectors > 1) store_tile<2>(made + kLanes, Vectors * line);
-  if (Pixels > 1 && Vectors > 1)
-    store_tile<3>(made + (kTilePixels * Vectors + 1) * kLanes, Vectors * line);
+  if (Vectors > 1 && Pixels > 1) store_tile<3>(made + sums + kLanes, Vectors * line);
 }
 
-template <int Vectors>
+template <int Vectors, int... Less>
 void convolve_part(const RoundedInput& input, const Stored* weights, const float* bias,
-                   const Epilogue& epilogue, int count, const DirectOutput& output) {
+                   const Epilogue& epilogue, int count, const DirectOutput& output,
+                   std::integer_sequence<int, Less...>) {
+  constexpr decltype(&convolve_in_tiles<1, Vectors>) table[] = {
+      convolve_in_tiles<Less + 1, Vectors>...};
+  constexpr int most = sizeof...(Less) * kTilePixels;
   const auto finish = finisher<Vectors>(epilogue);
-  alignas(64) float made[2 * kTilePixels * Vectors * kLanes];
-  for (int x = 0; x < count; x += 2 * kTilePixels) {
-    const int some = count - x;
-    if (some > kTilePixels)
-      convolve_in_tiles<2, Vectors>(input, x, weights, bias, made);
-    else
-      convolve_in_tiles<1, Vectors>(input, x, weights, bias, made);
-    finish(made, x, some < 2 * kTilePixels ? some : 2 * kTilePixels, epilogue, output);
+  alignas(64) float made[most * Vectors * kLanes];
+  for (int x = 0; x < count; x += most) {
+    const int some = count - x < most ? count - x : most;
+    table[(some - 1) / kTilePixels](input, x, weights, bias, made);
+    finish(made, x, some, epilogue, output);
   }
 }
 
 void convolve_rounded(const RoundedInput& input, const std::uint16_t* weights, const float* bias,
                       int outputs, const Epilogue& epilogue, int count, float* out, long pixel) {
   [[maybe_unused]] const TileUse use{};
-  const long taps = static_cast<long>(input.kernel) * input.kernel * input.pixel;
+  const long inputs = static_cast<long>(input.kernel) * round_up(input.kernel * input.pitch, kTileInputs);
   DirectOutput output = {0, outputs, out, pixel};
   for (; output.channel < outputs; output.channel += kTileVectors * kLanes) {
     const float* own = bias + output.channel;
     if (outputs - output.channel > kLanes)
-      convolve_part<kTileVectors>(input, weights, own, epilogue, count, output);
+      convolve_part<2>(input, weights, own, epilogue, count, output,
+                       std::make_integer_sequence<int, 2>{});
     else
-      convolve_part<1>(input, weights, own, epilogue, count, output);
-    weights += taps * kTileVectors * kLanes;
+      convolve_part<1>(input, weights, own, epilogue, count, output,
+                       std::make_integer_sequence<int, 4>{});
+    weights += inputs * kTileVectors * kLanes;
   }
 }
 

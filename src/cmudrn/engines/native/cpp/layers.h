@@ -58,11 +58,11 @@ struct DirectInput {
   int inputs;
 };
 
-// The same with rows in bfloat16: pixels of whole `kTileInputs`, zeros behind the last channel. Up to
-// `kTilePixels` outputs more are read than are written.
+// The same with rows in bfloat16, of pixels one after another, and zeros behind the last one. Up to
+// 3 * `kTilePixels` outputs more are read than are written.
 struct RoundedInput {
   const std::uint16_t* rows[kMaxKernel];
-  int pixel;
+  int pitch;  // numbers of a pixel
   int kernel;
   int stride;
 };
@@ -121,6 +121,9 @@ constexpr int tiles_together(int sums, int vectors) {
 // Numbers from one pair of frequencies of a transformed block to the next. Not a power of two:
 // those would share a few lines of the first cache.
 constexpr long block_step(int tiles, int pitch) { return 2L * tiles * pitch + kBlockGap; }
+
+// Numbers of a pixel of a rounded row.
+constexpr int rounded_pitch(int channels) { return (channels + 7) / 8 * 8; }
 
 // Channels of sums, biases and slopes are padded to whole vectors.
 constexpr int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }

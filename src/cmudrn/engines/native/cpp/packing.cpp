@@ -79,7 +79,8 @@ class Packer {
     const std::size_t bf16_count = (kFrequencies + 1) * inputs * outputs / 2;
     operation.group_floats = operation.winograd && !operation.exact ? bf16_count : float_count;
     if (operation.rounded)
-      operation.group_floats = taps * round_up(inputs, kTileInputs) * outputs / 2;
+      operation.group_floats = static_cast<std::size_t>(operation.kernel * row_inputs(operation)) *
+                               outputs / 2;
     operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
     const float* weights = numbers_ + operation.weights;
     const auto groups = static_cast<std::size_t>(operation.groups);
@@ -162,22 +163,27 @@ class Packer {
     });
   }
 
-  // [part of the outputs][tap][kTileInputs of inputs][vector][pair of inputs][output][2]
+  // Inputs of a row of a kernel in whole tile registers.
+  static int row_inputs(const Operation& operation) {
+    return round_up(operation.kernel * rounded_pitch(operation.group_inputs()), kTileInputs);
+  }
+
+  // [part of the outputs][row][tile of inputs][vector][pair of inputs][output][2]
   void pack_rounded(const Operation& operation, const float* from, float* to) const {
-    const int taps = operation.kernel * operation.kernel, inputs = operation.group_inputs();
+    const int kernel = operation.kernel, taps = kernel * kernel, inputs = operation.group_inputs();
     const int lanes = program_.kernels.lanes, all = operation.padded_outputs / lanes;
-    const int chunks = round_up(inputs, kTileInputs) / kTileInputs;
-    const long tile = static_cast<long>(kTileInputs) * lanes;
+    const int pitch = rounded_pitch(inputs), tiles = row_inputs(operation) / kTileInputs;
     std::vector<std::uint16_t> rounded(static_cast<std::size_t>(taps));
     for (int output = 0; output < operation.group_outputs(); ++output)
       for (int in = 0; in < inputs; ++in) {
         round_taps(from + (static_cast<long>(output) * inputs + in) * taps, rounded);
-        const int part = output / lanes / kTileVectors * kTileVectors;  // its first vector
-        const int vectors = std::min(all - part, kTileVectors), row = in % kTileInputs;
+        const int vector = output / lanes, part = vector / kTileVectors * kTileVectors;
+        const int vectors = std::min(all - part, kTileVectors);
         for (int tap = 0; tap < taps; ++tap) {
-          const long place = (static_cast<long>(tap) * chunks + in / kTileInputs) * vectors;
-          const long at = (static_cast<long>(part) * taps * chunks + place + output / lanes - part) * tile +
-                          row / 2 * 2L * lanes + 2 * (output % lanes) + row % 2;
+          const int k = tap % kernel * pitch + in, row = k % kTileInputs;
+          const long tile = (static_cast<long>(part) * kernel + tap / kernel * vectors) * tiles +
+                            k / kTileInputs * vectors + vector - part;
+          const long at = (tile * kTileInputs + row / 2 * 2) * lanes + output % lanes * 2 + row % 2;
           std::memcpy(reinterpret_cast<char*>(to) + 2 * at, &rounded[static_cast<std::size_t>(tap)],
                       sizeof(std::uint16_t));
         }

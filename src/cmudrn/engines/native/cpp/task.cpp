@@ -21,10 +21,10 @@ std::size_t block_room(const Schedule& schedule) {
          kSlack;
 }
 
-// Pixels of an operation's input that so many of its outputs read, and what tile registers read
-// beyond them.
-int rounded_pixels(const Operation& operation, int outputs) {
-  return (outputs + kTilePixels) * operation.stride + operation.kernel;
+// Numbers of a rounded row that so many outputs read, with what tile registers read beyond them.
+long rounded_row(const Operation& operation, int outputs) {
+  const int pixels = round_up(outputs, 4 * kTilePixels) * operation.stride + operation.kernel;
+  return round_up(pixels * rounded_pitch(operation.group_inputs()) + kTileInputs, kTileInputs);
 }
 
 // Floats of a convolution's rounded input rows.
@@ -36,8 +36,7 @@ std::size_t rounded_room(const Schedule& schedule) {
         const Operation& operation = *segment.operations[i];
         if (!operation.rounded) continue;
         const Range columns = strip.operations[i];
-        const long row = static_cast<long>(rounded_pixels(operation, columns.end - columns.begin)) *
-                         round_up(operation.group_inputs(), kTileInputs);
+        const long row = rounded_row(operation, columns.end - columns.begin);
         most = std::max(most, static_cast<std::size_t>(row * operation.kernel / 2));
       }
   return most;
@@ -304,10 +303,10 @@ void Task::run_rounded(const Operation& operation, Range rows, Range columns) {
   const int stride = operation.stride, pixels = (count - 1) * stride + kernel;
   auto* const rounded = reinterpret_cast<std::uint16_t*>(rounded_);
   RoundedInput input{};
-  input.pixel = round_up(inputs, kTileInputs);
+  input.pitch = rounded_pitch(inputs);
   input.kernel = kernel;
   input.stride = stride;
-  const long row = static_cast<long>(rounded_pixels(operation, count)) * input.pixel;
+  const long row = rounded_row(operation, count);
   for (int group = 0; group < operation.groups; ++group) {
     int next = rows.begin * stride - operation.pad;  // the first row that is not rounded yet
     const int origin = next;
