@@ -225,6 +225,7 @@ bool try_lowered(const std::string& path, int changes) {
     if (generator() % 8 == 0) changed.width = static_cast<std::int64_t>(generator() % 40);
     run_lowered(i % 2 ? kFastest : "portable", changed, 2);
     if (i % 4 == 0) run_rows(kFastest, changed, 8, 5);
+    if (i % 4 == 2) run_lowered("amxbf16", changed, 2);
   }
   return true;
 }

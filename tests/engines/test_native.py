@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import available_cores
 from cmudrn.engines.native import (
+    BF16_SETS,
+    FORCED_ISA,
     MIN_PSNR_DB,
     NativeEngine,
     NativeUnavailableError,
@@ -274,9 +276,22 @@ def test_the_peak_is_measured(isa: str) -> None:
     assert peak_gflops(rounds=100_000, threads=1) > 0
 
 
-needs_bf16 = pytest.mark.skipif(
-    not instruction_sets("bf16"), reason="this processor does not multiply bfloat16 numbers"
-)
+@pytest.fixture(params=BF16_SETS)
+def open_rounded(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path], NativeEngine]:
+    """Return what opens a model in bfloat16, on every instruction set that multiplies it."""
+    if request.param not in instruction_sets("bf16"):
+        pytest.skip(f"this processor has no {request.param}")
+
+    def open_model(path: Path) -> NativeEngine:
+        with monkeypatch.context() as patch:
+            patch.setenv(FORCED_ISA, request.param)
+            engine = NativeEngine(path, precision="bf16")
+        assert (engine.precision, engine.instruction_set) == ("bf16", request.param)
+        return engine
+
+    return open_model
 
 
 def decibels(a: np.ndarray, b: np.ndarray) -> float:
@@ -284,40 +299,44 @@ def decibels(a: np.ndarray, b: np.ndarray) -> float:
     return float(-10 * np.log10(max(error, 1e-20)))
 
 
-@needs_bf16
 @pytest.mark.parametrize("structure", list(STRUCTURES))
-def test_bfloat16_is_near_on_every_structure(structure: str, tmp_path: Path) -> None:
+def test_bfloat16_is_near_on_every_structure(
+    structure: str, tmp_path: Path, open_rounded: Callable[[Path], NativeEngine]
+) -> None:
     path, batch = export(structure, tmp_path), trial_picture(61, 83)
     exact = NativeEngine(path)(batch, branches=True)
-    rounded = NativeEngine(path, precision="bf16")(batch, branches=True)
+    rounded = open_rounded(path)(batch, branches=True)
     assert decibels(exact.restored, rounded.restored) > 45
     for task, estimate in exact.branches.items():
         assert decibels(estimate, rounded.branches[task]) > 45
 
 
-@needs_bf16
 @pytest.mark.parametrize("height, width", [(1, 1), (7, 3), (50, 530)])
-def test_bfloat16_of_any_size(paper: Path, height: int, width: int) -> None:
+def test_bfloat16_of_any_size(
+    paper: Path, height: int, width: int, open_rounded: Callable[[Path], NativeEngine]
+) -> None:
     batch = trial_picture(height, width)
-    exact, rounded = NativeEngine(paper), NativeEngine(paper, precision="bf16")
+    exact, rounded = NativeEngine(paper), open_rounded(paper)
     assert np.abs(exact(batch).restored - rounded(batch).restored).max() < 0.05
 
 
-@needs_bf16
-def test_bfloat16_is_near_on_a_light_picture_in_the_shipped_model() -> None:
-    path = find_model("cmudrn-25k")
-    exact, rounded = NativeEngine(path), NativeEngine(path, precision="bf16")
-    assert rounded.precision == "bf16" and rounded.instruction_set == instruction_sets("bf16")[0]
-    batch = trial_picture(200, 300)
+@pytest.mark.parametrize("model", ["cmudrn", "cmudrn-25k"])
+def test_bfloat16_is_near_on_a_light_picture_in_shipped_models(
+    model: str, open_rounded: Callable[[Path], NativeEngine]
+) -> None:
+    exact, rounded = NativeEngine(find_model(model)), open_rounded(find_model(model))
+    batch = trial_picture(192, 304)
     assert decibels(exact(batch).restored, rounded(batch).restored) > MIN_PSNR_DB
 
 
-@needs_bf16
+@pytest.mark.parametrize("model", ["cmudrn", "cmudrn-25k"])
 @pytest.mark.parametrize("name", ["rain", "snow", "drizzle"])
-def test_bfloat16_keeps_the_promise_on_photographs(name: str) -> None:
+def test_bfloat16_keeps_the_promise_on_photographs(
+    name: str, model: str, open_rounded: Callable[[Path], NativeEngine]
+) -> None:
     picture = next(Path(__file__).parents[2].glob(f"samples/{name}.*"))
-    batch = to_batch(read_image(picture)[:300, :400])
-    exact, rounded = (NativeEngine(find_model("cmudrn-25k"), precision=p) for p in ("fp32", "bf16"))
+    batch = to_batch(read_image(picture)[:288, :400])
+    exact, rounded = NativeEngine(find_model(model)), open_rounded(find_model(model))
     assert decibels(exact(batch).restored, rounded(batch).restored) > MIN_PSNR_DB
 
 

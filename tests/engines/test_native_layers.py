@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.wide_networks import NetworkBuilder, random_network, run_onnxruntime
 
-from cmudrn.engines.native import NativeUnavailableError, instruction_sets
+from cmudrn.engines.native import BF16_SETS, NativeUnavailableError, instruction_sets
 from cmudrn.engines.native.executor import LayerExecutor
 from cmudrn.engines.native.program_writer import MAX_OPERATIONS
 from cmudrn.errors import ImageValueError
@@ -115,7 +115,7 @@ def residual_network(width: int) -> LayerList:
     return build.finish(restored=build.sum(0, x))
 
 
-@pytest.mark.parametrize("instruction_set", instruction_sets())
+@pytest.mark.parametrize("instruction_set", (*instruction_sets(), *instruction_sets("bf16")))
 def test_results_do_not_depend_on_the_number_of_threads(instruction_set: str) -> None:
     network, batch = residual_network(48), images(262, 410)
     one, many = (LayerExecutor(network, instruction_set, n)(batch)["restored"] for n in (1, 7))
@@ -149,12 +149,47 @@ def test_a_network_that_is_too_long_is_left_to_another_engine() -> None:
         LayerExecutor(build.finish(restored=x), "portable", 1)
 
 
-@pytest.mark.skipif(
-    not instruction_sets("bf16"), reason="this processor does not multiply bfloat16 numbers"
+def relative_error(network: LayerList, batch: Floats, instruction_set: str) -> float:
+    """Return the mean square of what rounding changes, in parts of the outputs'."""
+    if instruction_set not in instruction_sets("bf16"):
+        pytest.skip(f"this processor has no {instruction_set}")
+    exact = LayerExecutor(network, "portable", 2)(batch)
+    rounded = LayerExecutor(network, instruction_set, 2)(batch)
+    changed = sum(float(np.square(exact[name] - rounded[name]).sum()) for name in exact)
+    return changed / sum(float(np.square(image).sum()) for image in exact.values())
+
+
+@pytest.mark.parametrize("instruction_set", BF16_SETS)
+@pytest.mark.parametrize("height, width", [(64, 96), (2, 2), (2, 900), (900, 2), (66, 1030)])
+def test_bfloat16_is_near(instruction_set: str, height: int, width: int) -> None:
+    assert 0 < relative_error(residual_network(40), images(height, width), instruction_set) < 1e-4
+
+
+@pytest.mark.parametrize("instruction_set", BF16_SETS)
+@pytest.mark.parametrize("channels", [8, 9, 16, 24, 33, 48, 64])
+@pytest.mark.parametrize("kernel, stride", [(1, 1), (1, 2), (3, 1), (3, 2), (5, 1), (7, 2)])
+def test_bfloat16_convolutions(
+    instruction_set: str, channels: int, kernel: int, stride: int
+) -> None:
+    build = NetworkBuilder(channels)
+    x = build.conv(0, 2 * channels, 1)
+    x = build.conv(x, 2 * channels, kernel, stride, groups=2)
+    x = build.conv(x, 3 * stride**2, 1)
+    if stride > 1:
+        x = build.add("pixel_shuffle", x, channels=3, scale=1 / stride, block=stride)
+    network = build.finish(restored=x)
+    assert relative_error(network, images(12, 88), instruction_set) < 1e-4
+
+
+@settings(
+    max_examples=EXAMPLES // 4,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-def test_bfloat16_is_near() -> None:
-    network, batch = residual_network(48), images(64, 96)
-    exact = LayerExecutor(network, "portable", 2)(batch)["restored"]
-    rounded = LayerExecutor(network, instruction_sets("bf16")[0], 2)(batch)["restored"]
-    error = float(np.mean(np.square(exact - rounded)) / np.mean(np.square(exact)))
-    assert 0 < error < 1e-4
+@given(seed=st.integers(0, 2**32 - 1), columns=st.integers(1, 9))
+@pytest.mark.parametrize("instruction_set", BF16_SETS)
+def test_bfloat16_is_near_in_random_networks(instruction_set: str, seed: int, columns: int) -> None:
+    network = random_network(seed)
+    side = max(8, network.alignment)
+    assert relative_error(network, images(2 * side, columns * side), instruction_set) < 1e-3

@@ -58,7 +58,6 @@ def test_auto_keeps_to_a_forced_instruction_set(
     monkeypatch: pytest.MonkeyPatch, forced: str
 ) -> None:
     monkeypatch.setenv("CMUDRN_NATIVE_ISA", forced)
-    bf16_is_faster.cache_clear()
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine) and engine.instruction_set == forced
     assert bf16_is_faster() in (True, False)  # what is forced has no say in it

@@ -25,6 +25,7 @@ FORCED_ISA = "CMUDRN_NATIVE_ISA"
 
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "cmudrn_has": (ctypes.c_int, [ctypes.c_char_p]),
+    "cmudrn_bf16_is_faster": (ctypes.c_int, []),
     "cmudrn_network_new": (
         ctypes.c_void_p,
         [ctypes.c_char_p, *[ctypes.c_int] * 4, ctypes.c_void_p, ctypes.c_long],
@@ -164,25 +165,18 @@ def peak_gflops(
     Raises:
         NativeUnavailableError: there is no compiled engine here, or no such precision.
     """
-    return _peak(choose_instruction_set(precision), rounds, threads or available_cores(), tries)
+    library, name = load_library(), choose_instruction_set(precision).encode()
+    count = threads or available_cores()
+    return max(float(library.cmudrn_peak_gflops(name, count, rounds)) for _ in range(tries))
 
 
-def _peak(instruction_set: str, rounds: int, threads: int, tries: int) -> float:
-    library, name = load_library(), instruction_set.encode()
-    return max(float(library.cmudrn_peak_gflops(name, threads, rounds)) for _ in range(tries))
-
-
-@functools.cache
 def bf16_is_faster() -> bool:
     """Return whether this processor multiplies bfloat16 numbers faster than float32 ones.
 
-    Some do it at a quarter of the rate: there float32 is both faster and exact. The answer must
-    not depend on what else the machine does: a clip that is resumed has to get the same engine.
+    Some do it no faster: there float32 is exact as well. The answer depends on the processor's
+    features alone: a clip that is resumed has to get the same engine.
     """
-    here = [instruction_sets(precision) for precision in ("bf16", "fp32")]
-    if not all(here):
+    try:
+        return bool(load_library().cmudrn_bf16_is_faster())
+    except NativeUnavailableError:
         return False
-    # By turns, so that a slow moment of the machine meets both.
-    rates = [[_peak(sets[0], 20_000, 1, tries=1) for sets in here] for _ in range(7)]
-    bf16, fp32 = (max(column) for column in zip(*rates, strict=True))
-    return bool(bf16 > fp32)

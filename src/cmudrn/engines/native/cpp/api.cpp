@@ -148,6 +148,19 @@ double thread_seconds() {
 // neon; avx512bf16 or neonbf16 (bfloat16 products).
 CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
 
+// Whether bfloat16 is faster here than float: in tile registers, where AMD multiplies it in vectors,
+// and in Arm's servers. Intel's vectors multiply it no faster than float; Apple's were not measured.
+CMUDRN_EXPORT int cmudrn_bf16_is_faster() {
+#if defined(__x86_64__)
+  if (find("amxbf16")) return 1;
+  return __builtin_cpu_is("amd") && find("avx512bf16");
+#elif defined(__linux__)
+  return find("neonbf16") != nullptr;
+#else
+  return 0;
+#endif
+}
+
 // A network, or null (unknown instruction set, wrong count of numbers, no memory).
 CMUDRN_EXPORT Network* cmudrn_network_new(const char* isa, int branches, int fused, int fusion_skip,
                                           int rectify_leave, const float* numbers, long count) try {

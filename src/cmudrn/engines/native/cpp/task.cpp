@@ -23,8 +23,10 @@ std::size_t block_room(const Schedule& schedule) {
 
 // Numbers of a rounded row that so many outputs read, with what tile registers read beyond them.
 long rounded_row(const Operation& operation, int outputs) {
-  const int pixels = round_up(outputs, 4 * kTilePixels) * operation.stride + operation.kernel;
-  return round_up(pixels * rounded_pitch(operation.group_inputs()) + kTileInputs, kTileInputs);
+  const long pixels =
+      static_cast<long>(round_up(outputs, 4 * kTilePixels)) * operation.stride + operation.kernel;
+  const long numbers = pixels * rounded_pitch(operation.group_inputs());
+  return (numbers / kTileInputs + 2) * kTileInputs;
 }
 
 // Floats of a convolution's rounded input rows.
