@@ -52,6 +52,7 @@ ENGINES = (
     ("native", "fp32", "avx512"),
     ("native", "fp32", "neon"),
     ("native", "bf16", "avx512bf16"),
+    ("native", "bf16", "amxbf16"),
     ("native", "bf16", "neonbf16"),
 )
 """Engine, precision, and the instruction set it is forced to."""

@@ -234,7 +234,8 @@ bool try_lowered(const std::string& path, int changes) {
 
 int main(int count, char** arguments) {
   if (count < 3) {
-    for (const char* isa : {"portable", "avx2", "avx512", "avx512bf16", "amxbf16", "neon", "neonbf16"})
+    for (const char* isa :
+         {"portable", "avx2", "avx512", "avx512bf16", "amxbf16", "neon", "neonbf16"})
       if (cmudrn_has(isa)) std::puts(isa);
     return 0;
   }

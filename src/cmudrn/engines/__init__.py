@@ -132,7 +132,7 @@ def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engin
     if precision == "bf16" or (precision == "auto" and forced in BF16_SETS):
         return NativeEngine(model, threads, "bf16")
     exact = NativeEngine(model, threads)
-    if precision == "auto" and not forced and bf16_is_faster():
+    if precision == "auto" and not forced and bf16_is_faster(layers=exact.runs_layers):
         rounded = NativeEngine(model, threads, "bf16")
         if passes_precision_check(exact, rounded):
             return rounded

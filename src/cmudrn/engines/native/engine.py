@@ -34,7 +34,7 @@ class NativeEngine:
     It can be pickled: the copy is opened anew from the bytes of the model.
 
     Attributes:
-        instruction_set: the one it uses: "avx512", "avx2", "portable" or "avx512bf16".
+        instruction_set: the one it uses, such as "avx2" or "amxbf16".
         precision: what it multiplies in: "fp32" or "bf16" (bfloat16; sums stay float32).
         threads: processor threads of a call.
         tile_pixels: the largest window, in pixels, that it is worth giving to a call.
@@ -75,7 +75,7 @@ class NativeEngine:
         self._pipeline: PaperPipeline | None = None
         self._networks = _Networks(self.instruction_set, self.threads)
         if self._info.network in ("cmudrn", "drn") and self.instruction_set != "amxbf16":
-            # The pipeline does not have every width and structure.
+            # The pipeline does not have every width and structure, nor tile registers.
             with contextlib.suppress(NativeUnavailableError):
                 self._pipeline = PaperPipeline(
                     self._model, self._info, self.instruction_set, self.threads
@@ -93,6 +93,11 @@ class NativeEngine:
         """Return how to open the model again."""
         about = (self._model.data, self._model.path, self._asked_threads, self.precision)
         return _reopen, about
+
+    @property
+    def runs_layers(self) -> bool:
+        """Whether the network runs as a list of layers, not in the paper's pipeline."""
+        return self._pipeline is None
 
     @property
     def info(self) -> ModelInfo:

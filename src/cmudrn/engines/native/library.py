@@ -25,7 +25,7 @@ FORCED_ISA = "CMUDRN_NATIVE_ISA"
 
 _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     "cmudrn_has": (ctypes.c_int, [ctypes.c_char_p]),
-    "cmudrn_bf16_is_faster": (ctypes.c_int, []),
+    "cmudrn_bf16_is_faster": (ctypes.c_int, [ctypes.c_int]),
     "cmudrn_network_new": (
         ctypes.c_void_p,
         [ctypes.c_char_p, *[ctypes.c_int] * 4, ctypes.c_void_p, ctypes.c_long],
@@ -170,13 +170,16 @@ def peak_gflops(
     return max(float(library.cmudrn_peak_gflops(name, count, rounds)) for _ in range(tries))
 
 
-def bf16_is_faster() -> bool:
-    """Return whether this processor multiplies bfloat16 numbers faster than float32 ones.
+def bf16_is_faster(*, layers: bool) -> bool:
+    """Return whether this processor runs networks faster in bfloat16 than in float32.
 
-    Some do it no faster: there float32 is exact as well. The answer depends on the processor's
-    features alone: a clip that is resumed has to get the same engine.
+    Some do not, and float32 is exact. The answer depends on the processor's features alone: a clip
+    that is resumed has to get the same engine.
+
+    Args:
+        layers: whether the network runs as a list of layers, not in the paper's pipeline.
     """
     try:
-        return bool(load_library().cmudrn_bf16_is_faster())
+        return bool(load_library().cmudrn_bf16_is_faster(layers))
     except NativeUnavailableError:
         return False

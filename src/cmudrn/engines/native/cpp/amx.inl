@@ -82,7 +82,9 @@ inline void dot_tiles() {
 }
 
 inline Vec load_first(const float* from, int count) {
-  const auto mask = static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1);
+  const auto mask = static_cast<__mmask16>(count >= 16  ? 0xffff
+                                           : count <= 0 ? 0
+                                                        : (1 << count) - 1);
   return reinterpret_cast<Vec>(_mm512_maskz_loadu_ps(mask, from));
 }
 #endif
@@ -168,7 +170,8 @@ void convolve_part(const RoundedInput& input, const Stored* weights, const float
 void convolve_rounded(const RoundedInput& input, const std::uint16_t* weights, const float* bias,
                       int outputs, const Epilogue& epilogue, int count, float* out, long pixel) {
   [[maybe_unused]] const TileUse use{};
-  const long inputs = static_cast<long>(input.kernel) * round_up(input.kernel * input.pitch, kTileInputs);
+  const long inputs =
+      static_cast<long>(input.kernel) * round_up(input.kernel * input.pitch, kTileInputs);
   DirectOutput output = {0, outputs, out, pixel};
   for (; output.channel < outputs; output.channel += kTileVectors * kLanes) {
     const float* own = bias + output.channel;

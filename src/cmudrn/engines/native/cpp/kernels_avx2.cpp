@@ -33,7 +33,7 @@ const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stit
 
 const LayerKernels kAvx2Layers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
                                   false,          transform_layer, multiply_layer, finish_layer,
-                                  convolve_layer, combine_layer, nullptr, nullptr};
+                                  convolve_layer, combine_layer,   nullptr,        nullptr};
 
 }  // namespace cmudrn
 

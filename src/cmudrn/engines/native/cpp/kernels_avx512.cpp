@@ -34,7 +34,7 @@ const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, 
 
 const LayerKernels kAvx512Layers = {kLanes,         kVectors,        kSums,          8,
                                     false,          transform_layer, multiply_layer, finish_layer,
-                                    convolve_layer, combine_layer, nullptr, nullptr};
+                                    convolve_layer, combine_layer,   nullptr,        nullptr};
 
 }  // namespace cmudrn
 

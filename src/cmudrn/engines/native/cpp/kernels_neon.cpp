@@ -27,7 +27,7 @@ const Kernels kNeon = {"neon", false, nullptr, transform, multiply, finish, stit
 
 const LayerKernels kNeonLayers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
                                   false,          transform_layer, multiply_layer, finish_layer,
-                                  convolve_layer, combine_layer, nullptr, nullptr};
+                                  convolve_layer, combine_layer,   nullptr,        nullptr};
 
 }  // namespace cmudrn
 #endif

@@ -34,8 +34,8 @@ namespace {
 const Kernels kNeonBf16 = {"neonbf16", true, &kNeon, transform, multiply, finish, stitch, peak};
 
 const LayerKernels kNeonBf16Layers = {
-    kLanes,          kVectors,       kSums,        kWinogradTiles, true,
-    transform_layer, multiply_layer, finish_layer, convolve_layer, combine_layer, nullptr, nullptr};
+    kLanes,         kVectors,     kSums,          kWinogradTiles, true,    transform_layer,
+    multiply_layer, finish_layer, convolve_layer, combine_layer,  nullptr, nullptr};
 
 }  // namespace cmudrn
 

@@ -79,8 +79,8 @@ class Packer {
     const std::size_t bf16_count = (kFrequencies + 1) * inputs * outputs / 2;
     operation.group_floats = operation.winograd && !operation.exact ? bf16_count : float_count;
     if (operation.rounded)
-      operation.group_floats = static_cast<std::size_t>(operation.kernel * row_inputs(operation)) *
-                               outputs / 2;
+      operation.group_floats =
+          static_cast<std::size_t>(operation.kernel * row_inputs(operation)) * outputs / 2;
     operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
     const float* weights = numbers_ + operation.weights;
     const auto groups = static_cast<std::size_t>(operation.groups);

@@ -21,29 +21,6 @@ std::size_t block_room(const Schedule& schedule) {
          kSlack;
 }
 
-// Numbers of a rounded row that so many outputs read, with what tile registers read beyond them.
-long rounded_row(const Operation& operation, int outputs) {
-  const long pixels =
-      static_cast<long>(round_up(outputs, 4 * kTilePixels)) * operation.stride + operation.kernel;
-  const long numbers = pixels * rounded_pitch(operation.group_inputs());
-  return (numbers / kTileInputs + 2) * kTileInputs;
-}
-
-// Floats of a convolution's rounded input rows.
-std::size_t rounded_room(const Schedule& schedule) {
-  std::size_t most = 0;
-  for (const Segment& segment : schedule.segments)
-    for (const ColumnStrip& strip : segment.columns)
-      for (std::size_t i = 0; i < segment.operations.size(); ++i) {
-        const Operation& operation = *segment.operations[i];
-        if (!operation.rounded) continue;
-        const Range columns = strip.operations[i];
-        const long row = rounded_row(operation, columns.end - columns.begin);
-        most = std::max(most, static_cast<std::size_t>(row * operation.kernel / 2));
-      }
-  return most;
-}
-
 // Of a channel at pixel 0 of row y, after pixel shuffle.
 Place place_of(const Operation& operation, int y, int channel) {
   const int f = operation.factor, c = channel;
@@ -57,7 +34,7 @@ Place place_of(const Operation& operation, int y, int channel) {
 
 std::size_t Task::scratch_floats(const Schedule& schedule) {
   const std::size_t all = schedule.scratch + 2 * row_room(schedule) + 2 * block_room(schedule) +
-                          rounded_room(schedule);
+                          rounded_floats(schedule);
   return all + 5 * 16;
 }
 
@@ -73,7 +50,7 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
   unused_ = next(row_room(schedule));
   block_ = next(block_room(schedule));
   sums_ = next(block_room(schedule));
-  rounded_ = next(rounded_room(schedule));
+  rounded_ = next(rounded_floats(schedule));
   std::memset(zeros_, 0, row_room(schedule) * sizeof(float));
   for (std::size_t m = 0; m < segment.maps.size(); ++m) {
     const SegmentMap& map = segment.maps[m];
@@ -294,49 +271,6 @@ void Task::run_direct(const Operation& operation, Range rows, Range columns) {
           columns.end - columns.begin,
           out.at(y, columns.begin) + operation.channel + group * outputs, out.pixel);
     }
-}
-
-// Keeps the latest rows of one group's input in bfloat16, as many as the kernel has.
-void Task::run_rounded(const Operation& operation, Range rows, Range columns) {
-  const Program& program = schedule_.program;
-  const MapView& out = reads(operation.value);
-  const int inputs = operation.group_inputs(), outputs = operation.group_outputs();
-  const int count = columns.end - columns.begin, kernel = operation.kernel;
-  const int stride = operation.stride, pixels = (count - 1) * stride + kernel;
-  auto* const rounded = reinterpret_cast<std::uint16_t*>(rounded_);
-  RoundedInput input{};
-  input.pitch = rounded_pitch(inputs);
-  input.kernel = kernel;
-  input.stride = stride;
-  const long row = rounded_row(operation, count);
-  for (int group = 0; group < operation.groups; ++group) {
-    int next = rows.begin * stride - operation.pad;  // the first row that is not rounded yet
-    const int origin = next;
-    for (int y = rows.begin; y < rows.end; ++y) {
-      const int top = y * stride - operation.pad;
-      for (next = std::max(next, top); next < top + kernel; ++next)
-        program.kernels.round(
-            input_row(operation, next, columns.begin * stride - operation.pad, group * inputs),
-            reads(operation.sources[0].value).pixel, pixels, inputs,
-            rounded + (next - origin) % kernel * row);
-      for (int ky = 0; ky < kernel; ++ky)
-        input.rows[ky] = rounded + (top + ky - origin) % kernel * row;
-      Epilogue after = epilogue(operation, group);
-      if (operation.has_residual()) {
-        const Source& residual = operation.sources[1];
-        after.residual[0] =
-            reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
-      }
-      const float* weights = program.packed.data() + operation.weights;
-      const float* bias = program.packed.data() + operation.bias;
-      program.kernels.convolve_rounded(
-          input,
-          reinterpret_cast<const std::uint16_t*>(weights + static_cast<std::size_t>(group) *
-                                                               operation.group_floats),
-          bias + static_cast<long>(group) * operation.padded_outputs, outputs, after, count,
-          out.at(y, columns.begin) + operation.channel + group * outputs, out.pixel);
-    }
-  }
 }
 
 void Task::run_combination(const Operation& operation, Range rows, Range columns) {

@@ -43,6 +43,7 @@ class Task {
   void run_winograd(const Operation& operation, Range rows, Range columns);
   void winograd_block(const Operation& operation, int y, int x, int tiles);
   void run_direct(const Operation& operation, Range rows, Range columns);
+  static std::size_t rounded_floats(const Schedule& schedule);  // of a convolution's rounded rows
   void run_rounded(const Operation& operation, Range rows, Range columns);
   void run_combination(const Operation& operation, Range rows, Range columns);
   void run_input(const Operation& operation, Range rows, Range columns);
