@@ -47,7 +47,9 @@ if [ -n "${IMAGE:-}" ]; then
     version=$("${inside[@]}" python -c "import sys; print('%d.%d' % sys.version_info[:2])")
     echo "== Python $version in $IMAGE without a compiler and without a network"
     platforms=(); for number in 17 24 27 28 31 34; do platforms+=(--platform "manylinux_2_${number}_x86_64"); done
-    python -m pip download -q --disable-pip-version-check --dest "$work/wheels" --only-binary=:all: \
+    # pyvips is published as source only; its wheel is for every system.
+    python -m pip wheel -q --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" "pyvips>=3.0"
+    python -m pip download -q --disable-pip-version-check --dest "$work/wheels" --find-links "$work/wheels" --only-binary=:all: \
         --python-version "$version" --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 \
         "$work/dist/$wheel" pytest
     "${inside[@]}" sh -euc '
