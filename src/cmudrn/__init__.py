@@ -85,7 +85,7 @@ def restore_file(
     """Restore a photo or a clip into a file. Metadata is kept; of a clip also sound and subtitles.
 
     Args:
-        source: a JPEG, PNG, TIFF, WebP, AVIF or BMP image, or a video clip.
+        source: a JPEG, PNG, TIFF, WebP, AVIF, BMP or still GIF image, or a video clip.
         target: where the result goes; its suffix says which format. It is written whole or not at
             all.
         restorer: from `load`; None is the default model. Give one where many files are restored.

@@ -60,7 +60,7 @@ def test_a_picture_of_a_format_that_is_not_read_is_a_wrong_file(tmp_path: Path) 
         for number in (1, 2, 3):
             save(scene(number) // (2 if side == "input" else 1), tmp_path / side / f"{number}.png")
     for path in (tmp_path / "input" / "2.png", tmp_path / "target" / "3.png"):
-        Pillow.open(path).save(path, format="gif")
+        Pillow.open(path).save(path, format="ppm")
     (health,) = examine([f"folder:{tmp_path}"]).datasets
     assert health.problems == ["2 files that cannot be read (input/2.png, target/3.png)"]
     with pytest.raises(CmudrnError, match="2 files that cannot be read"):

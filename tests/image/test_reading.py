@@ -251,7 +251,7 @@ def test_limits_can_be_raised_and_lowered(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b"hello", "is not a JPEG"),
-        (b"GIF89a" + bytes(100), "is a GIF; .* are restored; save it as PNG first"),
+        (b"GIF89a" + bytes(100), "cut short"),
         (b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>", "is an SVG"),
         (b"%PDF-1.4", "is a PDF"),
         (b"\0\0\0\x1cftypavis" + bytes(20), "is an AVIF animation"),

@@ -55,6 +55,8 @@ def _other_files(rng: np.random.Generator) -> list[bytes]:
         ("WEBP", colours.convert("RGBA"), described),
         ("WEBP", colours, {"lossless": True}),
         ("AVIF", colours.convert("RGBA"), described),
+        ("GIF", colours.convert("P"), {"transparency": 3, "comment": b"a photograph"}),
+        ("GIF", colours.convert("L"), {"interlace": 1}),
         ("BMP", colours.convert("P"), {}),
         ("BMP", colours.convert("1"), {}),
         ("BMP", colours.convert("RGBA"), {}),

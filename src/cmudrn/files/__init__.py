@@ -7,6 +7,7 @@ from cmudrn.files.kinds import (
     Kind,
     file_kind,
     holds_video,
+    result_name,
 )
 from cmudrn.files.listing import (
     Listing,
@@ -54,5 +55,6 @@ __all__ = [
     "printable",
     "replace_file",
     "result_beside",
+    "result_name",
     "sync_folder",
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Literal
+from pathlib import Path, PurePath
+from typing import Literal, TypeVar
 
 from cmudrn.files.regular import open_regular
+
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 IMAGE_SUFFIXES = {
     ".jpg": "jpeg",
@@ -23,6 +25,9 @@ IMAGE_SUFFIXES = {
 }
 """File name suffix of images that are read and written -> format."""
 
+READ_ONLY_SUFFIXES = {".gif": ".png"}
+"""File name suffix of stills that are read and not written -> suffix of their results."""
+
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"}
     | {".wmv", ".flv", ".3gp", ".ogv"}
@@ -37,7 +42,7 @@ UNSUPPORTED_SUFFIXES = frozenset(
     | {".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2"}
     | {".raf", ".pef", ".srw", ".raw", ".3fr", ".iiq", ".x3f"}
 )
-"""File name suffixes of images that are not read."""
+"""File name suffixes of images that are not written, and mostly not read (`READ_ONLY_SUFFIXES`)."""
 
 Kind = Literal["image", "clip", "unsupported"]
 
@@ -55,6 +60,18 @@ def file_kind(name: str | os.PathLike[str]) -> Kind | None:
     if suffix in VIDEO_SUFFIXES:
         return "clip"
     return "unsupported" if suffix in UNSUPPORTED_SUFFIXES else None
+
+
+def result_name(source: AnyPath) -> AnyPath:
+    """Return a file with the suffix that its result has.
+
+    Example:
+        >>> from pathlib import PurePath
+        >>> result_name(PurePath("a.JPG")).name, result_name(PurePath("b.gif")).name
+        ('a.JPG', 'b.png')
+    """
+    other = READ_ONLY_SUFFIXES.get(source.suffix.lower())
+    return source.with_suffix(other) if other else source
 
 
 _VIDEO_SIGNATURES = (
@@ -75,6 +92,17 @@ _VIDEO_SIGNATURES = (
 """How video files begin; the last are H.264 and HEVC without a container."""
 
 _IMAGE_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx ", b"jxl ")
+
+
+def holds_still(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file is a still of a kind that is read and not written."""
+    if Path(path).suffix.lower() not in READ_ONLY_SUFFIXES or holds_video(path):
+        return False
+    try:
+        with open_regular(path) as file:
+            return file.read(4) == b"GIF8"
+    except OSError:
+        return False
 
 
 def holds_video(path: str | os.PathLike[str]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cmudrn.errors import FileError, UnsupportedImageError
-from cmudrn.files.kinds import Kind, file_kind
+from cmudrn.files.kinds import Kind, file_kind, holds_still
 from cmudrn.files.results import find_results
 
 
@@ -81,6 +81,7 @@ def list_folder(
     below: bool = True,
     follow_links: bool = False,
     results: bool = True,
+    read_only: bool = False,
 ) -> Listing:
     """Return the images and clips of a folder, told by their names.
 
@@ -92,6 +93,7 @@ def list_folder(
         below: also look in the folders below it.
         follow_links: take links to files that lie outside the folder.
         results: take files, too, that are results of others beside them; see `find_results`.
+        read_only: take stills, too, of kinds that are read and not written, such as .gif.
     """
     start = Path(folder)
     left_out = {os.path.realpath(path) for path in skip}
@@ -115,6 +117,8 @@ def list_folder(
             path, kind = Path(place, name), file_kind(name)
             if kind is None or name.startswith("."):
                 continue
+            if read_only and kind == "unsupported" and holds_still(path):
+                kind = "image"
             if error := _why_passed_over(path, kind, root, follow_links):
                 passed_over.append(error)
             else:

@@ -26,7 +26,7 @@ class Picture:
     Attributes:
         pixels: upright, in the file's own type.
         alpha: (H, W) opacity of the same type, or None.
-        format: "jpeg", "png", "tiff", "webp", "avif" or "bmp".
+        format: "jpeg", "png", "tiff", "webp", "avif" or "bmp"; "png" of a GIF, too.
         orientation: the file's EXIF orientation, 1 to 8, already applied to pixels.
         metadata: carried to the output: "exif-data" (a bare block), "xmp-data", "iptc-data" (bare
             records), "photoshop-data" (resources), "icc-profile-data", and what only one format
@@ -34,6 +34,8 @@ class Picture:
             "jpeg-comments", "jpeg-segments".
         density: of the pixels, as the file says it beside its EXIF data, or None.
         lossless: whether the file stores its pixels exactly.
+        read_only: whether the file is of a kind that is not written, so that its own bytes are
+            never a result.
         notes: sentences about what reading changed or left out; empty for most files.
         name: what messages call it, such as the path that it was read from; may be empty.
     """
@@ -45,6 +47,7 @@ class Picture:
     metadata: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     density: Density | None = None
     lossless: bool = True
+    read_only: bool = False
     notes: tuple[str, ...] = ()
     name: str = ""
 

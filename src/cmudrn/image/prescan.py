@@ -16,6 +16,7 @@ from cmudrn.errors import LimitExceededError, UnsupportedImageError
 from cmudrn.image.containers import read_at
 from cmudrn.image.directories import UNITS, open_block, read_address, read_number
 from cmudrn.image.exif import bare
+from cmudrn.image.gif import read_blocks
 from cmudrn.image.isobmff import MAX_META, boxes, read_items
 from cmudrn.image.jpeg import find_marker
 
@@ -107,12 +108,13 @@ def check_structure(file: BinaryIO, kind: str, length: int, name: str) -> None:
 
     Args:
         file: a picture file; its position moves.
-        kind: "jpeg", "png", "tiff", "webp" or "avif".
+        kind: "jpeg", "png", "tiff", "webp", "avif" or "gif".
         length: bytes of the file.
         name: what to call it in messages.
 
     Raises:
         LimitExceededError: it has.
+        DamagedImageError: a GIF ends before its first picture does.
         UnsupportedImageError: an AVIF holds pictures of another coding.
     """
     count = _Count(name)
@@ -125,6 +127,10 @@ def check_structure(file: BinaryIO, kind: str, length: int, name: str) -> None:
             _check_webp(file, count)
         case "avif":
             _check_avif(file, length, count)
+        case "gif":
+            for _, body in read_blocks(file, name):
+                count.add("parts", 1, MAX_PARTS)
+                count.add("metadata", len(body), MAX_METADATA_BYTES)
         case "tiff":
             _check_directories(file, length, count, MAX_METADATA_BYTES)
 

@@ -25,6 +25,7 @@ from cmudrn.image import bmp
 from cmudrn.image.avif import full_range, is_lossless_avif, read_avif
 from cmudrn.image.containers import Contents, Density
 from cmudrn.image.exif import orientation_of, turn_area, turn_upright
+from cmudrn.image.gif import read_gif
 from cmudrn.image.jpeg import check_frame, end_of_picture, read_jpeg
 from cmudrn.image.picture import Image, Picture, Pixels, check_floats, to_float, to_rgb
 from cmudrn.image.png import check_chunks, read_png
@@ -156,7 +157,11 @@ def _read(
     lossless = stores(file) if stores else kind != "jpeg"
     file.seek(0)
     picture = _read_vips(source, kind, limits, name, options, meaning)
-    return _upright(replace(picture, format=kind, lossless=lossless), contents, orientation)
+    is_gif = kind == "gif"
+    picture = replace(
+        picture, format="png" if is_gif else kind, lossless=lossless, read_only=is_gif
+    )
+    return _upright(picture, contents, orientation)
 
 
 def _contents(
@@ -166,6 +171,8 @@ def _contents(
     if kind == "tiff":
         place = meaning.place if meaning else None
         return read_tiff(file, place), orientation_in(file, place)
+    if kind == "gif":
+        return read_gif(file, name), 1
     if kind == "avif":
         return read_avif(file, name), 1  # libheif turns its pixels; EXIF's word does not count
     contents = {"jpeg": read_jpeg, "png": read_png, "webp": read_webp}[kind](file)

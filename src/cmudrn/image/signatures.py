@@ -12,6 +12,7 @@ _MAGIC = {
     "tiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
     "webp": (b"RIFF",),
     "bmp": (b"BM",),
+    "gif": (b"GIF87a", b"GIF89a"),
 }
 _AVIF_BRANDS = (b"avif", b"mif1", b"miaf", b"MA1A", b"MA1B")
 """What an AVIF file is called by itself; one of the others beside `avif` is as good."""
@@ -19,7 +20,6 @@ HEAD = 256
 """Bytes of a file that tell its format: an AVIF may be called so at the end of a list of names."""
 
 _UNREAD = {
-    "a GIF": rb"GIF8",
     "an AVIF animation": rb"....ftypavis",
     "a HEIC image": rb"....ftyp(hei|hev|mif1|msf1)",
     "a camera's raw file": rb"....ftypcrx |FUJIFILM|II(RO|RS|U\0)|MMOR|FOVb|\0MRM",
@@ -37,7 +37,6 @@ _UNREAD = {
 }
 """What is told of files that are not read: a name for the pattern of their first bytes."""
 _SAVE_AS = {
-    "a GIF": "PNG",
     "a HEIC image": "JPEG or AVIF",
     "a JPEG XL image": "JPEG or PNG",
     "a JPEG 2000 image": "PNG or TIFF",
@@ -47,7 +46,7 @@ _SAVE_AS = {
 
 
 def format_of(head: bytes, name: str) -> str:
-    """Return the format of a file: "jpeg", "png", "tiff", "webp", "bmp" or "avif".
+    """Return the format of a file: "jpeg", "png", "tiff", "webp", "bmp", "gif" or "avif".
 
     Args:
         head: its first `HEAD` bytes.
@@ -61,13 +60,13 @@ def format_of(head: bytes, name: str) -> str:
             return kind
     if _is_avif(head):
         return "avif"
-    known = "JPEG, PNG, TIFF, WebP, AVIF and BMP images are restored"
+    known = "JPEG, PNG, TIFF, WebP, AVIF, BMP and GIF images are restored"
     for what, pattern in _UNREAD.items():
         if re.match(pattern, head, re.DOTALL):
             advice = f"; save it as {_SAVE_AS[what]} first" if what in _SAVE_AS else ""
             raise UnsupportedImageError(f"{name} is {what}; {known}{advice}.", path=name)
     raise UnsupportedImageError(
-        f"{name} is not a JPEG, PNG, TIFF, WebP, AVIF or BMP picture.", path=name
+        f"{name} is not a JPEG, PNG, TIFF, WebP, AVIF, BMP or GIF picture.", path=name
     )
 
 

@@ -1,4 +1,4 @@
-"""libvips, set up once for every room: it opens five formats only, caches and prints nothing."""
+"""libvips, set up once for every room: it opens six formats only, caches and prints nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _LOADERS = {
     "tiff": "tiffload_source",
     "webp": "webpload_source",
     "avif": "heifload_source",
+    "gif": "gifload_source",
 }
 LOADERS = tuple(_LOADERS.values())
 """The only operations of libvips that may open a file; it has some forty."""
 
 pyvips.operation_block_set("VipsForeignLoad", True)
-for _loader in ("Jpeg", "Png", "Tiff", "Webp", "Heif"):
+for _loader in ("Jpeg", "Png", "Tiff", "Webp", "Heif", "Nsgif"):
     pyvips.operation_block_set(f"VipsForeignLoad{_loader}Source", False)
 pyvips.cache_set_max(0)  # the cache would hold on to decoded pictures and open files
 

@@ -17,6 +17,7 @@ from cmudrn.files import (
     holds_video,
     list_folder,
     result_beside,
+    result_name,
 )
 
 Results = Callable[["Job"], Sequence[Path]]
@@ -183,16 +184,19 @@ def _plan_input(name: str, folder: Path | None, format: str | None, follow_links
     if missing := _why_missing(name):
         return Plan((Job(path, path, missing),))
     if not os.path.isdir(path):
-        target = _with_format(folder / path.name if folder else result_beside(path), format)
+        named = result_name(folder / path.name) if folder else result_beside(path)
+        target = _with_format(named, format)
         job = Job(path, target)
         if job.is_clip and file_kind(target) != "clip":
             job = replace(job, target=target.with_suffix(".mkv"))  # takes every codec
         return Plan((job,))
     real = Path(os.path.realpath(path))
     root = folder or real.with_name(real.name + ".restored")
-    listing = list_folder(path, skip=[root], follow_links=follow_links, results=False)
+    listing = list_folder(
+        path, skip=[root], follow_links=follow_links, results=False, read_only=True
+    )
     jobs = [
-        Job(source, _with_format(root / source.relative_to(path), format))
+        Job(source, _with_format(result_name(root / source.relative_to(path)), format))
         for source in listing.files
     ]
     for error in listing.unreadable:  # its pictures would be missing without a word

@@ -134,8 +134,8 @@ def _format_for(source: Path, target: Path, picture: Picture, settings: PhotoSet
     """Return the format of a result: as asked for, or as named, or as it came."""
     if settings.format:
         return settings.format
-    if source.suffix == target.suffix:  # a PNG that is called .jpg stays what it is
-        return picture.format
+    if source.suffix == target.suffix and not picture.read_only:
+        return picture.format  # a PNG that is called .jpg stays what it is
     return format_for(target)
 
 
@@ -149,7 +149,7 @@ def _require_float32(restorer: Restorer) -> None:
 def _keeps_bytes(picture: Picture, done: RestoredImage, settings: PhotoSettings) -> bool:
     """Return whether the result is the source itself: the gate passed it, nothing else is asked."""
     plain = settings.quality is None and settings.subsampling == "auto"
-    altered = settings.side_by_side or settings.provenance is not None
+    altered = settings.side_by_side or settings.provenance is not None or picture.read_only
     same_format = settings.format in (None, picture.format)
     return done.passed and plain and same_format and not altered
 
