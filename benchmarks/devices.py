@@ -29,7 +29,7 @@ SIZES = {
     "4K": (2160, 3840),
 }
 """Name -> (H, W); they are rounded up to multiples of 16, as networks of several scales need."""
-DEPTHS = {"cmudrn-paper": (3, 7), "cmudrn-unet-paving": (1,)}
+DEPTHS = {"cmudrn-paper": (3, 7), "cmudrn-unet-gpu": (1,)}
 """Model or run -> T = S."""
 PAPER = {("500x500", 3): 9, ("1000x1000", 3): 2.55, ("500x500", 7): 2.40, ("1000x1000", 7): 0.64}
 """Frames/s that the paper gives for a GTX 1070 Ti."""

@@ -26,6 +26,10 @@ RUNS = ROOT / "docs" / "runs"
 CARDS = ROOT / "docs" / "cards"
 WATTS = 15
 """Assumed power of one core with its share of the machine, in watts."""
+CARD_WATTS = 700
+"""Assumed power of a graphics card with its share of the machine, in watts."""
+ON_A_CARD = ("cmudrn-unet-gpu",)
+"""Rounds that a graphics card trained; all others ran on two cores."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ MODELS = {
             "cmudrn-unet-rest",
             "cmudrn-unet-sharp",
             "cmudrn-unet-paving",
+            "cmudrn-unet-gpu",
         ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",
         (
@@ -108,22 +113,24 @@ def lines_of(run: str) -> list[dict[str, Any]]:
 
 def training_table(runs: tuple[str, ...]) -> str:
     """Return the rounds of a model's training as a table, and their processor time."""
-    rows, hours = [], 0.0
+    rows, hours, watt_hours = [], 0.0, 0.0
     for run in runs:
         config = json.loads((RUNS / run / "config.json").read_text(encoding="utf-8"))
         last = lines_of(run)[-1]
         data, training = config["data"], config["training"]
-        took = last.get("seconds")
+        took, where = last.get("seconds"), ", graphics card" if run in ON_A_CARD else ""
         hours += (took or 0) / 3600
+        watt_hours += (took or 0) / 3600 * (CARD_WATTS if run in ON_A_CARD else 2 * WATTS)
         size = f"{data['batch']} of {data['patch']} x {data['patch']}"
         rows.append(
             f"| `{run}` | {last['step']:,} | {size} | {training['optimiser']}, "
             f"{training['learning_rate']:g}, {training['schedule']} | "
-            f"{'' if took is None else f'{took / 3600:.2f}'} |"
+            f"{'' if took is None else f'{took / 3600:.2f}'}{where} |"
         )
     head = "| round | steps | patches a step | optimiser, rate, schedule | hours |\n|---|---|---|---|---|\n"
+    card = f", {CARD_WATTS} W for a graphics card" if set(runs) & set(ON_A_CARD) else ""
     energy = (
-        f"At an assumed {WATTS} W a core and two cores: {hours * 2 * WATTS:.0f} Wh; not measured.\n"
+        f"At an assumed {WATTS} W a core and two cores{card}: {watt_hours:.0f} Wh; not measured.\n"
     )
     return head + "\n".join(rows) + f"\n\n{hours:.1f} hours in all, beside other work. {energy}"
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cmudrn.training.soap import SOAP, rotate
+from cmudrn.training.soap import SOAP, eigenvectors, rotate
 
 
 def follow(optimiser: torch.optim.Optimizer, parameter: Tensor, gradients: list[Tensor]) -> Tensor:
@@ -62,3 +62,25 @@ def test_it_learns_a_badly_conditioned_kernel_faster_than_adam(seed: int) -> Non
             optimiser.step()
         losses[name] = float(loss.detach())
     assert losses["soap"] < 0.8 * losses["adam"]
+
+
+def test_the_eigenvectors_of_singular_covariances_are_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """LAPACK's float32 routine gives none for some of them; which ones is up to its version."""
+    real = torch.linalg.eigh
+
+    def fails_in_float32(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        values, vectors = real(matrix)
+        if matrix.dtype == torch.float32:
+            if outcome == "raises":
+                raise torch.linalg.LinAlgError
+            vectors = vectors * torch.nan
+        return values, vectors
+
+    rows = torch.rand(6, 2, dtype=torch.float64)
+    covariance = (rows @ rows.T).float()
+    expected = real(covariance.double())[1].float()
+    monkeypatch.setattr(torch.linalg, "eigh", fails_in_float32)
+    for outcome in ("raises", "not a number"):
+        torch.testing.assert_close(eigenvectors(covariance), expected)

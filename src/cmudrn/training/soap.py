@@ -110,9 +110,23 @@ def first_state(gradient: Tensor) -> dict[str, Tensor]:
     }
     for axis in range(rotated_axes(gradient)):
         state[f"covariance.{axis}"] = covariance(gradient, axis)
-        vectors = torch.linalg.eigh(state[f"covariance.{axis}"])[1]
-        state[f"basis.{axis}"] = vectors.flip(1).contiguous()
+        state[f"basis.{axis}"] = eigenvectors(state[f"covariance.{axis}"]).flip(1).contiguous()
     return state
+
+
+def eigenvectors(covariance: Tensor) -> Tensor:
+    """Return the (d, d) eigenvectors of a covariance, one in each column, by rising eigenvalues.
+
+    LAPACK's routine for float32 fails, or returns no numbers, on some singular matrices, as the first
+    gradients of a tiny batch have them. Float64 serves there.
+    """
+    try:
+        vectors: Tensor = torch.linalg.eigh(covariance)[1]
+    except torch.linalg.LinAlgError:
+        vectors = torch.full_like(covariance, torch.nan)
+    if bool(vectors.isfinite().all()):
+        return vectors
+    return torch.linalg.eigh(covariance.double())[1].to(covariance.dtype)
 
 
 def refresh_basis(state: dict[str, Tensor], axis: int, basis: Tensor) -> None:
