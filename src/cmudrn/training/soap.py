@@ -117,8 +117,8 @@ def first_state(gradient: Tensor) -> dict[str, Tensor]:
 def eigenvectors(covariance: Tensor) -> Tensor:
     """Return the (d, d) eigenvectors of a covariance, one in each column, by rising eigenvalues.
 
-    LAPACK's routine for float32 fails, or returns no numbers, on some singular matrices, as the first
-    gradients of a tiny batch have them. Float64 serves there.
+    LAPACK's routine for float32 fails, or returns no numbers, on some singular matrices, as the
+    first gradients of a tiny batch have them. Float64 serves there.
     """
     try:
         vectors: Tensor = torch.linalg.eigh(covariance)[1]
