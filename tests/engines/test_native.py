@@ -363,5 +363,5 @@ def test_a_container_limits_the_threads(limit: str, cores: int | None, tmp_path:
 
 
 def test_float32_runs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda layers: False)
+    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda wide: False)
     assert open_engine("cmudrn-25k", threads=1).precision == "fp32"

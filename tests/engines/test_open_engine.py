@@ -46,7 +46,7 @@ def test_auto_rounds_only_where_the_promise_is_kept(
 ) -> None:
     monkeypatch.setattr("cmudrn.engines.native.passes_precision_check", lambda exact, rounded: kept)
     faster = bool(instruction_sets("bf16"))
-    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda layers: faster)
+    monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda wide: faster)
     engine = open_engine("cmudrn")
     assert isinstance(engine, NativeEngine)
     assert engine.precision == ("bf16" if kept and instruction_sets("bf16") else "fp32")
@@ -64,13 +64,13 @@ def test_auto_keeps_to_a_forced_instruction_set(
 
 @needs_native
 def test_what_is_forced_has_no_say_in_what_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    faster = [bf16_is_faster(layers=layers) for layers in (True, False)]
+    faster = [bf16_is_faster(wide=wide) for wide in (True, False)]
     assert faster[0] or not faster[1]
     assert not any(faster) or instruction_sets("bf16")
     monkeypatch.setenv("CMUDRN_NATIVE_ISA", "portable")
-    assert faster == [bf16_is_faster(layers=layers) for layers in (True, False)]
+    assert faster == [bf16_is_faster(wide=wide) for wide in (True, False)]
     monkeypatch.setenv("CMUDRN_NO_NATIVE", "1")
-    assert not bf16_is_faster(layers=True)
+    assert not bf16_is_faster(wide=True)
 
 
 @pytest.mark.parametrize("engine, precision", [("tpu", "auto"), ("auto", "fp8")])

@@ -123,6 +123,7 @@ def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engin
     from cmudrn.engines.native import (
         BF16_SETS,
         FORCED_ISA,
+        PAPERS_NETWORKS,
         NativeEngine,
         bf16_is_faster,
         passes_precision_check,
@@ -132,7 +133,8 @@ def _open_native(model: ModelFile, threads: int | None, precision: str) -> Engin
     if precision == "bf16" or (precision == "auto" and forced in BF16_SETS):
         return NativeEngine(model, threads, "bf16")
     exact = NativeEngine(model, threads)
-    if precision == "auto" and not forced and bf16_is_faster(layers=exact.runs_layers):
+    wide = exact.info.network not in PAPERS_NETWORKS
+    if precision == "auto" and not forced and bf16_is_faster(wide=wide):
         rounded = NativeEngine(model, threads, "bf16")
         if passes_precision_check(exact, rounded):
             return rounded

@@ -1,6 +1,6 @@
 """The project's own compiled engine: C++ in `cpp/`, absent where no compiler was at hand."""
 
-from cmudrn.engines.native.engine import NativeEngine
+from cmudrn.engines.native.engine import PAPERS_NETWORKS, NativeEngine
 from cmudrn.engines.native.library import (
     BF16_SETS,
     FORCED_ISA,
@@ -15,6 +15,7 @@ __all__ = [
     "BF16_SETS",
     "FORCED_ISA",
     "MIN_PSNR_DB",
+    "PAPERS_NETWORKS",
     "NativeEngine",
     "NativeUnavailableError",
     "bf16_is_faster",

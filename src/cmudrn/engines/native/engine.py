@@ -24,6 +24,8 @@ LAYERS_WHOLE_PIXELS = 800_000
 that comes in rows."""
 STREAM_COLUMNS = 3072
 """An image of 12 megapixels is two strips of it: some 120 MB beside the image."""
+PAPERS_NETWORKS = ("cmudrn", "drn")
+"""Kinds of network whose convolutions have sixteen channels or fewer."""
 MAX_EXECUTORS = 4
 """Networks kept, each at one depth and with or without its branches."""
 
@@ -74,7 +76,7 @@ class NativeEngine:
         self._info = make_info(self._model)
         self._pipeline: PaperPipeline | None = None
         self._networks = _Networks(self.instruction_set, self.threads)
-        if self._info.network in ("cmudrn", "drn") and self.instruction_set != "amxbf16":
+        if self._info.network in PAPERS_NETWORKS and self.instruction_set != "amxbf16":
             # The pipeline does not have every width and structure, nor tile registers.
             with contextlib.suppress(NativeUnavailableError):
                 self._pipeline = PaperPipeline(
@@ -93,11 +95,6 @@ class NativeEngine:
         """Return how to open the model again."""
         about = (self._model.data, self._model.path, self._asked_threads, self.precision)
         return _reopen, about
-
-    @property
-    def runs_layers(self) -> bool:
-        """Whether the network runs as a list of layers, not in the paper's pipeline."""
-        return self._pipeline is None
 
     @property
     def info(self) -> ModelInfo:

@@ -170,16 +170,16 @@ def peak_gflops(
     return max(float(library.cmudrn_peak_gflops(name, count, rounds)) for _ in range(tries))
 
 
-def bf16_is_faster(*, layers: bool) -> bool:
+def bf16_is_faster(*, wide: bool) -> bool:
     """Return whether this processor runs networks faster in bfloat16 than in float32.
 
     Some do not, and float32 is exact. The answer depends on the processor's features alone: a clip
     that is resumed has to get the same engine.
 
     Args:
-        layers: whether the network runs as a list of layers, not in the paper's pipeline.
+        wide: whether its convolutions have more channels than the paper's.
     """
     try:
-        return bool(load_library().cmudrn_bf16_is_faster(layers))
+        return bool(load_library().cmudrn_bf16_is_faster(wide))
     except NativeUnavailableError:
         return False

@@ -148,12 +148,12 @@ double thread_seconds() {
 // neon; avx512bf16 or neonbf16 (bfloat16 products).
 CMUDRN_EXPORT int cmudrn_has(const char* isa) { return find(isa) != nullptr; }
 
-// Whether bfloat16 is faster here than float: for lists of layers in tile registers, which the
-// paper's networks are too narrow for, and where AMD multiplies it in vectors. Intel's vectors
-// multiply it no faster than float. It was not measured on Arm: servers take it, Apple's do not.
-CMUDRN_EXPORT int cmudrn_bf16_is_faster([[maybe_unused]] int layers) {
+// Whether bfloat16 is faster here than float: for networks that are wide enough to fill tile
+// registers, and where AMD multiplies it in vectors. Intel's vectors multiply it no faster than
+// float. It was not measured on Arm: servers take it, Apple's do not.
+CMUDRN_EXPORT int cmudrn_bf16_is_faster([[maybe_unused]] int wide) {
 #if defined(__x86_64__)
-  if (layers && find("amxbf16")) return 1;
+  if (wide && find("amxbf16")) return 1;
   return __builtin_cpu_is("amd") && find("avx512bf16");
 #elif defined(__linux__)
   return find("neonbf16") != nullptr;
