@@ -103,8 +103,16 @@ SHOWN_BY = {
     "Results are written atomically, and a file": (
         "cluster/test_worker.py::test_a_file_that_no_job_made_is_not_overwritten"
     ),
-    "A model file of another project": "",  # a warning, not a promise
-    "If a job is killed": "",  # likewise
+    "A network with operators that": (
+        "engines/test_confined.py::test_a_small_file_that_asks_for_huge_tensors_is_refused"
+    ),
+    "This process may take half": (
+        "engines/test_confined.py::test_a_network_that_does_not_end_is_ended"
+    ),
+    "Loops in files of other projects": (
+        "engines/test_confined.py::test_loops_are_refused_before_anything_runs"
+    ),
+    "If a job is killed": "",  # a warning, not a promise
 }
 """How a sentence begins -> the test that shows it, below tests/."""
 

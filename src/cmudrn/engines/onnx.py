@@ -21,6 +21,7 @@ from cmudrn.engines.base import (
     check_batch,
     name_outputs,
 )
+from cmudrn.engines.confined import ConfinedError, ConfinedSession
 from cmudrn.errors import DeviceError, ModelFileError
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
@@ -60,7 +61,8 @@ class OnnxEngine:
     depth of the call; the first call of each depth takes some hundredths of a second longer.
     Other projects' networks of other operators are given as they are, after the checks of
     `cmudrn.models.model_file`: any with a single image input (N, 3, H, W) float32, whose first
-    output is the restored image.
+    output is the restored image. On the processor they run in a process of their own, with limits
+    of memory and time (`cmudrn.engines.confined`).
 
     Args:
         model: the model file, or its path.
@@ -120,20 +122,22 @@ class OnnxEngine:
             ImageValueError: the batch is of another shape.
             ModelFileError: the network failed, or returned an image of another shape.
         """
-        session = self._session(*check_depth(self._info, stages, recursions))
+        depth = check_depth(self._info, stages, recursions)
+        session = self._session(*depth)
         check_batch(batch, self._info)
         wanted = self._outputs(session, branches)
         feeds = {session.get_inputs()[0].name: np.ascontiguousarray(batch, np.float32)}
         try:
             arrays = session.run(wanted, feeds)
         except Exception as error:  # ONNX Runtime's errors have no common type
+            del self._sessions[depth]  # a process that failed has ended
             if self.device != "cpu":
                 raise DeviceError(
-                    f"The device {self.device} failed: {_first_line(error)}.", device=self.device
+                    f"The device {self.device} failed: {first_line(error)}.", device=self.device
                 ) from error
             raise ModelFileError(
                 f"The model {self._model.path} failed on a batch of shape {batch.shape}: "
-                f"{_first_line(error)}.",
+                f"{first_line(error)}.",
                 path=self._model.path,
             ) from error
         if arrays[0].shape != batch.shape:
@@ -164,7 +168,9 @@ class OnnxEngine:
                 del self._sessions[next(iter(self._sessions))]
             layers = self._info.layers(stages, recursions)
             data = self._model.data if layers is None else write_onnx(layers)
-            self._sessions[key] = _make_session(data, self._model.path, self.threads, self.device)
+            self._sessions[key] = _open_session(
+                self._model, data, self.threads, self.device, is_known=layers is not None
+            )
         return self._sessions[key]
 
 
@@ -172,24 +178,27 @@ def _reopen(data: bytes, path: str, threads: int | None, device: str) -> OnnxEng
     return OnnxEngine(parse_model(data, path), threads, device)
 
 
-def _make_session(data: bytes, path: str, threads: int, device: str) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    # Waiting threads may spin during a call, but not between calls.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
+def _open_session(
+    model: ModelFile, data: bytes, threads: int, device: str, *, is_known: bool
+) -> Any:
+    """Return a session of a network; one of unknown operators has a process of its own."""
+    if not is_known and device == "cpu":
+        try:
+            return ConfinedSession(data, threads)
+        except ConfinedError as error:
+            raise ModelFileError(
+                f"{model.path} is not a usable ONNX model: {error}.", path=model.path
+            ) from error
     try:
-        session = ort.InferenceSession(data, options, providers=[PROVIDERS[device]])
+        session = make_session(data, threads, device)
     except Exception as error:  # ONNX Runtime's errors have no common type
         if device != "cpu":
             raise DeviceError(
-                f"The device {device} does not start: {_first_line(error)}.", device=device
+                f"The device {device} does not start: {first_line(error)}.", device=device
             ) from error
         raise ModelFileError(
-            f"{path} is not a usable ONNX model: {_first_line(error)}.", path=path
+            f"{model.path} is not a usable ONNX model: {first_line(error)}.", path=model.path
         ) from error
-    session.disable_fallback()  # to the processor, unasked
     if PROVIDERS[device] not in session.get_providers():
         raise DeviceError(
             f"The device {device} does not start: its driver or a library is missing.",
@@ -198,6 +207,24 @@ def _make_session(data: bytes, path: str, threads: int, device: str) -> Any:
     return session
 
 
-def _first_line(error: Exception) -> str:
+def make_session(data: bytes, threads: int, device: str = "cpu") -> Any:
+    """Return an `onnxruntime.InferenceSession` of a model file's bytes.
+
+    Raises:
+        Exception: ONNX Runtime does not take them, or the device does not start.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Waiting threads may spin during a call, but not between calls.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = ort.InferenceSession(data, options, providers=[PROVIDERS[device]])
+    session.disable_fallback()  # to the processor, unasked
+    return session
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says first, on one line, without a full stop."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(". ")[:200]
     return "".join(letter if letter.isprintable() else "?" for letter in line)

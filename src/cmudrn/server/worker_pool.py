@@ -214,11 +214,15 @@ class WorkerProcess:
 
 
 def _resident_bytes(process_id: int) -> int:
+    """Return the memory of a process and of those that it started."""
+    folder = Path("/proc", str(process_id))
     try:
-        pages = int(Path(f"/proc/{process_id}/statm").read_text(encoding="ascii").split()[1])
+        pages = int((folder / "statm").read_text(encoding="ascii").split()[1])
+        lists = [path.read_text(encoding="ascii") for path in folder.glob("task/*/children")]
     except (OSError, IndexError):
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    children = [int(child) for text in lists for child in text.split()]
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(_resident_bytes, children))
 
 
 class Delivery:
