@@ -43,6 +43,9 @@ SHOWN_BY = {
     "A redirect of an RTSP server": (
         "live/test_addresses.py::test_an_rtsp_redirect_to_another_host_is_not_followed"
     ),
+    "Nor does one of an encrypted stream": (
+        "live/test_addresses.py::test_redirects_of_encrypted_streams_likewise"
+    ),
     "`cmudrn watch --publish` listens only": (
         "live/test_publishing.py::test_state_and_newest_frame"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,8 @@ import pytest
 
 av = pytest.importorskip("av", reason="the extra video is not installed")
 
-from support import clips  # noqa: E402
+from support import clips, tls  # noqa: E402
+from support.rtsp import RtspCamera  # noqa: E402
 
 from cmudrn.errors import CmudrnError, LimitExceededError  # noqa: E402
 from cmudrn.image import Picture, Pixels, encode_picture  # noqa: E402
@@ -186,15 +188,23 @@ class RtspHost(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, redirect: bytes, answers: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self,
+        redirect: bytes,
+        answers: tuple[bytes, ...] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _RtspHandler)
+        self.scheme = "rtsps" if tls else "rtsp"
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.redirect, self.answers = redirect, answers
         self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self) -> str:
-        return f"rtsp://127.0.0.1:{self.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}"
 
 
 class _RtspHandler(socketserver.StreamRequestHandler):
@@ -251,6 +261,31 @@ def test_an_rtsp_redirect_within_the_host_is_followed_a_few_times() -> None:
             first_frame(StreamSource(f"{camera.address}/live", timeout_s=3))
         camera.shutdown()
     assert camera.asked == ["/live", "/a", "/a", "/a", "/a"]
+
+
+def test_an_encrypted_stream_arrives(tmp_path: Path) -> None:
+    clip = clips.make_clip(tmp_path / "live.mp4", [512 * n for n in range(50)], extras=False)
+    with RtspCamera(clip) as camera:
+        camera.socket = tls.server_context(tmp_path).wrap_socket(camera.socket, server_side=True)
+        camera.start()
+        address = camera.address.replace("rtsp:", "rtsps:")
+        frame = first_frame(StreamSource(address, timeout_s=30))
+        camera.shutdown()
+    assert camera.calls == 1 and frame.pixels.shape[2] == 3
+
+
+def test_redirects_of_encrypted_streams_likewise(tmp_path: Path) -> None:
+    context = tls.server_context(tmp_path)
+    with RtspHost(OK) as other, RtspHost(b"", (OK,), context) as camera:
+        camera.redirect = MOVED % (b"2", other.address.encode())
+        with pytest.raises(AddressRefusedError, match="another host"):
+            first_frame(StreamSource(f"{camera.address}/live", timeout_s=3))
+        camera.redirect = MOVED % (b"2", camera.address.encode())
+        with pytest.raises(AddressRefusedError, match="again and again"):
+            first_frame(StreamSource(f"{camera.address}/live", timeout_s=3))
+        other.shutdown()
+        camera.shutdown()
+    assert other.asked == [] and "/a" in camera.asked
 
 
 def test_an_rtsp_server_that_is_not_there_is_one_sentence() -> None:

@@ -144,7 +144,7 @@ def test_a_worker_that_breaks_is_a_problem(work: str, status: int) -> None:
         process = worker(work, memory=150 << 20)
         watcher = asyncio.ensure_future(process.watch())
         with pytest.raises(Problem) as caught:
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 20)
+            await asyncio.wait_for(process.work(REQUEST, make_body()), 120)
         assert caught.value.status == status
         watcher.cancel()
         await process.end()
@@ -191,7 +191,7 @@ def test_a_worker_that_starts_slowly_is_not_begun_again(monkeypatch: pytest.Monk
         await process.settle()
         assert process.process_id == before
         with pytest.raises(Problem):
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 20)
+            await asyncio.wait_for(process.work(REQUEST, make_body()), 120)
         assert process.process_id == before
         await process.end()
 

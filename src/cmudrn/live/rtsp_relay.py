@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import ssl
 import threading
 from io import BufferedReader
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from cmudrn.live.tls import TlsConnection
 from cmudrn.video.access import AddressRefusedError, hide_password
 
 MAX_LINE_BYTES, MAX_LINES = 4000, 100
@@ -29,6 +29,8 @@ _STATUS = re.compile(rb"RTSP/1\.\d (\d{3})(?!\d)")
 _HEADER = re.compile(rb"([A-Za-z][A-Za-z0-9-]*):[ \t]*([\x20-\x7e]*)")
 _FRAME = b"$"  # what begins a packet of the stream between the answers
 _PUMP_BYTES = 1 << 16
+
+Connection = socket.socket | TlsConnection
 
 
 class RtspRelay:
@@ -49,7 +51,8 @@ class RtspRelay:
         self._address = address
         self._timeout_s = timeout_s
         self._is_playing = False
-        self._sockets: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self._sockets: list[Connection] = []
         self.location: str | None = None
 
     @property
@@ -57,14 +60,16 @@ class RtspRelay:
         """The address for FFmpeg, while the relay is entered."""
         parts = urlsplit(self._address)
         user, mark, _ = parts.netloc.rpartition("@")
-        host, port = self._sockets[0].getsockname()
+        assert self._listener is not None
+        host, port = self._listener.getsockname()
         return urlunsplit(parts._replace(scheme="rtsp", netloc=f"{user}{mark}{host}:{port}"))
 
     def __enter__(self) -> RtspRelay:
         """Connect to the server and wait for FFmpeg."""
         server = self._connect()
-        self._sockets = [socket.create_server(("127.0.0.1", 0), backlog=1), server]
-        threading.Thread(target=self._serve, args=(server,), daemon=True).start()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self._sockets = [self._listener, server]
+        threading.Thread(target=self._serve, args=(self._listener, server), daemon=True).start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -91,29 +96,27 @@ class RtspRelay:
             )
         return urlunsplit(new_parts._replace(netloc=old_parts.netloc))
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Connection:
         parts = urlsplit(self._address)
         port = parts.port or _PORTS[parts.scheme.lower()]
         server = socket.create_connection((parts.hostname or "", port), self._timeout_s)
         if parts.scheme.lower() == "rtsps":
-            context = ssl.create_default_context()  # cameras sign for themselves
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-            server = context.wrap_socket(server, server_hostname=parts.hostname)
+            return TlsConnection(server, parts.hostname or "")
         server.settimeout(None)  # FFmpeg keeps the time
         return server
 
-    def _serve(self, server: socket.socket) -> None:
+    def _serve(self, listener: socket.socket, server: Connection) -> None:
         with contextlib.suppress(OSError, ValueError):
-            client, _ = self._sockets[0].accept()
+            client, _ = listener.accept()
             self._sockets.append(client)
-            _close(self._sockets[0])
+            _close(listener)
             threading.Thread(target=self._pass_requests, args=(client, server), daemon=True).start()
             with contextlib.suppress(OSError, ValueError):
                 self._pass_answers(server, client)
             _close(server)
             client.shutdown(socket.SHUT_WR)  # what was sent still arrives
 
-    def _pass_requests(self, client: socket.socket, server: socket.socket) -> None:
+    def _pass_requests(self, client: socket.socket, server: Connection) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(_PUMP_BYTES):
                 # FFmpeg waits for each answer, so a request comes alone.
@@ -122,7 +125,7 @@ class RtspRelay:
                     server.sendall(data)
         _close(server)
 
-    def _pass_answers(self, server: socket.socket, client: socket.socket) -> None:
+    def _pass_answers(self, server: Connection, client: socket.socket) -> None:
         with server.makefile("rb") as reader:
             while not self._is_playing:
                 client.sendall(self._next_answer(reader))
@@ -168,7 +171,7 @@ class RtspRelay:
         return b"\r\n".join(lines) + b"\r\n\r\n" + reader.read(length)
 
 
-def _close(one: socket.socket) -> None:
+def _close(one: Connection) -> None:
     with contextlib.suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
     one.close()
