@@ -48,7 +48,7 @@ def make_image(kind: str, pixels: int) -> bytes:
     rng = np.random.default_rng(0)
     rows = np.linspace(40, 200, height, dtype=np.float32)[:, None, None]
     image = np.empty((height, width, 3), dtype)
-    white = 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
+    white = 1.0 if dtype == np.float32 else float(np.iinfo(np.dtype(dtype)).max)
     for start in range(0, height, 256):
         band = image[start : start + 256]
         noisy = rows[start : start + 256] + rng.normal(0, 6, band.shape).astype(np.float32)

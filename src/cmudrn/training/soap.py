@@ -122,11 +122,12 @@ def eigenvectors(covariance: Tensor) -> Tensor:
     """
     try:
         vectors: Tensor = torch.linalg.eigh(covariance)[1]
-    except torch.linalg.LinAlgError:
+    except RuntimeError:  # torch.linalg.LinAlgError is one
         vectors = torch.full_like(covariance, torch.nan)
     if bool(vectors.isfinite().all()):
         return vectors
-    return torch.linalg.eigh(covariance.double())[1].to(covariance.dtype)
+    precise: Tensor = torch.linalg.eigh(covariance.double())[1]
+    return precise.to(covariance.dtype)
 
 
 def refresh_basis(state: dict[str, Tensor], axis: int, basis: Tensor) -> None:
