@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from cmudrn.image import Picture, encode_picture
 from cmudrn.server.limits import Limits
 
 LIMITS = Limits()
-KINDS = {
+KINDS: dict[str, tuple[str, str, Any, int]] = {
     "jpeg": ("jpeg", "restored", np.uint8, LIMITS.pixels),
     "png": ("png", "restored", np.uint8, LIMITS.pixels),
     "png, black": ("png", "restored", np.uint8, LIMITS.pixels),
@@ -48,7 +49,7 @@ def make_image(kind: str, pixels: int) -> bytes:
     rng = np.random.default_rng(0)
     rows = np.linspace(40, 200, height, dtype=np.float32)[:, None, None]
     image = np.empty((height, width, 3), dtype)
-    white = 1.0 if dtype == np.float32 else float(np.iinfo(np.dtype(dtype)).max)
+    white = 1.0 if dtype == np.float32 else float(np.iinfo(dtype).max)
     for start in range(0, height, 256):
         band = image[start : start + 256]
         noisy = rows[start : start + 256] + rng.normal(0, 6, band.shape).astype(np.float32)
