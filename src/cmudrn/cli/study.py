@@ -35,7 +35,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="ablation, baselines, unveiled, alpha, loops, recipe, comparators, "
+            help="ablation, baselines, unveiled, alpha, loops, recipe, comparators, haze, "
             "or a .toml file."
         ),
     ] = "",
