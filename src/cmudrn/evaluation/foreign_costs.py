@@ -1,7 +1,8 @@
 """What a model file of another project costs: its weights, and its multiply-adds for a pixel.
 
-The file is run once on a small image. The shapes of the values around its convolutions and matrix
-products are outputs of that run, so that any operators may lie between them.
+The file is run once on a small image, in a process of its own. The shapes of the values around its
+convolutions and matrix products are an output of that run, so that any operators may lie between
+them.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from cmudrn.engines.confined import ConfinedError, ConfinedSession
 from cmudrn.evaluation.costs import Cost
 from cmudrn.models.model_file import ModelFile, open_model_file
 from cmudrn.models.onnx_file import FLOAT, FLOAT16, Node
-from cmudrn.models.onnx_writer import with_shape_outputs
+from cmudrn.models.onnx_writer import SHAPES, with_shapes
 
 SIDES = (64, 256)
 """Sides in pixels of the image that is tried, where the file leaves them free."""
+
+MAX_SECONDS = 60.0
+"""That a file may take for such an image."""
 
 _WEIGHT_INPUT = {"Conv": 1, "ConvInteger": 1, "DeformConv": 1, "QLinearConv": 3, "ConvTranspose": 1}
 """Convolution -> which of its inputs holds the weights."""
@@ -101,15 +106,14 @@ def _macs(node: Node, shapes: Shapes) -> int:
 
 def _run(model: ModelFile, names: Sequence[str], shape: tuple[int, ...]) -> Shapes | None:
     """Return the shapes of values for an input of a shape, or None where it is not taken."""
-    import onnxruntime as ort
-
-    data, outputs = with_shape_outputs(model.data, names)
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
+    if not names:
+        return {}
+    image = np.full(shape, 0.5, np.float32)
     try:
-        session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        image = np.full(shape, 0.5, np.float32)
-        found = session.run(outputs, {model.graph.inputs[0].name: image}) if outputs else []
-    except Exception:  # ONNX Runtime's errors have no common type
+        session = ConfinedSession(with_shapes(model.data, names), threads=1, seconds=MAX_SECONDS)
+        (numbers,) = session.run([SHAPES], {model.graph.inputs[0].name: image})
+    except ConfinedError:
         return None
-    return {name: [int(side) for side in sides] for name, sides in zip(names, found, strict=True)}
+    ranks, sides = np.split(numbers.astype(int), [len(names)])
+    ends = np.cumsum(ranks)[:-1]
+    return {name: part.tolist() for name, part in zip(names, np.split(sides, ends), strict=True)}

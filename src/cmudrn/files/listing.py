@@ -114,11 +114,9 @@ def list_folder(
                 kept.append(name)
         folders[:] = kept if below else []
         for name in names:
-            path, kind = Path(place, name), file_kind(name)
-            if kind is None or name.startswith("."):
+            path = Path(place, name)
+            if (kind := _kind(path, read_only)) is None:
                 continue
-            if read_only and kind == "unsupported" and holds_still(path):
-                kind = "image"
             if error := _why_passed_over(path, kind, root, follow_links):
                 passed_over.append(error)
             else:
@@ -133,11 +131,19 @@ def list_folder(
         tuple(sorted(found["image"])),
         tuple(sorted(found["clip"])),
         tuple(sorted(passed_over, key=lambda error: str(error.path))),
-        tuple(
-            FileError(f"Cannot read {path}: {error.strerror}.", path=path)
-            for path, error in ((Path(error.filename), error) for error in unreadable)
-        ),
+        tuple(map(_cannot_read, unreadable)),
     )
+
+
+def _kind(path: Path, read_only: bool) -> Kind | None:
+    """Return what a file is taken for, or None where it is hidden or none of this."""
+    kind = None if path.name.startswith(".") else file_kind(path)
+    return "image" if read_only and kind == "unsupported" and holds_still(path) else kind
+
+
+def _cannot_read(error: OSError) -> FileError:
+    path = Path(error.filename)
+    return FileError(f"Cannot read {path}: {error.strerror}.", path=path)
 
 
 def _why_passed_over(path: Path, kind: Kind, root: str, follow_links: bool) -> FileError | None:

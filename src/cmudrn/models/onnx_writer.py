@@ -71,26 +71,29 @@ def needed_opset(layers: LayerList) -> int:
     return OPSET_WITH_GELU if gelu else OPSET
 
 
-def with_shape_outputs(data: bytes, values: Sequence[str]) -> tuple[bytes, list[str]]:
-    """Return a model file with the shapes of some of its values as further outputs.
+SHAPES = "cmudrn.shapes"
+"""Output of a file by `with_shapes`: the ranks of its values, then the sides of each."""
 
-    Messages of Protocol Buffers that follow each other are read as one, so that nodes and outputs
+
+def with_shapes(data: bytes, values: Sequence[str]) -> bytes:
+    """Return a model file with one more output, `SHAPES`, (K,) float32.
+
+    Messages of Protocol Buffers that follow each other are read as one, so that nodes and an output
     are added without a change of what is there.
 
     Args:
         data: the file.
         values: names of values of its graph.
-
-    Returns:
-        The new file, and the names of the outputs, int64 of one dimension, in the order of values.
     """
-    names = [f"cmudrn.shape.{number}" for number in range(len(values))]
-    added = [
-        _message(1, _node("Shape", [value], name))
-        for value, name in zip(values, names, strict=True)
-    ]
-    added += [_message(12, _shape_info(name)) for name in names]
-    return data + _message(7, b"".join(added)), names
+    sides = [f"cmudrn.sides.{number}" for number in range(len(values))]
+    ranks = [f"cmudrn.rank.{number}" for number in range(len(values))]
+    nodes = [_node("Shape", [value], name) for value, name in zip(values, sides, strict=True)]
+    nodes += [_node("Shape", [name], rank) for name, rank in zip(sides, ranks, strict=True)]
+    whole = "cmudrn.numbers"
+    nodes.append(_node("Concat", [*ranks, *sides], whole, [_attribute_int("axis", 0)]))
+    nodes.append(_node("Cast", [whole], SHAPES, [_attribute_int("to", _FLOAT)]))
+    about = _text(1, SHAPES) + _message(2, _message(1, _whole(1, _FLOAT)))
+    return data + _message(7, b"".join(_message(1, node) for node in nodes) + _message(12, about))
 
 
 class _Writer:
@@ -251,11 +254,6 @@ def _value_info(name: str, sides: Iterable[int | str]) -> bytes:
     shape = b"".join(_message(1, dim) for dim in dims)
     tensor = _whole(1, _FLOAT) + _message(2, shape)
     return _text(1, name) + _message(2, _message(1, tensor))
-
-
-def _shape_info(name: str) -> bytes:
-    """Return the ValueInfoProto of numbers in one dimension."""
-    return _text(1, name) + _message(2, _message(1, _whole(1, _INT64)))
 
 
 def _message(number: int, content: bytes) -> bytes:
