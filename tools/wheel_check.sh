@@ -60,9 +60,8 @@ if [ -n "${IMAGE:-}" ]; then
         /tmp/user/bin/pip install -q --no-index --find-links /check/wheels /check/dist/*.whl pytest
         PATH=/tmp/user/bin:$PATH
         python -c "import cmudrn; print(\"native engine:\", cmudrn.load(engine=\"native\").engine.instruction_set)"
-        cp -r /check/archive/tests/wheel /tmp/tests
-        cd /tmp/tests
-        python -m pytest -p no:cacheprovider .'
+        cd /check/archive/tests/wheel
+        PYTHONDONTWRITEBYTECODE=1 python -m pytest -p no:cacheprovider .'
 fi
 mkdir -p "$(dirname "$into")"
 mv "$work/dist" "$into"
