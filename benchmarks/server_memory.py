@@ -3,8 +3,9 @@
     python benchmarks/server_memory.py
     python benchmarks/server_memory.py --pixels 25000000 --only png
 
-Prints the memory of a worker that has opened its model, the most it takes for one image beyond
-that, and what follows at the largest size that the server takes. Linux only.
+Prints the memory of a worker that has opened its model, and the most that it has with an image of
+half of the pixels and with one of all. What a pixel takes is the difference; the last column
+follows from it, for the largest size that the server takes. Linux only.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def measure(kind: str, path: Path) -> dict[str, int]:
 def main() -> None:
     """Measure all kinds and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--pixels", type=int, default=6_000_000)
+    parser.add_argument("--pixels", type=int, default=4_400_000)
     parser.add_argument("--only", default="", help="kinds whose name has this in it")
     parser.add_argument("--folder", type=Path, default=Path("."), help="for one file at a time")
     parser.add_argument("--kind", choices=KINDS, help="measure this one in this process")
@@ -96,17 +97,24 @@ def main() -> None:
         if asked.only not in kind:
             continue
         pixels = min(asked.pixels, largest)
-        path.write_bytes(make_image(kind, pixels))
-        command = [sys.executable, __file__, "--kind", kind, "--folder", str(asked.folder)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-        path.unlink()
-        each = (found["most"] - found["before"]) * 1e6 / pixels
-        whole = found["before"] + each * largest / 1e6
+        found = [run(kind, pixels // 2, path), run(kind, pixels, path)]
+        each = (found[1]["most"] - found[0]["most"]) * 1e6 / (pixels - pixels // 2)
+        whole = found[1]["most"] + each * (largest - pixels) / 1e6
         print(
-            f"| {kind} | {found['before']} MB | {found['most']} MB | {each:.0f} | "
-            f"{whole:.0f} MB at {largest / 1e6:.1f} million pixels |",
+            f"| {kind} | {found[1]['before']} MB | {found[1]['most']} MB at {pixels / 1e6:.1f} "
+            f"million pixels | {each:.0f} | {whole:.0f} MB at {largest / 1e6:.1f} million pixels |",
             flush=True,
         )
+
+
+def run(kind: str, pixels: int, path: Path) -> dict[str, int]:
+    """Return what `measure` finds in a process of its own."""
+    path.write_bytes(make_image(kind, pixels))
+    command = [sys.executable, __file__, "--kind", kind, "--folder", str(path.parent)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    path.unlink()
+    found: dict[str, int] = json.loads(done.stdout)
+    return found
 
 
 if __name__ == "__main__":
