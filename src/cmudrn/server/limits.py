@@ -18,7 +18,7 @@ class Limits:
         bytes: of one picture file.
         pixels: of one picture, told from its header before anything is decoded. Up to 12 bytes a
             pixel are needed, and with alpha or more than 8 bits there may be fewer pixels.
-        layer_pixels: of one picture whose layers are asked for; they take 60 bytes a pixel.
+        layer_pixels: of one picture whose layers are asked for; they take 35 bytes a pixel.
         webp_pixels: of one picture that is written as WebP or AVIF; they take 35 and 49 bytes a
             pixel.
         workers: worker processes, that is pictures restored at the same time.
