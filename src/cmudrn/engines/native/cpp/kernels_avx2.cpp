@@ -31,7 +31,7 @@ namespace {
 
 const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx2Layers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
+const LayerKernels kAvx2Layers = {kLanes,         kVectors,        kSums,          8,
                                   false,          transform_layer, multiply_layer, finish_layer,
                                   convolve_layer, combine_layer,   nullptr,        nullptr};
 

@@ -3,8 +3,8 @@
 // Maps are NHWC: a pixel is its channels one after another, `pixel` floats from one pixel to the
 // next, so that concatenation and splitting are offsets, and the channels of a group need not fill
 // whole vectors. Loads may read up to one vector beyond a pixel's last channel; stores never write
-// beyond it. 3x3 convolutions of stride 1 use the tiles and transforms of kernels.h, all others
-// multiply directly.
+// beyond it. 3x3 convolutions of stride 1 use Winograd's transforms: in bfloat16 those of
+// kernels.h, in float larger tiles (squares.inl). All others multiply directly.
 #pragma once
 
 #include <cstdint>
@@ -19,22 +19,26 @@ constexpr int kMaxKernel = 32;      // side of a kernel
 constexpr int kMaxSources = 4;      // maps that one combination reads
 constexpr int kWinogradTiles = 12;  // of the longest block of the executor
 constexpr int kBlockGap = 32;       // numbers between frequencies of a block
-constexpr int kTilePixels = 16;     // rows of a tile register: pixels that are multiplied together
-constexpr int kTileInputs = 32;     // bfloat16 numbers in a row of a tile register
-constexpr int kTileVectors = 2;     // of outputs that tile registers sum together
+constexpr int kSquareRows = 4;      // of a tile in float
+constexpr int kSquareFrequencies = 36;
+constexpr int kTilePixels = 16;  // rows of a tile register: pixels that are multiplied together
+constexpr int kTileInputs = 32;  // bfloat16 numbers in a row of a tile register
+constexpr int kTileVectors = 2;  // of outputs that tile registers sum together
 
 // What follows the sums of a convolution.
 struct Epilogue {
-  Activation activation;     // none, relu or slope
-  const float* slopes;       // factor of negative numbers, one a channel; for Activation::slope
-  bool add_first;            // the residual is added before the activation
-  const float* residual[2];  // the output rows' residuals at their first pixel, or nullptr
+  Activation activation;  // none, relu or slope
+  const float* slopes;    // factor of negative numbers, one a channel; for Activation::slope
+  bool add_first;         // the residual is added before the activation
+  const float*
+      residual[kSquareRows];  // the output rows' residuals at their first pixel, or nullptr
   long residual_pixel;
+  const float* bias;  // of tiles in float
 };
 
 // Some rows of a map at one group's first channel.
 struct WinogradInput {
-  const float* rows[4];
+  const float* rows[kSquareRows + 2];
   long pixel;
   int tiles;
   int channels;
@@ -43,7 +47,7 @@ struct WinogradInput {
 
 struct WinogradProduct {
   const void* weights;  // see pack_winograd in program.cpp
-  const float* bias;
+  const float* bias;    // of tiles in bfloat16
   int tiles;
   int inputs;  // rounded up to even in bfloat16
   int pitch;   // of the block
@@ -87,7 +91,7 @@ struct LayerKernels {
   void (*transform)(const WinogradInput& input, void* block);
   void (*multiply)(const void* block, const WinogradProduct& product, float* sums);
   void (*finish)(const float* sums, int tiles, int outputs, const Epilogue& epilogue,
-                 float* const out[2], long pixel);
+                 float* const* out, long pixel);
 
   // One row of `count` outputs of a convolution of any kernel and stride.
   void (*convolve)(const DirectInput& input, const float* weights, const float* bias, int outputs,
@@ -124,6 +128,11 @@ constexpr long block_step(int tiles, int pitch) { return 2L * tiles * pitch + kB
 
 // Numbers of a pixel of a rounded row.
 constexpr int rounded_pitch(int channels) { return (channels + 7) / 8 * 8; }
+
+// The same in float.
+constexpr long square_step(int tiles, int pitch) {
+  return static_cast<long>(tiles) * pitch + kBlockGap;
+}
 
 // Channels of sums, biases and slopes are padded to whole vectors.
 constexpr int round_up(int number, int unit) { return (number + unit - 1) / unit * unit; }

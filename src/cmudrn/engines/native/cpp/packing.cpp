@@ -72,10 +72,12 @@ class Packer {
                          operation.pad == 1 && operation.group_inputs() >= kLeastWinogradChannels &&
                          operation.group_outputs() >= kLeastWinogradChannels;
     operation.exact = !program_.kernels.bf16 || operation.group_inputs() % 2 != 0;
+    if (operation.winograd) operation.tile_rows = operation.exact ? kSquareRows : kTileRows;
     const auto outputs = static_cast<std::size_t>(operation.padded_outputs);
     const auto inputs = static_cast<std::size_t>(operation.group_inputs());
     const auto taps = static_cast<std::size_t>(operation.kernel * operation.kernel);
-    const std::size_t float_count = (operation.winograd ? kFrequencies : taps) * inputs * outputs;
+    const std::size_t float_count =
+        (operation.winograd ? kSquareFrequencies : taps) * inputs * outputs;
     const std::size_t bf16_count = (kFrequencies + 1) * inputs * outputs / 2;
     operation.group_floats = operation.winograd && !operation.exact ? bf16_count : float_count;
     if (operation.rounded)
@@ -134,12 +136,12 @@ class Packer {
   // [part of the outputs][frequency][input][output]
   void pack_winograd(const Operation& operation, const float* from, float* to) const {
     const int inputs = operation.group_inputs();
-    each_part(operation, kFrequencies, [&](int output, long first, int width) {
+    each_part(operation, kSquareFrequencies, [&](int output, long first, int width) {
       for (int lane = 0; lane < width && output + lane < operation.group_outputs(); ++lane)
         for (int in = 0; in < inputs; ++in)
-          for (int f = 0; f < kFrequencies; ++f)
+          for (int f = 0; f < kSquareFrequencies; ++f)
             to[first + (static_cast<long>(f) * inputs + in) * width + lane] = static_cast<float>(
-                frequency_weight(from + 9 * (static_cast<long>(output + lane) * inputs + in), f));
+                square_weight(from + 9 * (static_cast<long>(output + lane) * inputs + in), f));
     });
   }
 

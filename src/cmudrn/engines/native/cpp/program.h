@@ -6,10 +6,10 @@
 // through all of its operations, a few rows at a time, so that only what other segments read is
 // ever a whole map, and the rest stays in the thread's cache (schedule.h). Strips overlap by what
 // the convolutions of their segment reach. Tiles of Winograd convolutions begin at multiples of 4
-// columns and 2 rows of the map, whatever the strip, so that results do not depend on how the work
-// was divided. Maps are NHWC and not blocked by 8 or 16 channels: kernels read inputs one number at
-// a time and outputs a vector at a time, so that groups of any width (24 channels) need no padding
-// in memory, and concatenating and splitting are offsets.
+// columns and 2 or 4 rows of the map, whatever the strip, so that results do not depend on how the
+// work was divided. Maps are NHWC and not blocked by 8 or 16 channels: kernels read inputs one
+// number at a time and outputs a vector at a time, so that groups of any width (24 channels) need
+// no padding in memory, and concatenating and splitting are offsets.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,7 @@ struct Operation {
   long weights, bias, slopes;   // index in the numbers, later of packed floats; -1: none
   std::vector<Source> sources;  // convolution: the map, and a residual if there is one
   bool winograd;
+  int tile_rows = 1;         // of a Winograd convolution; else 1
   bool rounded;              // in tile registers, with inputs and weights in bfloat16
   bool exact;                // a Winograd convolution in float, where others are in bfloat16
   std::size_t group_floats;  // packed weights of one group of a convolution

@@ -72,11 +72,51 @@ void propagate(const Schedule& schedule, const Segment& segment, Range base, boo
       range = scaled(base, base_length, length(operation.sources[0].value));
     else
       range = aligned(operation, maps[map_of(operation.value)], length(operation.value),
-                      rows ? kTileRows : kTileColumns);
+                      rows ? operation.tile_rows : kTileColumns);
     if (range.empty()) continue;
     for (std::size_t s = 0; s < operation.sources.size(); ++s) {
       const std::size_t m = map_of(operation.sources[s].value);
       maps[m] = joined(maps[m], needed(operation, s, range, length(operation.sources[s].value)));
+    }
+  }
+}
+
+void walk(const Schedule& schedule, const Segment& segment, Range rows, const RunRows& run) {
+  const std::size_t count = segment.operations.size();
+  std::vector<int> done(count, -1);
+  std::vector<Range> wanted, maps;
+  // Whether what writes this segment's maps is as far as an operation needs it.
+  const auto ready = [&](std::size_t i, Range outputs) {
+    const Operation& operation = *segment.operations[i];
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const int value = operation.sources[s].value;
+      const Range read = needed(operation, s, outputs, schedule.height_of(value));
+      for (const std::size_t j : segment.maps[segment.index(value)].writers)
+        if (done[j] < read.end) return false;
+    }
+    return true;
+  };
+  for (int at = rows.begin; at < rows.end; at += Schedule::kStepRows) {
+    const Range part = {rows.begin, std::min(rows.end, at + Schedule::kStepRows)};
+    propagate(schedule, segment, part, true, wanted, maps);
+    for (std::size_t i = 0; i < count; ++i)
+      if (done[i] < 0 && !wanted[i].empty()) done[i] = wanted[i].begin;
+    for (bool behind = true; behind;) {
+      behind = false;
+      for (std::size_t i = 0; i < count; ++i) {
+        if (wanted[i].empty()) continue;
+        const Operation& operation = *segment.operations[i];
+        const int value = operation.value < 0 ? operation.sources[0].value : operation.value;
+        const int height = schedule.height_of(value);
+        const int few = std::max(operation.tile_rows,
+                                 Schedule::kStepRows * height / std::max(1, segment.base.height));
+        const Range fresh = {done[i], std::min(wanted[i].end, done[i] + few)};
+        if (!fresh.empty() && ready(i, fresh)) {
+          run(i, fresh, done);
+          done[i] = fresh.end;
+        }
+        behind = behind || done[i] < wanted[i].end;
+      }
     }
   }
 }

@@ -168,16 +168,22 @@ void Schedule::build_segments(const std::vector<int>& segment_of) {
       int& index = segment.map_of[static_cast<std::size_t>(value)];
       if (index < 0) {
         index = static_cast<int>(segment.maps.size());
-        segment.maps.push_back({value});
+        segment.maps.emplace_back().value = value;
       }
       return segment.maps[static_cast<std::size_t>(index)];
     };
     for (std::size_t i = 0; i < segment_of.size(); ++i) {
       if (segment_of[i] != s) continue;
       const Operation& operation = program.operations[i];
+      for (const Source& source : operation.sources) {
+        map(source.value).ring = true;
+        map(source.value).readers.push_back(segment.operations.size());
+      }
+      if (operation.value >= 0) {
+        map(operation.value).made = true;
+        map(operation.value).writers.push_back(segment.operations.size());
+      }
       segment.operations.push_back(&operation);
-      for (const Source& source : operation.sources) map(source.value).ring = true;
-      if (operation.value >= 0) map(operation.value).made = true;
     }
     for (std::size_t i = 0; i < segment_of.size(); ++i)
       for (const Source& source : program.operations[i].sources)
@@ -266,35 +272,24 @@ void Schedule::cut_columns(Segment& segment, int strips) {
   }
 }
 
-// Runs through the steps of a task and notes how many rows of each map are alive at once.
+// Notes how many rows of each map are alive at once: from the oldest one that is still to be read
+// to the newest one that is written.
 void Schedule::measure_task(Segment& segment, Range rows) {
-  std::vector<Range> operations, maps;
-  std::vector<int> done(segment.operations.size(), -1);
-  for (int at = rows.begin; at < rows.end; at += kStepRows) {
-    const Range part = {rows.begin, std::min(rows.end, at + kStepRows)};
-    propagate(*this, segment, part, true, operations, maps);
-    std::vector<Range> alive(segment.maps.size(), Range{1 << 30, 0});
-    for (std::size_t i = 0; i < operations.size(); ++i) {
-      const Operation& operation = *segment.operations[i];
-      if (operations[i].empty()) continue;
-      if (done[i] < 0) done[i] = operations[i].begin;
-      for (std::size_t s = 0; s < operation.sources.size(); ++s) {
-        const auto value = static_cast<std::size_t>(operation.sources[s].value);
-        Range& map = alive[static_cast<std::size_t>(segment.map_of[value])];
-        const Range read = needed(operation, s, {done[i], done[i] + 1}, sizes[value].height);
-        map.begin = std::min(map.begin, read.begin);
-      }
-      if (operation.value < 0) continue;
-      Range& map = alive[static_cast<std::size_t>(
-          segment.map_of[static_cast<std::size_t>(operation.value)])];
-      map.end = std::max(map.end, operations[i].end);
-      map.begin = std::min(map.begin, done[i]);
+  walk(*this, segment, rows, [&](std::size_t i, Range fresh, const std::vector<int>& done) {
+    const int value = segment.operations[i]->value;
+    if (value < 0) return;
+    SegmentMap& map = segment.maps[segment.index(value)];
+    int oldest = fresh.begin;
+    for (const std::size_t j : map.writers) oldest = std::min(oldest, done[j]);
+    for (const std::size_t j : map.readers) {
+      const Operation& reader = *segment.operations[j];
+      for (std::size_t s = 0; s < reader.sources.size(); ++s)
+        if (reader.sources[s].value == value && done[j] >= 0)
+          oldest =
+              std::min(oldest, needed(reader, s, {done[j], done[j] + 1}, height_of(value)).begin);
     }
-    for (std::size_t m = 0; m < alive.size(); ++m)
-      segment.maps[m].capacity = std::max(segment.maps[m].capacity, alive[m].end - alive[m].begin);
-    for (std::size_t i = 0; i < operations.size(); ++i)
-      if (!operations[i].empty()) done[i] = operations[i].end;
-  }
+    map.capacity = std::max(map.capacity, fresh.end - oldest);
+  });
 }
 
 void Schedule::measure_rings(Segment& segment) {

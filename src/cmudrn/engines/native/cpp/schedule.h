@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "program.h"
@@ -19,12 +20,13 @@ struct Size {
 
 // A map within a segment.
 struct SegmentMap {
-  int value;
-  bool made = false;       // written here
-  bool ring = false;       // read here too: only its latest rows are kept, for each thread
-  bool whole = false;      // read by later segments
-  int capacity = 0;        // rows of the ring
-  std::size_t offset = 0;  // of the ring, floats in a thread's memory
+  int value = 0;
+  bool made = false;   // written here
+  bool ring = false;   // read here too: only its latest rows are kept, for each thread
+  bool whole = false;  // read by later segments
+  std::vector<std::size_t> writers, readers;  // operations of the segment
+  int capacity = 0;                           // rows of the ring
+  std::size_t offset = 0;                     // of the ring, floats in a thread's memory
 };
 
 // The columns of one strip, in the units of every operation and every map of its segment.
@@ -42,6 +44,10 @@ struct Segment {
   std::vector<ColumnStrip> columns;
   std::vector<std::vector<Range>> steps;  // of every step: the base rows of each task
   std::size_t memory = 0;                 // floats of rings of a thread
+
+  std::size_t index(int value) const {
+    return static_cast<std::size_t>(map_of[static_cast<std::size_t>(value)]);
+  }
 };
 
 // Pixels of a map in memory; a guard of zeros lies on either side of every row.
@@ -64,6 +70,8 @@ class Schedule {
   // kept; 0: in one step. Throws std::invalid_argument where the program does not take this size,
   // std::bad_alloc where the maps would be too large.
   Schedule(const Program& program, Size size, int threads, int step_rows = 0);
+
+  int height_of(int value) const { return sizes[static_cast<std::size_t>(value)].height; }
 
   const Program& program;
   const Size size;
@@ -99,6 +107,12 @@ class Schedule {
 // its base needs.
 void propagate(const Schedule& schedule, const Segment& segment, Range base, bool rows,
                std::vector<Range>& operations, std::vector<Range>& maps);
+
+// Runs through a task of a segment: calls run(operation, rows, done) for every few rows of every
+// operation, as soon as their inputs are there. `done` is how far each operation is at that moment.
+// No operation runs ahead of those that read it, so that few rows of each map are alive at once.
+using RunRows = std::function<void(std::size_t, Range, const std::vector<int>&)>;
+void walk(const Schedule& schedule, const Segment& segment, Range rows, const RunRows& run);
 
 // How far the base has to go for so many rows of a map of that length; the inverse of `scaled`.
 int base_end(int rows, int length, int base_length);

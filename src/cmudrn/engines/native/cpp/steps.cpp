@@ -7,14 +7,18 @@ namespace cmudrn {
 namespace {
 
 constexpr int kTasksPerThread = 3;  // so that threads end together
-constexpr int kLeastRows = 16;      // of a task
+constexpr int kEnoughRows = 96;     // shorter tasks compute much twice
+constexpr int kLeastRows = 16;      // of a task, where there would not be one for every thread
 constexpr int kUnit = 4;            // tasks and steps begin at multiples of it
 
 // The rows of a step as the tasks of all threads.
 std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
   const int length = rows.end - rows.begin, columns = static_cast<int>(strips);
-  int tasks = threads == 1 ? 1 : (kTasksPerThread * threads + columns - 1) / columns;
-  tasks = std::max(1, std::min(tasks, length / kLeastRows));
+  const auto parts = [&](int all, int least) {
+    return std::min((all + columns - 1) / columns, length / least);
+  };
+  const int most = threads == 1 ? 1 : kTasksPerThread * threads;
+  const int tasks = std::max({1, parts(most, kEnoughRows), parts(threads, kLeastRows)});
   std::vector<Range> made;
   for (int i = 0; i < tasks; ++i) {
     const auto edge = [&](int n) {

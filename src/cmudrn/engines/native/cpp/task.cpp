@@ -12,13 +12,14 @@ std::size_t row_room(const Schedule& schedule) { return schedule.longest_row + k
 
 // Floats of a transformed block of any convolution, or of its sums.
 std::size_t block_room(const Schedule& schedule) {
-  int most = 16;
-  for (const Operation& operation : schedule.program.operations)
-    if (operation.winograd)
-      most = std::max({most, round_up(operation.group_inputs(), 16), operation.padded_outputs});
-  return static_cast<std::size_t>(kFrequencies / 2) *
-             static_cast<std::size_t>(block_step(kWinogradTiles, most)) +
-         kSlack;
+  long most = 0;
+  for (const Operation& operation : schedule.program.operations) {
+    const int pitch = std::max(round_up(operation.group_inputs(), 16), operation.padded_outputs);
+    if (!operation.winograd) continue;
+    most = std::max(most, operation.exact ? kSquareFrequencies * square_step(kWinogradTiles, pitch)
+                                          : kFrequencies / 2 * block_step(kWinogradTiles, pitch));
+  }
+  return static_cast<std::size_t>(most) + kSlack;
 }
 
 // Of a channel at pixel 0 of row y, after pixel shuffle.
@@ -74,20 +75,10 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
 void Task::run(Range rows) {
   rows_ = rows;
   clear_guards(rows);
-  std::vector<int> done(segment_.operations.size(), -1);
-  std::vector<Range> operations, maps;
-  for (int at = rows.begin; at < rows.end; at += Schedule::kStepRows) {
-    const Range part = {rows.begin, std::min(rows.end, at + Schedule::kStepRows)};
-    propagate(schedule_, segment_, part, true, operations, maps);
-    for (std::size_t i = 0; i < operations.size(); ++i) {
-      if (operations[i].empty()) continue;
-      if (done[i] < 0) done[i] = operations[i].begin;
-      const Range fresh = {done[i], operations[i].end};
-      if (!fresh.empty() && !strip_.operations[i].empty())
-        run_operation(*segment_.operations[i], fresh, strip_.operations[i]);
-      done[i] = operations[i].end;
-    }
-  }
+  walk(schedule_, segment_, rows, [&](std::size_t i, Range fresh, const std::vector<int>&) {
+    if (!strip_.operations[i].empty())
+      run_operation(*segment_.operations[i], fresh, strip_.operations[i]);
+  });
 }
 
 // Zeros on either side of every row that this task will write: convolutions read them where the
@@ -191,13 +182,13 @@ void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
   const int block = std::min(kernels.tiles, round_up((tiles + blocks - 1) / blocks, unit));
   const MapView& out = reads(operation.value);
   const Size size = size_of(operation.value);
-  for (int y = rows.begin; y < rows.end; y += kTileRows) {
+  for (int y = rows.begin; y < rows.end; y += operation.tile_rows) {
     for (int tile = 0; tile < tiles; tile += block)
       winograd_block(operation, y, columns.begin + tile * kTileColumns,
                      std::min(block, tiles - tile));
     const int written = columns.begin + tiles * kTileColumns;  // beyond the picture: zeros again
     if (written > size.width)
-      for (int row = y; row < std::min(y + kTileRows, size.height); ++row)
+      for (int row = y; row < std::min(y + operation.tile_rows, size.height); ++row)
         std::memset(out.at(row, size.width), 0,
                     static_cast<std::size_t>((written - size.width) * out.pixel) * sizeof(float));
   }
@@ -211,7 +202,7 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
   const int height = size_of(operation.value).height;
   for (int group = 0; group < operation.groups; ++group) {
     WinogradInput input{};
-    for (int row = 0; row < kDown; ++row)
+    for (int row = 0; row < operation.tile_rows + 2; ++row)
       input.rows[row] = input_row(operation, y - 1 + row, x, group * inputs);
     input.pixel = reads(operation.sources[0].value).pixel;
     input.tiles = tiles;
@@ -229,8 +220,9 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
         outputs};
     kernels.multiply(block_, product, sums_);
     Epilogue after = epilogue(operation, group);
-    float* rows[kTileRows];
-    for (int row = 0; row < kTileRows; ++row) {
+    after.bias = product.bias;
+    float* rows[kSquareRows];
+    for (int row = 0; row < operation.tile_rows; ++row) {
       const bool here = y + row < height;
       rows[row] = here ? out.at(y + row, x) + operation.channel + group * outputs : unused_;
       if (!operation.has_residual() || !here) continue;

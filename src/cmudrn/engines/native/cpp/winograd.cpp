@@ -15,15 +15,29 @@ constexpr double kAcrossFilter[kAcross][3] = {{1. / 4, 0, 0},
                                               {1. / 24, 1. / 12, 1. / 6},
                                               {1. / 24, -1. / 12, 1. / 6}};
 
-}  // namespace
+constexpr double kRoot = 1.4142135623730951;
+constexpr double kSquareFilter[6][3] = {{1, 0, 0},
+                                        {-2. / 3, -kRoot / 3, -1. / 3},
+                                        {-2. / 3, kRoot / 3, -1. / 3},
+                                        {1. / 6, kRoot / 6, 1. / 3},
+                                        {1. / 6, -kRoot / 6, 1. / 3},
+                                        {0, 0, 1}};
 
-double frequency_weight(const float taps[9], int frequency) {
-  const double* down = kDownFilter[frequency % kDown];
-  const double* across = kAcrossFilter[frequency / kDown];
+double weight(const double down[3], const double across[3], const float taps[9]) {
   double sum = 0;
   for (int y = 0; y < 3; ++y)
     for (int x = 0; x < 3; ++x) sum += down[y] * across[x] * taps[3 * y + x];
   return sum;
+}
+
+}  // namespace
+
+double frequency_weight(const float taps[9], int frequency) {
+  return weight(kDownFilter[frequency % kDown], kAcrossFilter[frequency / kDown], taps);
+}
+
+double square_weight(const float taps[9], int frequency) {
+  return weight(kSquareFilter[frequency / 6], kSquareFilter[frequency % 6], taps);
 }
 
 std::uint16_t to_bf16(float value) {

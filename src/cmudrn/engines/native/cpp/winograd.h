@@ -1,4 +1,4 @@
-// The filter transforms of F(2,3) x F(4,3), and bfloat16 numbers.
+// The filter transforms, and bfloat16 numbers.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,9 @@ namespace cmudrn {
 // A 3x3 kernel's weight at one of the kFrequencies frequencies, in the order and with the signs of
 // the kernels.
 double frequency_weight(const float taps[9], int frequency);
+
+// The same for squares.inl.
+double square_weight(const float taps[9], int frequency);
 
 // The nearest bfloat16 number, and back.
 std::uint16_t to_bf16(float value);
