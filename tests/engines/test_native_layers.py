@@ -83,6 +83,7 @@ def test_rows_pushed_in_pieces_give_the_whole_image(
     pieces: list[int],
     threads: int,
 ) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.executor.STEP_PIXELS", 0)
     monkeypatch.setattr("cmudrn.engines.native.executor.STEP_ROWS", step)
     network = random_network(seed)
     side = max(8, network.alignment)
@@ -97,7 +98,8 @@ def test_rows_pushed_in_pieces_give_the_whole_image(
             assert np.array_equal(joined, image)
 
 
-def test_rows_come_out_before_all_went_in() -> None:
+def test_rows_come_out_before_all_went_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cmudrn.engines.native.executor.STEP_PIXELS", 0)
     executor = LayerExecutor(residual_network(24), instruction_sets()[0], 1)
     with executor.stream(1000, 32, {}) as stream:
         assert 300 < stream.push(images(500, 32)[0]).restored.shape[2] < 500

@@ -16,8 +16,10 @@ from cmudrn.engines.native.rows import NativeRowStream
 from cmudrn.errors import ImageValueError
 from cmudrn.models.layers import LayerList
 
+STEP_PIXELS = 500_000
+"""Pixels that a stream moves on at a time: more take more memory, fewer compute more twice."""
 STEP_ROWS = 128
-"""Rows that a stream moves on at a time: more take more memory, fewer compute more twice."""
+"""Steps are multiples of it, so that they end where the tiles of all scales end."""
 _WRONG_SIZE = 1  # cmudrn_executor_new's reason
 
 
@@ -118,7 +120,8 @@ class LayerExecutor:
             return LayerStream(self, idle[1], height, width, tasks)
         if idle:
             self._library.cmudrn_executor_free(idle[1])
-        executor = self._new("cmudrn_row_executor_new", height, width, STEP_ROWS)
+        step_rows = max(1, STEP_PIXELS // width // STEP_ROWS) * STEP_ROWS
+        executor = self._new("cmudrn_row_executor_new", height, width, step_rows)
         return LayerStream(self, executor, height, width, tasks)
 
     def take_back(self, executor: int, height: int, width: int) -> None:
