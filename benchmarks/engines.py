@@ -198,8 +198,12 @@ def run(chosen: argparse.Namespace) -> str:
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     peaks: dict[str, list[float]] = {}
     clock = time.process_time if chosen.cpu_time else time.perf_counter
-    for call in calls.values():
-        call()
+    for name, call in list(calls.items()):
+        try:
+            call()
+        except RuntimeError:  # such as OpenVINO's, of bfloat16 on an instruction set without it
+            print(f"{name} does not run here.", file=sys.stderr)
+            del calls[name], seconds[name]
     for _ in range(chosen.rounds):
         measure_peaks(peaks, chosen.threads)
         for name, call in calls.items():

@@ -6,19 +6,23 @@
 namespace cmudrn {
 namespace {
 
-constexpr int kTasksPerThread = 3;  // so that threads end together
-constexpr int kEnoughRows = 96;     // shorter tasks compute much twice
-constexpr int kLeastRows = 16;      // of a task, where there would not be one for every thread
+constexpr int kTasksPerThread = 3;  // at most
+constexpr int kLeastRows = 16;      // of a task
+constexpr int kTwice = 16;          // rows that a task computes beside its own, about
 constexpr int kUnit = 4;            // tasks and steps begin at multiples of it
 
-// The rows of a step as the tasks of all threads.
+// The rows of a step as tasks, so that all threads end together and little is computed twice.
 std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
   const int length = rows.end - rows.begin, columns = static_cast<int>(strips);
-  const auto parts = [&](int all, int least) {
-    return std::min((all + columns - 1) / columns, length / least);
+  // How long it takes: as many tasks one after another as the thread with the most of them has.
+  const auto cost = [&](int tasks) {
+    const int turns = (columns * tasks + threads - 1) / threads;
+    return turns * (static_cast<double>(length) / tasks + kTwice);
   };
-  const int most = threads == 1 ? 1 : kTasksPerThread * threads;
-  const int tasks = std::max({1, parts(most, kEnoughRows), parts(threads, kLeastRows)});
+  int tasks = 1;
+  const int most = std::min(kTasksPerThread * std::min(threads, length), length / kLeastRows);
+  for (int more = 2; more <= most; ++more)
+    if (cost(more) < cost(tasks)) tasks = more;
   std::vector<Range> made;
   for (int i = 0; i < tasks; ++i) {
     const auto edge = [&](int n) {
