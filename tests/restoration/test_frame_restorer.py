@@ -17,7 +17,8 @@ from cmudrn.restoration import FrameRestorer, Restorer, RestoreSettings
 from cmudrn.restoration.alignment import align
 from cmudrn.restoration.frame_window import FrameWindow
 from cmudrn.restoration.motion import Thumbnail, find_motion, make_thumbnail
-from cmudrn.restoration.temporal_fusion import candidates, mix, square_means
+from cmudrn.restoration.squares import square_means
+from cmudrn.restoration.temporal_fusion import candidates, mix
 
 SHAPE = (96, 128)
 

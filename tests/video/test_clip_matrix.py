@@ -36,6 +36,9 @@ pytestmark = pytest.mark.skipif(
         ("mov", "png"),
         ("mkv", "ffv1 RGB"),
         ("avi", "mpeg4"),
+        ("avi", "h264"),  # whose frames are not in the order of the file, as in the next two
+        ("wmv", "h264"),
+        ("mxf", "h264"),
         ("ts", "mpeg2"),
         ("mpg", "mpeg1"),
         ("wmv", "wmv2"),

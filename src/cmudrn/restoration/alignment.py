@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cmudrn.engines.native.frames import frame_kernels
 from cmudrn.restoration.motion import Map
-from cmudrn.restoration.temporal_fusion import Planes
+from cmudrn.restoration.squares import Planes
 
 STILL = 0.06
 """A frame that moves nowhere further is taken as it is, pixels: interpolation would blur it."""
@@ -36,13 +38,13 @@ def align(planes: Planes, motion: Map, missing: Planes) -> Planes:
     _, height, width = planes.shape
     if _furthest(motion, height, width) <= STILL:
         return planes
+    squares = _squares(motion, height, width)
+    if planes.dtype == np.uint8 and (kernels := frame_kernels()):
+        return kernels.shift(planes, missing, squares, _all_whole_weights())
     result = np.empty_like(planes)
-    for rows, columns in _squares(motion, height, width):
-        middle = ((rows.start + rows.stop - 1) / 2, (columns.start + columns.stop - 1) / 2)
-        shift = motion[:2] @ (*middle, 1.0) - middle
-        steps = np.rint(shift * PRECISION).astype(int)
-        (down, part_y), (right, part_x) = (divmod(int(step), PRECISION) for step in steps)
-        _shift(planes, result, (rows, columns), (down, right), (part_y, part_x), missing)
+    for top, bottom, left, right, down, across, part_y, part_x in squares.tolist():
+        area = slice(top, bottom), slice(left, right)
+        _shift(planes, result, area, (down, across), (part_y, part_x), missing)
     return result
 
 
@@ -51,14 +53,19 @@ def _furthest(motion: Map, height: int, width: int) -> float:
     return float(np.abs((motion @ corners - corners)[:2]).max())
 
 
-def _squares(motion: Map, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+def _squares(motion: Map, height: int, width: int) -> NDArray[np.int32]:
+    """Return (N, 8): a square's rows and columns, its shift down and right, and parts of both."""
     linear = float(np.abs(motion[:2, :2] - np.eye(2)).sum(axis=1).max())
     side = max(MIN_SIDE, int(min(SPREAD / max(linear, 1e-9), height + width)))
     down = side if side <= 4 * MAX_ROWS else MAX_ROWS
     across = min(side, MAX_COLUMNS)
-    for top in range(0, height, down):
-        for left in range(0, width, across):
-            yield slice(top, min(top + down, height)), slice(left, min(left + across, width))
+    edges = np.meshgrid(np.arange(0, height, down), np.arange(0, width, across), indexing="ij")
+    top, left = (edge.ravel() for edge in edges)
+    bottom, right = np.minimum(top + down, height), np.minimum(left + across, width)
+    middle = np.stack([(top + bottom - 1) / 2, (left + right - 1) / 2])
+    shift = motion[:2, :2] @ middle + motion[:2, 2:] - middle
+    whole, part = np.divmod(np.rint(shift * PRECISION).astype(int), PRECISION)
+    return np.stack([top, bottom, left, right, *whole, *part], axis=1).astype(np.int32)
 
 
 def _shift(
@@ -127,6 +134,12 @@ def _filter(flat: Planes, step: int, weights: Sequence[float]) -> Planes:
         np.multiply(flat[start * step : start * step + length], flat.dtype.type(weight), out=part)
         total += part
     return result
+
+
+@cache
+def _all_whole_weights() -> NDArray[np.int16]:
+    """Return `_whole_weights` of every part, (PRECISION, 4)."""
+    return np.array([_whole_weights(part) for part in range(PRECISION)], np.int16)
 
 
 @cache

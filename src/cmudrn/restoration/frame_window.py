@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cmudrn.engines.native.frames import frame_kernels
 from cmudrn.image import Pixels
 from cmudrn.restoration.alignment import align
 from cmudrn.restoration.motion import Map, Thumbnail, find_motion, make_thumbnail
-from cmudrn.restoration.temporal_fusion import FRAMES, SQUARE, Floats, Planes, fuse, square_means
+from cmudrn.restoration.squares import SQUARE, Floats, Planes, square_means
+from cmudrn.restoration.temporal_fusion import FRAMES, fuse
 
 MAX_CHANGE = 8.0
 """Where a network changes more of a frame than this at the median, in 255ths, it takes away what is
@@ -155,6 +157,11 @@ def motions(frames: Sequence[SeenFrame], current: int) -> list[Map | None]:
 
 def _planes(*images: Pixels) -> Planes:
     """Return the channels of images, one after another."""
+    if images[0].dtype == np.uint8 and images[0].ndim == 3 and (kernels := frame_kernels()):
+        planes = np.empty((3 * len(images), *images[0].shape[:2]), np.uint8)
+        for number, image in enumerate(images):
+            kernels.split(image, planes[3 * number : 3 * number + 3])
+        return planes
     apart = [image[None] if image.ndim == 2 else image.transpose(2, 0, 1) for image in images]
     return np.concatenate(apart)
 
@@ -164,6 +171,8 @@ def _pixels(planes: Planes) -> Pixels:
     if len(planes) == 1:
         pixels: Pixels = planes[0]
         return pixels
+    if planes.dtype == np.uint8 and (kernels := frame_kernels()):
+        return kernels.join(planes)
     pixels = np.empty((*planes.shape[1:], len(planes)), planes.dtype)
     for channel, plane in enumerate(planes):  # faster than a transpose
         pixels[..., channel] = plane

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,10 @@ class Frame:
 
 _PROBE = {"probesize": str(20 << 20), "analyzeduration": "20000000"}
 """Bytes and microseconds to look for streams in, four times the usual: sound may begin late."""
+
+
+_ORDERED_PACKETS = 64
+"""Packets that are looked at to learn whether times belong to packets or to frames."""
 
 
 @contextmanager
@@ -265,12 +271,76 @@ class FrameReader:
             _bound(stream, self._clip.path, self._limits)
             stream.thread_type = "AUTO"
             if not may_jump(container):
-                yield from container.decode(stream)
+                times = look_at_times(self._clip, self._limits)
+                decode = _in_order if times.in_file_order else type(container).decode
+                for picture in decode(container, stream):
+                    if picture.pts is not None:
+                        picture.pts -= times.late
+                    yield picture
                 return
             for packet in container.demux():  # all streams: the first to jump decides for all
                 self._timeline.place(packet)
                 if packet.stream.index == stream.index:
                     yield from packet.decode()
+
+
+@dataclass(frozen=True)
+class PacketTimes:
+    """How the times of packets have to be read.
+
+    Attributes:
+        in_file_order: whether they rise from packet to packet although frames are shown in another
+            order. AVI, WMV and MXF store one time for each packet, or none; what FFmpeg says of a
+            frame that a codec reorders is then the time of another frame.
+        late: by how much frames come too late: FFmpeg adds the codec's delay to the frames of an
+            AVI file, which begin at 0.
+    """
+
+    in_file_order: bool = False
+    late: int = 0
+
+
+def look_at_times(clip: Clip, limits: ClipLimits) -> PacketTimes:
+    """Return how the times of a clip's packets have to be read."""
+    late, before, shown = 0, float("-inf"), None
+    with open_clip(clip.path, limits) as container:
+        stream = container.streams[clip.stream]
+        _bound(stream, clip.path, limits)
+        for number, packet in enumerate(islice(container.demux(stream), _ORDERED_PACKETS)):
+            if not number and _is_delayed(container, packet):
+                late = packet.pts - packet.dts
+            if not stream.codec_context.has_b_frames:
+                break
+            if packet.size and (packet.pts is None or packet.pts <= before):
+                break
+            before = packet.pts if packet.size else before
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                break
+            for frame in frames:
+                if shown is not None and frame.pts is not None and frame.pts < shown:
+                    return PacketTimes(True, late)
+                shown = frame.pts
+    return PacketTimes(False, late)
+
+
+def _is_delayed(container: Any, packet: Any) -> bool:
+    return container.format.name == "avi" and None not in (packet.pts, packet.dts)
+
+
+def _in_order(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield frames with the times of packets, in the order of the file."""
+    times: deque[int] = deque()
+    for packet in container.demux(stream):
+        if packet.size and packet.pts is not None:
+            times.append(packet.pts)
+        for frame in packet.decode():
+            # After frames that could not be decoded, a key frame has its own time again.
+            while frame.key_frame and times and times[0] < (frame.pts or 0):
+                times.popleft()
+            frame.pts = times.popleft() if times else None
+            yield frame
 
 
 def check_integrity(clip: Clip, frames: int) -> list[str]:
