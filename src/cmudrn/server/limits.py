@@ -19,7 +19,7 @@ class Limits:
         pixels: of one picture, told from its header before anything is decoded. Up to 12 bytes a
             pixel are needed, and with alpha or more than 8 bits there may be fewer pixels.
         layer_pixels: of one picture whose layers are asked for; they take 35 bytes a pixel.
-        webp_pixels: of one picture that is written as WebP or AVIF; they take 35 and 49 bytes a
+        webp_pixels: of one picture that is written as WebP or AVIF; they take some 50 bytes a
             pixel.
         workers: worker processes, that is pictures restored at the same time.
         waiting: further requests that wait for a worker; beyond them the answer is 503.
