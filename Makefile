@@ -5,10 +5,10 @@ TEST := .venv-test
 BARE := .venv-bare
 DOCS := .venv-docs
 CODE := src tests benchmarks $(wildcard tools)
-CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/page/*.cpp tests/engines/*.cpp)
+CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/cpp/*.h src/cmudrn/engines/native/cpp/*.inl src/cmudrn/page/*.cpp tests/engines/*.cpp)
 NATIVE := src/cmudrn/engines/native/cpp
 # What an installation is made from; Python files are read where they lie.
-BUILT := pyproject.toml setup.py $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h)
+BUILT := pyproject.toml setup.py $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h $(NATIVE)/*.inl)
 WASM := kernels_portable packing program ranges rounded schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked. Mypy forgets what it knows when options change,
 # so they have a cache of their own.
