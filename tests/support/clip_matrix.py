@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmudrn.files.kinds import VIDEO_SUFFIXES
 
@@ -122,7 +123,7 @@ def look(path: Path) -> dict[str, Any]:
             video.get(f"color_{name}", "unknown") for name in ("space", "primaries", "transfer")
         ),
         "frames": len(shown),
-        "times": np.sort(shown) - np.nanmin(shown) if shown else np.zeros(0),
+        "times": _from_the_first(shown, disordered=path.suffix == ".mxf"),
         "rate": Fraction(video["avg_frame_rate"].replace("/0", "/1")),
         "duration": float(found["format"].get("duration", "nan")),
         "title": tags.get("title", own.get("title", "")),
@@ -134,6 +135,12 @@ def _is_full(video: dict[str, Any]) -> bool:
     name = video.get("pix_fmt", "")
     rgb = name.startswith(("rgb", "bgr", "gbr", "0rgb", "pal"))
     return bool(rgb or name.startswith("yuvj") or video.get("color_range") == "pc")
+
+
+def _from_the_first(shown: list[float], *, disordered: bool) -> NDArray[np.float64]:
+    """Return the times of frames from the first on; ffprobe 5 shows those of MXF in disorder."""
+    times = np.sort(shown) if disordered else np.array(shown, np.float64)
+    return times - np.nanmin(times) if shown else np.zeros(0)
 
 
 def _format(name: str) -> tuple[int, str]:
@@ -171,6 +178,8 @@ def look_again(path: Path) -> dict[str, Any]:
     }
 
 
+UNCOUNTED = {".mpg", ".vob", ".ts", ".m2ts"}
+"""Containers without a number of frames; mediainfo works it out from times."""
 _TOLD = {
     "title": "tag", "sound": "audio", "times": "times", "depth": "bits",
     "chroma": "lower resolution", "duration": "no time of their own",
@@ -203,9 +212,8 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
         # ffprobe gives the last frame of an MPG no time, and no frames of H.264 in an AVI.
         late = np.nanmax(np.abs(before["times"] - after["times"]), initial=0)
         gone = [int(np.isnan(one["times"]).sum()) for one in (before, after)]
-        distinct = bool(
-            np.all(np.diff(before["times"]) != 0)
-        )  # it reads some MXF files in disorder
+        # Of some MXF files it gives several frames one time.
+        distinct = source.suffix != ".mxf" or np.all(np.diff(before["times"]) != 0)
         if (distinct and late > 0.0011) or gone[1] > max(1, gone[0]):
             found.append(f"times: {late:.3f} s apart")
     if before["chroma"] == "RGB" and after["chroma"] not in ("RGB", "444"):
@@ -215,12 +223,15 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
     # The header of an AVI file counts frames, whatever the sound.
     if target.suffix != ".avi" and abs(before["duration"] - after["duration"]) > 1.5 / RATE:
         found.append(f"duration: {before['duration']:.3f} became {after['duration']:.3f}")
-    found += _differences_again(look_again(source), look_again(target))
+    counted = target.suffix not in UNCOUNTED
+    found += _differences_again(look_again(source), look_again(target), counted=counted)
     told = " ".join(notes).lower()
     return [one for one in found if _TOLD.get(one.split(":")[0], "\0") not in told]
 
 
-def _differences_again(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def _differences_again(
+    before: dict[str, Any], after: dict[str, Any], *, counted: bool
+) -> list[str]:
     """Return what mediainfo says otherwise of a result, in words; what it does not know counts not.
 
     RGB and grey are not compared, because mediainfo names their chroma by codec.
@@ -228,7 +239,7 @@ def _differences_again(before: dict[str, Any], after: dict[str, Any]) -> list[st
     if not before or not after:
         return []
     yuv = before["chroma"] in ("420", "422", "444")
-    exact = ("size", "depth", "title", "sound", "frames")
+    exact = ("size", "depth", "title", "sound", *(("frames",) if counted else ()))
     found = [
         f"{name}: {before[name]} became {after[name]} for mediainfo"
         for name in (*exact, *(("chroma", "range") if yuv else ()))
