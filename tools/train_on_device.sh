@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 checkpoint=$1 into=$2 steps=${3:-4250}
 photos=${PHOTOGRAPHS:-runs/photographs}
-seconds=${SECONDS_TO_SPEND:-510}
+seconds=${SECONDS_TO_SPEND:-580}
 export PYTHONPATH=src${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1
 python3 -c 'import torch; assert torch.cuda.is_available(), "no graphics card"; print(torch.cuda.get_device_name())'
 settings=(--set "data.clean=$photos/train" --set "data.also_clean=[\"$photos/train_urban\"]"
