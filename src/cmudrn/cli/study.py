@@ -36,7 +36,7 @@ def study(
         str,
         typer.Argument(
             help="ablation, baselines, unveiled, alpha, loops, recipe, comparators, haze, "
-            "or a .toml file."
+            "networks, or a .toml file."
         ),
     ] = "",
     run: Annotated[

@@ -56,11 +56,7 @@ void Task::run_rounded(const Operation& operation, Range rows, Range columns) {
       for (int ky = 0; ky < kernel; ++ky)
         input.rows[ky] = rounded + (top + ky - origin) % kernel * row;
       Epilogue after = epilogue(operation, group);
-      if (operation.has_residual()) {
-        const Source& residual = operation.sources[1];
-        after.residual[0] =
-            reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
-      }
+      after.residual[0] = residual_at(operation, y, columns.begin, group);
       const float* weights = program.packed.data() + operation.weights;
       const float* bias = program.packed.data() + operation.bias;
       program.kernels.convolve_rounded(

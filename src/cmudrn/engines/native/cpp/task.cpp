@@ -173,6 +173,12 @@ Epilogue Task::epilogue(const Operation& operation, int group) const {
   return epilogue;
 }
 
+const float* Task::residual_at(const Operation& operation, int y, int x, int group) const {
+  if (!operation.has_residual()) return nullptr;
+  const Source& residual = operation.sources[1];
+  return reads(residual.value).at(y, x) + residual.channel + group * operation.group_outputs();
+}
+
 void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
   const LayerKernels& kernels = schedule_.program.kernels;
   const int tiles = (columns.end - columns.begin + kTileColumns - 1) / kTileColumns;
@@ -225,10 +231,7 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
     for (int row = 0; row < operation.tile_rows; ++row) {
       const bool here = y + row < height;
       rows[row] = here ? out.at(y + row, x) + operation.channel + group * outputs : unused_;
-      if (!operation.has_residual() || !here) continue;
-      const Source& residual = operation.sources[1];
-      after.residual[row] =
-          reads(residual.value).at(y + row, x) + residual.channel + group * outputs;
+      if (here) after.residual[row] = residual_at(operation, y + row, x, group);
     }
     kernels.finish(sums_, tiles, outputs, after, rows, out.pixel);
   }
@@ -250,11 +253,7 @@ void Task::run_direct(const Operation& operation, Range rows, Range columns) {
             input_row(operation, y * operation.stride - operation.pad + ky,
                       columns.begin * operation.stride - operation.pad, group * inputs);
       Epilogue after = epilogue(operation, group);
-      if (operation.has_residual()) {
-        const Source& residual = operation.sources[1];
-        after.residual[0] =
-            reads(residual.value).at(y, columns.begin) + residual.channel + group * outputs;
-      }
+      after.residual[0] = residual_at(operation, y, columns.begin, group);
       const float* weights = program.packed.data() + operation.weights;
       const float* bias = program.packed.data() + operation.bias;
       program.exact.convolve(

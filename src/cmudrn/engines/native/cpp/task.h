@@ -52,6 +52,8 @@ class Task {
   const float* degraded_at(const Place& place) const;
   const float* input_row(const Operation& operation, int y, int x, int channel) const;
   Epilogue epilogue(const Operation& operation, int group) const;
+  // Returns what is added to a place of a group's outputs, or null.
+  const float* residual_at(const Operation& operation, int y, int x, int group) const;
 
   const MapView& reads(int value) const { return read_[index(value)]; }
   std::size_t index(int value) const {
