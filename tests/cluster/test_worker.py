@@ -58,6 +58,17 @@ def test_a_file_is_restored_once(
     assert worker.restore(task).state == "already"
 
 
+def test_a_card_that_a_machine_lacks_is_told(
+    memory: MemoryFileSystem, darkening_model: Path
+) -> None:
+    put(memory, "a.png")
+    model, settings = darkening_model.read_bytes(), replace(SETTINGS, device="directml")
+    worker = Worker("memory://in", "memory://out", model, settings)
+    outcome = worker.restore(Task("a.png", "1"))
+    assert outcome.state == "bad" and "no device 'directml'" in outcome.reason
+    assert settings.key != SETTINGS.key
+
+
 def test_the_ledger_knows_source_and_settings(memory: MemoryFileSystem, worker: Worker) -> None:
     put(memory, "a.png")
     old, new = Task("a.png", "1"), Task("a.png", "2")

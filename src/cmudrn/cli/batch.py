@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.options import FollowLinks
+from cmudrn.cli.options import Device, FollowLinks
 from cmudrn.cli.terminal import complain, show
 from cmudrn.errors import CmudrnError, MissingExtraError
 
@@ -40,6 +40,7 @@ def batch(
         int, typer.Option(min=0, help="Pictures at once. 0 is one for each core.")
     ] = 0,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of each engine.")] = 1,
+    device: Device = "cpu",
     tries: Annotated[int, typer.Option(min=1, help="Tries for a file that cannot be reached.")] = 3,
     address: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster. Without it this machine alone.")
@@ -59,7 +60,7 @@ def batch(
     settings = RestoreSettings(strength, stages, recursions)
     job = Job(
         source, target, model, settings, quality, workers, threads, tries, address, overwrite,
-        follow_links,
+        follow_links, device,
     )  # fmt: skip
     progress = run_job(job, _teller())
     earlier = f", {progress.before} were done before" if progress.before else ""

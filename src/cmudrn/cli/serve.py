@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli.app import app
+from cmudrn.cli.options import Device
 from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 
 
@@ -33,6 +34,7 @@ def serve(
         Path | None,
         typer.Option(help="Answer only requests that show the token in this file (docs/serve.md)."),
     ] = None,
+    device: Device = "cpu",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve a page and an API that restore pictures; nothing leaves this machine."""
@@ -59,7 +61,7 @@ def serve(
         seconds=seconds,
     )
     hosts = ["127.0.0.1", "localhost", "::1", host, *allow_host]
-    served = create_app(_named(model), limits, hosts, token)
+    served = create_app(_named(model), limits, hosts, token, device)
     run_server(served, limits, host, port, open_page=open_page)
 
 

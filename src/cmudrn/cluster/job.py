@@ -43,6 +43,7 @@ class Job:
         address: of a Ray cluster; None is this machine alone.
         overwrite: replace files of the target that no job made.
         follow_links: on a disk, also take links to files outside the source.
+        device: one of `cmudrn.engines.DEVICES`; every worker opens it for itself.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Job:
     address: str | None = None
     overwrite: bool = False
     follow_links: bool = False
+    device: str = "cpu"
 
 
 @dataclass
@@ -247,9 +249,10 @@ def _settings(job: Job, model: bytes) -> JobSettings:
             setting="quality",
             value=job.quality,
         )
-    info = open_engine(job.model, threads=1).info
+    here = job.device if job.address is None else "cpu"  # a cluster's cards are elsewhere
+    info = open_engine(job.model, threads=1, device=here).info
     check_depth(info, job.restore.stages, job.restore.recursions)
-    return JobSettings(hashlib.sha256(model).hexdigest(), job.restore, job.quality)
+    return JobSettings(hashlib.sha256(model).hexdigest(), job.restore, job.quality, job.device)
 
 
 class _RayWorker:

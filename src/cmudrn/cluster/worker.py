@@ -14,7 +14,7 @@ from typing import Literal
 from cmudrn.cluster.files import is_disk, open_folder, read_whole, sentence, write_whole
 from cmudrn.cluster.ledger import Ledger, ResultRecord, Task
 from cmudrn.engines import Engine, open_engine
-from cmudrn.errors import CmudrnError, TargetError
+from cmudrn.errors import CmudrnError, DeviceError, TargetError
 from cmudrn.files import claim_target
 from cmudrn.image import MAX_BYTES, MAX_PIXELS, encode_picture, read_picture, unsupported_features
 from cmudrn.restoration import Restorer, RestoreSettings, restore_image
@@ -28,11 +28,13 @@ class JobSettings:
         model_sha256: hash of the model file.
         restore: how each picture is restored.
         quality: of JPEG, WebP and AVIF; None is the program's own.
+        device: one of `cmudrn.engines.DEVICES`.
     """
 
     model_sha256: str
     restore: RestoreSettings = RestoreSettings()  # noqa: RUF009  (frozen)
     quality: int | None = None
+    device: str = "cpu"
 
     @property
     def key(self) -> str:
@@ -44,6 +46,8 @@ class JobSettings:
             "stages": self.restore.stages,
             "strength": self.restore.strength,
         }
+        if self.device != "cpu":
+            parts["device"] = self.device
         return repr(list(parts.items()))
 
 
@@ -106,11 +110,17 @@ class Worker:
         self._overwrite = overwrite
         self._retry_seconds = retry_seconds
         self._ledger = Ledger(self._target_files, self._target, settings.key)
-        self._restorer = Restorer(_engine_of(model, threads))
         self._name = f"{platform.node()}:{os.getpid()}"
+        self._refusal = ""
+        try:
+            self._restorer = Restorer(_engine_of(model, threads, settings.device))
+        except DeviceError as error:  # the card of one machine of a cluster
+            self._refusal = f"{self._name}: {error}"
 
     def restore(self, task: Task) -> Outcome:
         """Restore one file, unless it was done before; a bad file is an outcome, not an error."""
+        if self._refusal:
+            return self._bad(task, self._refusal)
         try:
             if self._ledger.is_done(task):
                 return Outcome(task.name, "already")
@@ -181,9 +191,9 @@ class Worker:
         return Outcome(task.name, "bad", reason, worker=self._name)
 
 
-def _engine_of(model: bytes, threads: int) -> Engine:
+def _engine_of(model: bytes, threads: int, device: str) -> Engine:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         with open(path, "wb") as file:
             file.write(model)
-        return open_engine(path, threads=threads)
+        return open_engine(path, threads=threads, device=device)

@@ -64,6 +64,7 @@ def create_app(
     limits: Limits | None = None,
     hosts: Iterable[str] = LOCAL_HOSTS,
     token: str | None = None,
+    device: str = "cpu",
 ) -> Guard:
     """Return the server as an ASGI application.
 
@@ -73,12 +74,13 @@ def create_app(
         limits: what requests may take.
         hosts: names that the server answers to.
         token: what requests must show, except those for /health; None for none.
+        device: one of `cmudrn.engines.DEVICES`, which every worker's network runs on.
 
     Raises:
-        CmudrnError: a model cannot be opened.
+        CmudrnError: a model cannot be opened, or the device is not there or fails.
     """
     limits = limits or Limits()
-    service = Service(models, limits)
+    service = Service(models, limits, device)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -122,10 +124,15 @@ def create_app(
 class Service:
     """What the routes share."""
 
-    def __init__(self, models: Mapping[str, str | os.PathLike[str]], limits: Limits) -> None:
+    def __init__(
+        self, models: Mapping[str, str | os.PathLike[str]], limits: Limits, device: str
+    ) -> None:
         self.limits = limits
-        self.models = {name: open_engine(model, threads=1).info for name, model in models.items()}
-        self.pool = WorkerPool({name: str(model) for name, model in models.items()}, limits)
+        self.models = {
+            name: open_engine(model, threads=1, device=device).info
+            for name, model in models.items()
+        }
+        self.pool = WorkerPool({name: str(model) for name, model in models.items()}, limits, device)
         self.places = Places(limits.places, self._expected_seconds)
         self.intake = Intake(limits)
         self.readers = Readers(limits)

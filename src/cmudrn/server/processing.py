@@ -102,11 +102,14 @@ class Models:
     Args:
         models: name -> a shipped model's name, or the path of a model file.
         threads: processor threads of each engine.
+        device: one of `cmudrn.engines.DEVICES`.
     """
 
-    def __init__(self, models: Mapping[str, str | os.PathLike[str]], threads: int) -> None:
+    def __init__(
+        self, models: Mapping[str, str | os.PathLike[str]], threads: int, device: str = "cpu"
+    ) -> None:
         self._sources = dict(models)
-        self._threads = threads
+        self._threads, self._device = threads, device
         self._restorers: dict[str, Restorer] = {}
 
     def restorer(self, name: str) -> Restorer:
@@ -114,9 +117,10 @@ class Models:
 
         Raises:
             ModelFileError: the model cannot be opened.
+            DeviceError: the device is not there, or fails.
         """
         if name not in self._restorers:
-            engine = open_engine(self._sources[name], threads=self._threads)
+            engine = open_engine(self._sources[name], threads=self._threads, device=self._device)
             self._restorers[name] = Restorer(engine, stream_columns=STREAM_COLUMNS)
         return self._restorers[name]
 

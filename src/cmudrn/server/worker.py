@@ -104,9 +104,9 @@ class Worker:
         self._outbox.flush()
 
 
-def command(models: dict[str, str], limits: Limits) -> list[str]:
+def command(models: dict[str, str], limits: Limits, device: str = "cpu") -> list[str]:
     """Return the command line that starts a worker."""
-    options = json.dumps({"models": models, "limits": asdict(limits)})
+    options = json.dumps({"models": models, "limits": asdict(limits), "device": device})
     return [sys.executable, "-P", "-c", f"from {__name__} import main; main()", options]
 
 
@@ -117,6 +117,6 @@ def main() -> None:
     limits = Limits(**options["limits"])
     outbox = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up between the frames
-    models = Models(options["models"], limits.engine_threads)
+    models = Models(options["models"], limits.engine_threads, options["device"])
     models.restorer(next(iter(options["models"])))
     Worker(sys.stdin.buffer, outbox, models, limits).run()

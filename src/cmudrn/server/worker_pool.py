@@ -296,6 +296,7 @@ class WorkerPool:
         models: name -> a shipped model's name, or the path of a model file; the first is opened
             when a worker starts.
         limits: of the pictures and of the workers.
+        device: one of `cmudrn.engines.DEVICES`.
 
     Attributes:
         running: workers that are lent.
@@ -303,8 +304,8 @@ class WorkerPool:
         mean_seconds: a worker is lent for.
     """
 
-    def __init__(self, models: Mapping[str, str], limits: Limits) -> None:
-        command = worker.command(dict(models), limits)
+    def __init__(self, models: Mapping[str, str], limits: Limits, device: str = "cpu") -> None:
+        command = worker.command(dict(models), limits, device)
         self._workers = [WorkerProcess(command, limits.worker_bytes) for _ in range(limits.workers)]
         self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         for process in self._workers:
