@@ -33,7 +33,8 @@ inline void store_first(float* to, Vec value, int count) {
 enum class Finish : int { plain, relu, added, added_relu, relu_added, other };
 
 inline Finish finish_of(const Epilogue& epilogue) {
-  const bool residual = epilogue.residual[0] || epilogue.residual[1];
+  bool residual = false;  // rows outside the picture have none
+  for (const float* row : epilogue.residual) residual = residual || row;
   if (epilogue.activation == Activation::none) return residual ? Finish::added : Finish::plain;
   if (epilogue.activation != Activation::relu) return Finish::other;
   if (!residual) return Finish::relu;

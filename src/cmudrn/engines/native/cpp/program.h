@@ -5,11 +5,12 @@
 // between two changes of resolution. Every thread takes a column strip and some rows of a segment
 // through all of its operations, a few rows at a time, so that only what other segments read is
 // ever a whole map, and the rest stays in the thread's cache (schedule.h). Strips overlap by what
-// the convolutions of their segment reach. Tiles of Winograd convolutions begin at multiples of 4
-// columns and 2 or 4 rows of the map, whatever the strip, so that results do not depend on how the
-// work was divided. Maps are NHWC and not blocked by 8 or 16 channels: kernels read inputs one
-// number at a time and outputs a vector at a time, so that groups of any width (24 channels) need
-// no padding in memory, and concatenating and splitting are offsets.
+// the convolutions of their segment reach. Tiles of Winograd convolutions begin at columns and rows
+// of the map that are the same for every strip, so that results do not depend on how the work was
+// divided, and where strips first need them, so that little is computed twice. Maps are NHWC and
+// not blocked by 8 or 16 channels: kernels read inputs one number at a time and outputs a vector at
+// a time, so that groups of any width (24 channels) need no padding in memory, and concatenating
+// and splitting are offsets.
 #pragma once
 
 #include <cstdint>

@@ -6,9 +6,10 @@
 namespace cmudrn {
 namespace {
 
-Range aligned(const Operation& operation, Range range, int length, int unit) {
+Range aligned(const Operation& operation, Range range, int length, int phase, int unit) {
   if (!operation.winograd || range.empty()) return range;
-  return {range.begin / unit * unit, std::min(round_up(range.end, unit), length)};
+  return {std::max(0, tile_begin(range.begin, phase, unit)),
+          std::min(tile_begin(range.end + unit - 1, phase, unit), length)};
 }
 
 int ratio_of(int length, int base_length) {
@@ -16,6 +17,11 @@ int ratio_of(int length, int base_length) {
 }
 
 }  // namespace
+
+int tile_begin(int at, int phase, int unit) {
+  const int beyond = (at - phase) % unit;
+  return at - (beyond < 0 ? beyond + unit : beyond);
+}
 
 int base_end(int rows, int length, int base_length) {
   const int ratio = ratio_of(length, base_length);
@@ -72,6 +78,7 @@ void propagate(const Schedule& schedule, const Segment& segment, Range base, boo
       range = scaled(base, base_length, length(operation.sources[0].value));
     else
       range = aligned(operation, maps[map_of(operation.value)], length(operation.value),
+                      rows ? segment.phases[i].rows : segment.phases[i].columns,
                       rows ? operation.tile_rows : kTileColumns);
     if (range.empty()) continue;
     for (std::size_t s = 0; s < operation.sources.size(); ++s) {
@@ -110,7 +117,8 @@ void walk(const Schedule& schedule, const Segment& segment, Range rows, const Ru
         const int height = schedule.height_of(value);
         const int few = std::max(operation.tile_rows,
                                  Schedule::kStepRows * height / std::max(1, segment.base.height));
-        const Range fresh = {done[i], std::min(wanted[i].end, done[i] + few)};
+        const int whole = tile_begin(done[i] + few, segment.phases[i].rows, operation.tile_rows);
+        const Range fresh = {done[i], std::min(wanted[i].end, whole)};
         if (!fresh.empty() && ready(i, fresh)) {
           run(i, fresh, done);
           done[i] = fresh.end;

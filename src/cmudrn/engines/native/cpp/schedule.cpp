@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
 constexpr int kMaxReach = 8;       // pixels that a segment's convolutions see, added up
 constexpr int kLeastColumns = 32;  // narrower strips overlap too much
-constexpr int kUnit = 4;           // strips begin at multiples of it
+constexpr int kUnit = 8;           // strips begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
 constexpr int kMaxScale = 64;  // a map is at most so much larger than the picture
 constexpr std::size_t kMaxArena = std::size_t{1} << 31;  // floats
@@ -45,7 +45,7 @@ bool changes_scale(const Operation& operation, const Source& source) {
 // chosen by a few tries on one processor.
 double cache_penalty(std::size_t floats) {
   const double times = static_cast<double>(floats) / static_cast<double>(kRingFloats);
-  return times <= 1 ? 0 : std::min(0.4, 0.03 * (times - 1));
+  return times <= 1 ? 0 : std::min(0.4, 0.01 * (times - 1));
 }
 
 }  // namespace
@@ -202,6 +202,27 @@ std::size_t Schedule::row_floats(int value, int columns) const {
          static_cast<std::size_t>(layout.pixel);
 }
 
+// Has the tiles of every convolution begin where a strip and a task first need its results, so that
+// next to nothing is computed beside them. That is the same for all strips: they begin at multiples
+// of kUnit.
+void Schedule::choose_phases(Segment& segment) const {
+  std::vector<int> reach(segment.maps.size(), 0);  // what is needed before a strip's beginning
+  segment.phases.assign(segment.operations.size(), {});
+  for (std::size_t i = segment.operations.size(); i-- > 0;) {
+    const Operation& operation = *segment.operations[i];
+    const int own = operation.value < 0 ? 0 : reach[segment.index(operation.value)];
+    segment.phases[i] = {-own, -own};
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const Source& source = operation.sources[s];
+      const bool filters = operation.kind == Kind::convolution && s == 0;
+      const int here = filters ? own * operation.stride + operation.pad
+                               : (own + source.up - 1) / source.up * source.down;
+      int& needed_here = reach[segment.index(source.value)];
+      needed_here = std::max(needed_here, here);
+    }
+  }
+}
+
 // Chooses strips whose rings fit the cache.
 void Schedule::divide(Segment& segment) {
   segment.base = {kMaxSide + 1, kMaxSide + 1};
@@ -219,6 +240,7 @@ void Schedule::divide(Segment& segment) {
     segment.maps.clear();
     return;
   }
+  choose_phases(segment);
   segment.steps = {{{0, segment.base.height}}};
   const int most = std::max(1, segment.base.width / kLeastColumns);
   double least = 0;

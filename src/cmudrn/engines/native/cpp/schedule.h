@@ -35,9 +35,15 @@ struct ColumnStrip {
   std::vector<Range> operations, maps;
 };
 
+// Where the tiles of a Winograd convolution begin: at these rows and columns, and every tile on.
+struct Phase {
+  int rows = 0, columns = 0;
+};
+
 // Operations between two changes of resolution, which run together on strips and rows.
 struct Segment {
   std::vector<const Operation*> operations;
+  std::vector<Phase> phases;  // of every operation
   std::vector<SegmentMap> maps;
   std::vector<int> map_of;  // value -> index in maps; -1: not here
   Size base;                // the smallest of what it hands on: the units of strips and rows
@@ -91,6 +97,7 @@ class Schedule {
   void infer_layouts();
   std::vector<int> assign_segments() const;
   void build_segments(const std::vector<int>& segment_of);
+  void choose_phases(Segment& segment) const;
   void divide(Segment& segment);
   double work(const Segment& segment) const;
   void cut_columns(Segment& segment, int strips);
@@ -113,6 +120,9 @@ void propagate(const Schedule& schedule, const Segment& segment, Range base, boo
 // No operation runs ahead of those that read it, so that few rows of each map are alive at once.
 using RunRows = std::function<void(std::size_t, Range, const std::vector<int>&)>;
 void walk(const Schedule& schedule, const Segment& segment, Range rows, const RunRows& run);
+
+// The beginning of the tile that a row or column lies in; tiles begin at `phase`, and every `unit`.
+int tile_begin(int at, int phase, int unit);
 
 // How far the base has to go for so many rows of a map of that length; the inverse of `scaled`.
 int base_end(int rows, int length, int base_length);

@@ -31,6 +31,13 @@ Place place_of(const Operation& operation, int y, int channel) {
   return {colour, y * f + dy, dx};
 }
 
+// Calls run(i) for i from 0 to `count`, in a loop that the compiler knows for the usual ones.
+template <class Do>
+inline void each_of(int count, const Do& run) {
+  if (count == 2) return run(0), run(1);
+  for (int i = 0; i < count; ++i) run(i);
+}
+
 }  // namespace
 
 std::size_t Task::scratch_floats(const Schedule& schedule) {
@@ -76,8 +83,7 @@ void Task::run(Range rows) {
   rows_ = rows;
   clear_guards(rows);
   walk(schedule_, segment_, rows, [&](std::size_t i, Range fresh, const std::vector<int>&) {
-    if (!strip_.operations[i].empty())
-      run_operation(*segment_.operations[i], fresh, strip_.operations[i]);
+    if (!strip_.operations[i].empty()) run_operation(i, fresh, strip_.operations[i]);
   });
 }
 
@@ -108,7 +114,8 @@ void Task::clear_guards(Range rows) {
   }
 }
 
-void Task::run_operation(const Operation& operation, Range rows, Range columns) {
+void Task::run_operation(std::size_t index, Range rows, Range columns) {
+  const Operation& operation = *segment_.operations[index];
   switch (operation.kind) {
     case Kind::input:
       run_input(operation, rows, columns);
@@ -121,13 +128,13 @@ void Task::run_operation(const Operation& operation, Range rows, Range columns) 
       break;
     case Kind::convolution:
       if (operation.winograd)
-        run_winograd(operation, rows, columns);
+        run_winograd(operation, index, rows, columns);
       else if (operation.rounded)
         run_rounded(operation, rows, columns);
       else
         run_direct(operation, rows, columns);
   }
-  const SegmentMap& map = segment_.maps[index(operation.value)];
+  const SegmentMap& map = segment_.maps[segment_.index(operation.value)];
   if (map.ring && map.whole) copy_whole(operation, rows);
 }
 
@@ -179,24 +186,31 @@ const float* Task::residual_at(const Operation& operation, int y, int x, int gro
   return reads(residual.value).at(y, x) + residual.channel + group * operation.group_outputs();
 }
 
-void Task::run_winograd(const Operation& operation, Range rows, Range columns) {
+void Task::run_winograd(const Operation& operation, std::size_t index, Range rows, Range columns) {
   const LayerKernels& kernels = schedule_.program.kernels;
-  const int tiles = (columns.end - columns.begin + kTileColumns - 1) / kTileColumns;
+  const Phase phase = segment_.phases[index];
+  const int first = tile_begin(columns.begin, phase.columns, kTileColumns);
+  const int tiles = (columns.end - first + kTileColumns - 1) / kTileColumns;
   const int blocks = (tiles + kernels.tiles - 1) / kernels.tiles;
   const int vectors = together(operation.padded_outputs / kernels.lanes, kernels.vectors);
   const int unit = std::min(kernels.tiles, tiles_together(kernels.sums, vectors));
   const int block = std::min(kernels.tiles, round_up((tiles + blocks - 1) / blocks, unit));
   const MapView& out = reads(operation.value);
   const Size size = size_of(operation.value);
-  for (int y = rows.begin; y < rows.end; y += operation.tile_rows) {
+  // What tiles wrote beyond the picture becomes zeros again.
+  const auto clear = [&](int row, int from, int to) {
+    if (from < to)
+      std::memset(out.at(row, from), 0,
+                  static_cast<std::size_t>((to - from) * out.pixel) * sizeof(float));
+  };
+  for (int y = tile_begin(rows.begin, phase.rows, operation.tile_rows); y < rows.end;
+       y += operation.tile_rows) {
     for (int tile = 0; tile < tiles; tile += block)
-      winograd_block(operation, y, columns.begin + tile * kTileColumns,
-                     std::min(block, tiles - tile));
-    const int written = columns.begin + tiles * kTileColumns;  // beyond the picture: zeros again
-    if (written > size.width)
-      for (int row = y; row < std::min(y + operation.tile_rows, size.height); ++row)
-        std::memset(out.at(row, size.width), 0,
-                    static_cast<std::size_t>((written - size.width) * out.pixel) * sizeof(float));
+      winograd_block(operation, y, first + tile * kTileColumns, std::min(block, tiles - tile));
+    for (int row = std::max(0, y); row < std::min(y + operation.tile_rows, size.height); ++row) {
+      clear(row, first, 0);
+      clear(row, size.width, first + tiles * kTileColumns);
+    }
   }
 }
 
@@ -229,7 +243,7 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
     after.bias = product.bias;
     float* rows[kSquareRows];
     for (int row = 0; row < operation.tile_rows; ++row) {
-      const bool here = y + row < height;
+      const bool here = y + row >= 0 && y + row < height;
       rows[row] = here ? out.at(y + row, x) + operation.channel + group * outputs : unused_;
       if (here) after.residual[row] = residual_at(operation, y + row, x, group);
     }
@@ -297,15 +311,16 @@ const float* Task::degraded_at(const Place& place) const {
          static_cast<long>(place.row % pictures_.degraded_rows) * schedule_.size.width;
 }
 
-// Pixel unshuffle of the degraded picture.
+// Pixel unshuffle of the degraded picture. Channels of one row of it lie together, `run` at a time.
 void Task::run_input(const Operation& operation, Range rows, Range columns) {
-  const int f = operation.factor;
+  const int f = operation.factor, run = operation.depth_last ? f : 1;
   const MapView& out = reads(operation.value);
   for (int y = rows.begin; y < rows.end; ++y)
-    for (int channel = 0; channel < 3 * f * f; ++channel) {
+    for (int channel = 0; channel < 3 * f * f; channel += run) {
       const float* from = degraded_at(place_of(operation, y, channel));
       float* to = out.at(y, columns.begin) + operation.channel + channel;
-      for (long x = columns.begin; x < columns.end; ++x, to += out.pixel) *to = from[x * f];
+      for (long x = columns.begin; x < columns.end; ++x, to += out.pixel)
+        each_of(run, [&](int i) { to[i] = from[x * f + i]; });
     }
 }
 
@@ -313,18 +328,19 @@ void Task::run_input(const Operation& operation, Range rows, Range columns) {
 void Task::run_output(const Operation& operation, Range rows, Range columns) {
   float* made = pictures_.made[operation.picture];
   if (!made) return;
-  const int f = operation.factor;
+  const int f = operation.factor, run = operation.depth_last ? f : 1;
   const Source& source = operation.sources[0];
   const MapView& view = reads(source.value);
   for (int y = rows.begin; y < rows.end; ++y)
-    for (int channel = 0; channel < 3 * f * f; ++channel) {
+    for (int channel = 0; channel < 3 * f * f; channel += run) {
       const Place place = place_of(operation, y, channel);
       const float* from = view.at(y, columns.begin) + source.channel + channel;
       const float* degraded = operation.add_degraded ? degraded_at(place) : nullptr;
       float* to = made + place.colour * pictures_.made_plane + place.column +
                   static_cast<long>(place.row - pictures_.made_first) * schedule_.size.width;
       for (long x = columns.begin; x < columns.end; ++x, from += view.pixel)
-        to[x * f] = operation.add_degraded ? *from + degraded[x * f] : *from;
+        each_of(run,
+                [&](int i) { to[x * f + i] = degraded ? from[i] + degraded[x * f + i] : from[i]; });
     }
 }
 

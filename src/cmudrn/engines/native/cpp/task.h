@@ -39,8 +39,8 @@ class Task {
 
  private:
   void clear_guards(Range rows);
-  void run_operation(const Operation& operation, Range rows, Range columns);
-  void run_winograd(const Operation& operation, Range rows, Range columns);
+  void run_operation(std::size_t index, Range rows, Range columns);
+  void run_winograd(const Operation& operation, std::size_t index, Range rows, Range columns);
   void winograd_block(const Operation& operation, int y, int x, int tiles);
   void run_direct(const Operation& operation, Range rows, Range columns);
   static std::size_t rounded_floats(const Schedule& schedule);  // of a convolution's rounded rows
