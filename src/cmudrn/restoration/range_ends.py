@@ -8,10 +8,13 @@ white (or the brightest one to black), so that a ramp has no step.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.image import Image, Pixels, to_float
+from cmudrn.image import Pixels, to_float
 
 REACH = 8
 """Pixels in each direction that have to be as bright, or as dark."""
@@ -50,11 +53,11 @@ def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:
 
 def _held(band: Pixels) -> NDArray[np.float32] | None:
     """Return how much of the change is held back, (H, W) in [0, 1]; None where nothing is."""
-    values: Image = to_float(band)
-    planes = values[..., None] if values.ndim == 2 else values
+    channels = [band] if band.ndim == 2 else [band[..., c] for c in range(band.shape[2])]
     found = None
-    for sign, (begin, end), reduce in ((1, WHITE, np.min), (-1, BLACK, np.max)):
-        plane = sign * reduce(planes, axis=2)
+    for sign, (begin, end), pick in ((1, WHITE, np.minimum), (-1, BLACK, np.maximum)):
+        # One channel after another: numpy is slow along an axis of three.
+        plane = sign * to_float(functools.reduce(pick, channels))
         if not (plane > sign * begin).any():
             continue
         lowest = _lowest_around(plane)
@@ -70,14 +73,19 @@ def _lowest_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (0, 1):
         padded = np.pad(plane, [(REACH, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
         width, wanted = 1, 2 * REACH + 1
-        length = plane.shape[axis]
         while width < wanted:
             step = min(width, wanted - width)
-            ahead = padded.take(np.arange(step, padded.shape[axis]), axis)
-            padded = np.minimum(padded.take(np.arange(padded.shape[axis] - step), axis), ahead)
+            behind, ahead = _along(padded, axis, 0, -step), _along(padded, axis, step, None)
+            padded = np.minimum(behind, ahead)
             width += step
-        plane = padded.take(np.arange(length), axis)
+        plane = padded
     return plane
+
+
+def _along(plane: NDArray[Any], axis: int, start: int, stop: int | None) -> NDArray[Any]:
+    """Return a part of the rows or columns, not copied."""
+    part = slice(start, stop)
+    return plane[part] if axis == 0 else plane[:, part]
 
 
 def _mean_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,7 +94,7 @@ def _mean_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     for axis in (0, 1):
         padded = np.pad(mean, [(REACH + 1, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
         total = np.cumsum(padded, axis, dtype=np.float64)
-        length = plane.shape[axis]
-        ahead = total.take(np.arange(2 * REACH + 1, 2 * REACH + 1 + length), axis)
-        mean = ((ahead - total.take(np.arange(length), axis)) / (2 * REACH + 1)).astype(np.float32)
+        length, width = plane.shape[axis], 2 * REACH + 1
+        sums = _along(total, axis, width, width + length) - _along(total, axis, 0, length)
+        mean = (sums / width).astype(np.float32)
     return np.minimum(mean, plane)
