@@ -40,6 +40,16 @@ def test_bench_writes_a_heat_map_and_its_picture(tmp_path: Path) -> None:
     assert path.read_text().splitlines() == lines
 
 
+def test_a_model_of_one_depth_has_one_row(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    options = ["bench", "--heatmap", str(path), "--largest", "100", "--pictures", "1"]
+    ran = RUNNER.invoke(app, options)
+    assert ran.exit_code == 0, ran.output
+    own = str(open_engine("cmudrn", "onnx", 1).info.stages)
+    rows = [line.split(",")[:2] for line in path.read_text().splitlines()[2:]]
+    assert rows == [["112", own]]  # a multiple of 16
+
+
 @pytest.mark.parametrize("model", ["cmudrn", "cmudrn-25k"])
 def test_parity_compares_every_engine_here(model: str) -> None:
     ran = RUNNER.invoke(app, ["parity", model, "--side", "40", "--rounds", "1"])

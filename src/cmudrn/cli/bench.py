@@ -36,7 +36,12 @@ def bench(
     largest: Annotated[
         int, typer.Option(min=100, help="Side of the heat map's largest pictures, pixels.")
     ] = 1000,
-    loops: Annotated[int, typer.Option(min=1, max=7, help="Largest T = S of the heat map.")] = 7,
+    loops: Annotated[
+        int,
+        typer.Option(
+            min=1, max=7, help="Largest T = S of the heat map; a model of one depth has its own."
+        ),
+    ] = 7,
 ) -> None:
     """Time a model on this machine and keep the profile for `restore --budget-ms`."""
     from cmudrn.engines import open_engine
@@ -49,9 +54,11 @@ def bench(
         opened = open_engine(model, engine, None, precision)
         kind = type(opened).__name__.removesuffix("Engine")
         title = f"{_fingerprint()}; {opened.info.name} {opened.info.sha256[:8]}, {kind} "
-        title += opened.precision
-        sides = range(SMALLEST, largest + 1, STEP)
-        measure_heatmap(opened, heatmap, title, sides, range(1, loops + 1), pictures, _tell)
+        title += f"{opened.precision} {getattr(opened, 'instruction_set', '')}".rstrip()
+        unit = opened.info.alignment
+        sides = [-(-side // unit) * unit for side in range(SMALLEST, largest + 1, STEP)]
+        depths = range(1, loops + 1) if opened.info.adjustable else (opened.info.stages,)
+        measure_heatmap(opened, heatmap, title, sides, depths, pictures, _tell)
         return
     profile = measure_profile(lambda n: open_engine(model, engine, n, precision), label, rounds)
     info = open_engine(model, engine, 1, precision).info

@@ -18,6 +18,7 @@ from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
 from cmudrn.files import atomic_file
 from cmudrn.models import check_depth
+from cmudrn.models.info import ModelInfo
 from cmudrn.restoration.profile import time_call
 
 OnCell = Callable[["Cell"], None]
@@ -69,7 +70,7 @@ def measure_heatmap(
         path: the CSV file; what it already holds under the same title is kept.
         title: its first line: machine, engine and model.
         sides: of the square pictures, pixels.
-        loops: values of T = S.
+        loops: values of T = S; of a model of one depth its T alone.
         pictures: to time for each cell.
         on_cell: told of progress.
 
@@ -78,7 +79,7 @@ def measure_heatmap(
             times of something else.
     """
     for depth in loops:
-        check_depth(engine.info, depth, depth)
+        check_depth(engine.info, *_depth(engine.info, depth))
     cells = read_cells(path, title) if path.exists() else []
     done = {(cell.side, cell.loops) for cell in cells}
     write_cells(path, title, cells)
@@ -97,10 +98,16 @@ def measure_cell(engine: Engine, side: int, loops: int, pictures: int) -> Cell:
         peak = peak_gflops(precision=engine.precision)
     except NativeUnavailableError:
         peak = 0.0
-    seconds = time_call(engine, side, side, loops, loops, pictures)
+    depth = _depth(engine.info, loops)
+    seconds = time_call(engine, side, side, *depth, pictures)
     middle = statistics.median(seconds)
-    work = 2e-9 * side * side * (model_cost(engine.info, loops, loops).macs or 0)
+    work = 2e-9 * side * side * (model_cost(engine.info, *depth).macs or 0)
     return Cell(side, loops, middle, min(seconds), max(seconds), pictures, work / middle, peak)
+
+
+def _depth(info: ModelInfo, loops: int) -> tuple[int, int]:
+    """Return T and S of a cell: a model of one depth has its own S."""
+    return (loops, loops if info.adjustable else info.recursions)
 
 
 def read_cells(path: Path, title: str) -> list[Cell]:
@@ -151,7 +158,8 @@ def draw_cells(path: Path, title: str, cells: Sequence[Cell]) -> None:
         panels["work of plain convolutions / measured peak"] = [
             cell.gflops / cell.peak_gflops for cell in cells
         ]
-    figure = Figure(figsize=(10, 3.6 * len(panels)), layout="constrained")
+    height = 3.6 if len(loops) > 1 else 1.6
+    figure = Figure(figsize=(10, height * len(panels)), layout="constrained")
     figure.suptitle(title, fontsize=8)
     for axes, (label, values) in zip(
         np.ravel(figure.subplots(len(panels))), panels.items(), strict=True

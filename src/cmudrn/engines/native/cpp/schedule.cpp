@@ -10,7 +10,7 @@ namespace {
 constexpr std::size_t kRingFloats = 192 * 1024;  // rings of a thread: 768 KiB, part of an L2 cache
 constexpr int kMaxReach = 8;       // pixels that a segment's convolutions see, added up
 constexpr int kLeastColumns = 32;  // narrower strips overlap too much
-constexpr int kUnit = 8;           // strips begin at multiples of it
+constexpr int kUnit = 4;           // strips begin at multiples of it
 constexpr int kMaxSide = 1 << 20;
 constexpr int kMaxScale = 64;  // a map is at most so much larger than the picture
 constexpr std::size_t kMaxArena = std::size_t{1} << 31;  // floats
@@ -41,11 +41,13 @@ bool changes_scale(const Operation& operation, const Source& source) {
          source.down > 1;
 }
 
-// What it costs that rings do not fit the part of an L2 cache that they should. The numbers were
-// chosen by a few tries on one processor.
-double cache_penalty(std::size_t floats) {
+// What it costs that rings do not fit the part of an L2 cache that they should: more where tile
+// registers multiply, which wait for memory sooner. The numbers were chosen by a few tries on one
+// processor.
+double cache_penalty(std::size_t floats, const LayerKernels& kernels) {
   const double times = static_cast<double>(floats) / static_cast<double>(kRingFloats);
-  return times <= 1 ? 0 : std::min(0.4, 0.01 * (times - 1));
+  const double each = kernels.convolve_rounded ? 0.03 : 0.01;
+  return times <= 1 ? 0 : std::min(0.4, each * (times - 1));
 }
 
 }  // namespace
@@ -248,7 +250,7 @@ void Schedule::divide(Segment& segment) {
   for (int strips = 1; strips <= most; strips += std::max(1, strips / 4)) {
     cut_columns(segment, strips);
     measure_rings(segment);
-    const double cost = work(segment) * (1 + cache_penalty(segment.memory));
+    const double cost = work(segment) * (1 + cache_penalty(segment.memory, program.kernels));
     if (strips == 1 || cost < least) {
       least = cost;
       best = strips;

@@ -9,7 +9,7 @@ namespace {
 constexpr int kTasksPerThread = 3;  // at most
 constexpr int kLeastRows = 16;      // of a task
 constexpr int kTwice = 16;          // rows that a task computes beside its own, about
-constexpr int kUnit = 8;            // tasks and steps begin at multiples of it
+constexpr int kUnit = 4;            // tasks and steps begin at multiples of it
 
 // The rows of a step as tasks, so that all threads end together and little is computed twice.
 std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
