@@ -44,8 +44,10 @@ def train(
     """Train a network. Stop it at any time; the same command resumes the run."""
     need_torch()
     from cmudrn.training.config import load_config
+    from cmudrn.training.memory import keep_memory
     from cmudrn.training.run import start_run
 
+    keep_memory()
     set_data_folder(data)
     with options_for_settings():
         run = start_run(

@@ -1,0 +1,77 @@
+"""Measure what a training step waits for, and what keeping freed memory saves.
+
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 python benchmarks/training_speed.py
+
+Steps of the preset on noise, in interleaved rounds: with memory that glibc gives back to the system
+after each step, as before, and with memory that is kept. Then the parts of a step, and the data of
+a step in one process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cmudrn.training.config import load_config
+from cmudrn.training.data.batches import StepBatches
+from cmudrn.training.data.sources import make_sources
+from cmudrn.training.distributed import join_process_group
+from cmudrn.training.loop import Run
+from cmudrn.training.memory import give_back_memory, keep_memory
+
+
+def noise(size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a degraded and a clean patch."""
+    clean = rng.random((size, size, 3), np.float32)
+    return np.clip(clean + 0.1 * rng.random((size, size, 3), np.float32), 0, 1), clean
+
+
+def milliseconds(call: Callable[..., object], *arguments: object) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    call(*arguments)
+    return 1e3 * (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--preset", default="cmudrn-unet")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=2, help="of a round, each way")
+    parser.add_argument("--precision", default="fp32", help="fp32, bf16 or auto")
+    chosen = parser.parse_args()
+    config = load_config(chosen.preset, [f"training.precision={chosen.precision}"])
+    sources = dict.fromkeys(config.data.sources, noise)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(config, Path(folder) / "run", sources, join_process_group())
+        batches = StepBatches(config, sources, 0, 1)
+        batch, step = batches[0], run._take_step  # noqa: SLF001
+        times: dict[str, list[float]] = {"given back": [], "kept": []}
+        for _ in range(chosen.rounds):
+            for name, prepare in (("given back", give_back_memory), ("kept", keep_memory)):
+                prepare()
+                step(batch)
+                times[name] += [milliseconds(step, batch) for _ in range(chosen.steps)]
+        with torch.profiler.profile() as profile:
+            step(batch)
+    print("| memory | ms a step, median | least | most |\n|---|---|---|---|")
+    for name, values in times.items():
+        print(
+            f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |"
+        )
+    real = StepBatches(config, make_sources(config.data, 0), 0, 1)
+    milliseconds(real.__getitem__, 0)
+    values = [milliseconds(real.__getitem__, index) for index in range(1, 25)]
+    print(f"the data of a step, on one core: {statistics.median(values):.0f} ms\n")
+    print(profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=20))
+
+
+if __name__ == "__main__":
+    main()
