@@ -67,16 +67,17 @@ def memory_mb(what: str) -> int:
 
 def measure(kind: str, path: Path) -> dict[str, int]:
     """Return the memory before and at the most, MB, of this process with an image file."""
+    from cmudrn.server.memory import give_back_memory
     from cmudrn.server.processing import Models, RestoreRequest, process_request
 
     models = Models({"cmudrn": "cmudrn"}, 1)
     restorer = models.restorer("cmudrn")
-    data = path.read_bytes()
+    give_back_memory()
     before = memory_mb("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     request = RestoreRequest("cmudrn", view=KINDS[kind][1])
-    process_request(data, request, restorer, LIMITS, lambda *_: None)
-    return {"before": before - len(data) // 1_000_000, "most": memory_mb("VmHWM")}
+    process_request(path.read_bytes, request, restorer, LIMITS, lambda *_: None)
+    return {"before": before, "most": memory_mb("VmHWM")}
 
 
 def main() -> None:

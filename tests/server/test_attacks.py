@@ -149,7 +149,7 @@ def test_unread_answers_are_bounded_and_closed(darkening_model: Path) -> None:
         b"POST /restore?strength=0&format=bmp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         b"Content-Length: %d\r\n\r\n" % len(body)
     ) + body
-    limits = replace(IMPATIENT, answer_bytes=12 << 20)
+    limits = replace(IMPATIENT, memory_bytes=12 << 20)
     with serving(darkening_model, limits) as address, connections(address, 4, asked) as opened:
         assert opened[0].recv(12) == b"HTTP/1.1 200"  # the answer has begun
         deadline = time.monotonic() + 60

@@ -40,10 +40,10 @@ def test_an_image_is_refused_by_its_header(
     restorer = Models({"m": str(darkening_model)}, threads=1).restorer("m")
     data = encode_picture(Picture(pixels, alpha), "tiff")
     if limit is None:
-        answer = process_request(data, request_, restorer, LIMITS, lambda *_: None)
+        answer = process_request(lambda: data, request_, restorer, LIMITS, lambda *_: None)
         assert answer.pixels == pixels.shape[0] * pixels.shape[1]
         return
     with pytest.raises(LimitExceededError) as caught:
-        process_request(data, request_, restorer, LIMITS, lambda *_: None)
+        process_request(lambda: data, request_, restorer, LIMITS, lambda *_: None)
     assert caught.value.limit_name == limit
     assert str(caught.value).endswith(".")

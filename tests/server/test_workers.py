@@ -47,6 +47,10 @@ def worker(work: str, memory: int = 1 << 30, start_seconds: float = 0.0) -> Work
     return WorkerProcess([sys.executable, "-P", "-c", script], memory)
 
 
+async def one_thread(_needed: int) -> int:
+    return 1
+
+
 def make_body(data: bytes = b"x") -> Body:
     body = Body(len(data), MemoryBudget(1 << 30))
     assert body.try_add(data)
@@ -124,7 +128,7 @@ def test_an_answer_that_nobody_reads_is_let_go(darkening_model: Path) -> None:
         small, _ = make_file()
         assert await read(await pool.answer(REQUEST, make_body(small)))
 
-    with_pool(darkening_model, replace(LIMITS, answer_bytes=300_000), scene)
+    with_pool(darkening_model, replace(LIMITS, memory_bytes=300_000), scene)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +148,7 @@ def test_a_worker_that_breaks_is_a_problem(work: str, status: int) -> None:
         process = worker(work, memory=150 << 20)
         watcher = asyncio.ensure_future(process.watch())
         with pytest.raises(Problem) as caught:
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 120)
+            await asyncio.wait_for(process.work(REQUEST, make_body(), one_thread), 120)
         assert caught.value.status == status
         watcher.cancel()
         await process.end()
@@ -166,7 +170,7 @@ def test_a_worker_that_does_not_stop_is_replaced(
         await process.start()
         await process._wait_until_ready()
         with pytest.raises((TimeoutError, Problem)):
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 1)
+            await asyncio.wait_for(process.work(REQUEST, make_body(), one_thread), 1)
         before = process.process_id
         started = time.monotonic()
         await process.settle()
@@ -187,11 +191,13 @@ def test_a_worker_that_starts_slowly_is_not_begun_again(monkeypatch: pytest.Monk
         before = process.process_id
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(process.work(REQUEST, make_body(bytes(1 << 20))), 0.05)
+                await asyncio.wait_for(
+                    process.work(REQUEST, make_body(bytes(1 << 20)), one_thread), 0.05
+                )
         await process.settle()
         assert process.process_id == before
         with pytest.raises(Problem):
-            await asyncio.wait_for(process.work(REQUEST, make_body()), 120)
+            await asyncio.wait_for(process.work(REQUEST, make_body(), one_thread), 120)
         assert process.process_id == before
         await process.end()
 

@@ -137,6 +137,29 @@ class StreamingEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class AdjustableEngine(Engine, Protocol):
+    """An engine that gives memory and threads back between two calls.
+
+    Attributes:
+        threads: processor threads of a call.
+    """
+
+    threads: int
+
+    def release_memory(self) -> None:
+        """Free what is kept for the next call, which then takes up to a tenth longer."""
+        ...
+
+    def use_threads(self, threads: int) -> None:
+        """Run the next calls on another number of threads; they return the same numbers.
+
+        Args:
+            threads: at least one.
+        """
+        ...
+
+
 def check_batch(batch: Batch, info: ModelInfo) -> None:
     """Refuse a batch that no engine can run.
 

@@ -199,7 +199,11 @@ def segments(file: BinaryIO) -> Iterator[tuple[int, int]]:
         position += 2 + max(length, 2)
 
 
-def with_contents(jpeg: bytes, contents: Contents) -> bytes:
+_OWN_BYTES = 1 << 16
+"""At the start of a JPEG of libvips: its own application segments are far shorter."""
+
+
+def with_contents(jpeg: memoryview, contents: Contents) -> bytes:
     """Return a JPEG file with contents in place of its own metadata.
 
     Args:
@@ -207,7 +211,7 @@ def with_contents(jpeg: bytes, contents: Contents) -> bytes:
         contents: what is to stand in it; what JPEG cannot hold is left out.
     """
     metadata, position = contents.metadata, 2
-    for marker, length in segments(io.BytesIO(jpeg)):
+    for marker, length in segments(io.BytesIO(jpeg[:_OWN_BYTES])):
         if marker not in _APPLICATION:
             break
         position += 4 + length

@@ -233,7 +233,7 @@ def make_chunk(name: bytes, body: bytes) -> bytes:
     return len(body).to_bytes(4) + name + body + zlib.crc32(name + body).to_bytes(4)
 
 
-def with_contents(png: bytes, contents: Contents) -> bytes:
+def with_contents(png: memoryview, contents: Contents) -> bytes:
     """Return a PNG file with contents in place of its own metadata.
 
     Args:
@@ -241,17 +241,14 @@ def with_contents(png: bytes, contents: Contents) -> bytes:
         contents: what is to stand in it; what PNG cannot hold is left out.
     """
     metadata, position = contents.metadata, _START
-    pixels: dict[bytes, bytes] = {}
+    pixels: dict[bytes, list[memoryview]] = {name: [] for name in _PIXELS}
     while position < len(png):
-        length, name = (
-            int.from_bytes(png[position : position + 4]),
-            png[position + 4 : position + 8],
-        )
+        length = int.from_bytes(png[position : position + 4])
+        name = bytes(png[position + 4 : position + 8])
         if name in _PIXELS:
-            chunk = png[position : position + 12 + length]
-            pixels[name] = pixels.get(name, b"") + chunk
+            pixels[name].append(png[position : position + 12 + length])
         position += 12 + length
-    before = [pixels.pop(b"IHDR"), metadata.get("png-colours", b"")]
+    before: list[bytes | memoryview] = [*pixels[b"IHDR"], metadata.get("png-colours", b"")]
     if profile := metadata.get("icc-profile-data"):
         title = metadata.get("png-profile-name", b"icc")
         before.append(make_chunk(b"iCCP", title + b"\0\0" + zlib.compress(profile)))
@@ -269,9 +266,9 @@ def with_contents(png: bytes, contents: Contents) -> bytes:
         text = f"\niptc\n{len(resources):8}\n{digits}\n".encode()
         packed = b"\0\0" + zlib.compress(text)
         before.append(make_chunk(b"zTXt", _RAW_PROFILE + b"iptc" + packed))
-    before += [metadata.get("png-texts", b""), pixels.pop(b"PLTE", b""), pixels.pop(b"tRNS", b"")]
+    before += [metadata.get("png-texts", b""), *pixels[b"PLTE"], *pixels[b"tRNS"]]
     before.append(metadata.get("png-chunks", b""))
-    return png[:_START] + b"".join([*before, pixels[b"IDAT"], pixels[b"IEND"]])
+    return b"".join([png[:_START], *before, *pixels[b"IDAT"], *pixels[b"IEND"]])
 
 
 def _physical(density: Density) -> bytes:

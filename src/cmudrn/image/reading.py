@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
@@ -46,6 +46,10 @@ MAX_BYTES = 1 << 30
 _DTYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
 
+OnSize = Callable[[int, int, int], None]
+"""Called with width, height and the bytes of a pixel."""
+
+
 @dataclass(frozen=True)
 class _Limits:
     """What is decoded: see `read_picture`."""
@@ -53,6 +57,7 @@ class _Limits:
     pixels: int
     bytes: int
     memory: int | None
+    on_size: OnSize | None
 
     def check(self, width: int, height: int, pixel_bytes: int, name: str) -> None:
         """Refuse an image that would take too much.
@@ -71,6 +76,8 @@ class _Limits:
                 value=needed,
                 path=name,
             )
+        if self.on_size:
+            self.on_size(width, height, pixel_bytes)
 
 
 def read_picture(
@@ -80,6 +87,7 @@ def read_picture(
     max_bytes: int = MAX_BYTES,
     max_memory: int | None = None,
     name: str | None = None,
+    on_size: OnSize | None = None,
 ) -> Picture:
     """Return a picture file, upright, with its metadata.
 
@@ -92,6 +100,8 @@ def read_picture(
         max_bytes: largest file.
         max_memory: bytes that its pixels take when they are decoded; None is any number.
         name: what to call the picture in messages; the path when left out.
+        on_size: told of the size once it is within the limits, before any pixel is decoded; may
+            raise to stop.
 
     Raises:
         UnsupportedImageError: not a picture of a known format, of several pages, or with pixels
@@ -100,7 +110,7 @@ def read_picture(
         LimitExceededError: it is larger than a limit.
         ImageFileError: it cannot be read.
     """
-    limits = _Limits(max_pixels, max_bytes, max_memory)
+    limits = _Limits(max_pixels, max_bytes, max_memory, on_size)
     if isinstance(source, bytes):
         name = name or "The picture"
         vips_source = pyvips.Source.new_from_memory(source)
@@ -111,10 +121,7 @@ def read_picture(
             # A descriptor, not a name: libvips would read options out of "a.tif[page=1]".
             vips_source = pyvips.Source.new_from_descriptor(file.fileno())
             length = os.fstat(file.fileno()).st_size
-            picture = _read(
-                file, vips_source, length, _Limits(max_pixels, max_bytes, max_memory), name
-            )
-            return replace(picture, name=name)
+            return replace(_read(file, vips_source, length, limits, name), name=name)
     except OSError as error:
         raise ImageFileError(f"Cannot read {name}: {error.strerror}.", path=name) from error
 

@@ -146,11 +146,11 @@ def encode_picture(
         case "png":
             return png.with_contents(data, contents)
         case "webp":
-            return webp.with_contents(data, contents, width, height)
+            return webp.with_contents(bytes(data), contents, width, height)
         case "avif":
-            return avif.with_contents(data, contents)
+            return avif.with_contents(bytes(data), contents)
         case _:
-            return tiff_contents.with_contents(data, contents)
+            return tiff_contents.with_contents(bytes(data), contents)
 
 
 def write_picture(
@@ -229,7 +229,8 @@ def _bmp_bytes(picture: Picture) -> bytes:
     return bmp.encode(pixels[..., 0] if pixels.shape[2] == 1 else pixels, (round(x), round(y)))
 
 
-def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str) -> bytes:
+def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str) -> memoryview:
+    """Return a file as libvips writes it, in memory of libvips."""
     if quality is not None and not 1 <= quality <= 100:
         sentence = f"A quality runs from 1 to 100; it is {quality}."
         raise InvalidSettingError(sentence, setting="quality", value=quality)
@@ -239,19 +240,19 @@ def _vips_bytes(picture: Picture, format: str, quality: int | None, chroma: str)
         if format == "avif":
             return _avif_bytes(image, picture, options)
         save = getattr(image, f"{format}save_buffer")
-        return bytes(save(keep="none", **options))
+        return memoryview(save(keep="none", **options))
     except VipsErrors as error:
         sentence = f"{picture.name or 'The picture'} cannot be written ({reason(error)})."
         raise ImageFileError(sentence, path=picture.name or None) from error
 
 
-def _avif_bytes(image: pyvips.Image, picture: Picture, options: dict[str, Any]) -> bytes:
+def _avif_bytes(image: pyvips.Image, picture: Picture, options: dict[str, Any]) -> memoryview:
     """Return an AVIF with a colour profile, which its coder has to know, and nothing else."""
     profile = picture.metadata.get("icc-profile-data")
     if profile and _profile_fits(picture, "avif"):
         image.set_type(pyvips.GValue.blob_type, "icc-profile-data", profile)
-        return bytes(image.heifsave_buffer(keep="icc", **options))
-    return bytes(image.heifsave_buffer(keep="none", **options))
+        return memoryview(image.heifsave_buffer(keep="icc", **options))
+    return memoryview(image.heifsave_buffer(keep="none", **options))
 
 
 def _vips_image(picture: Picture, format: str) -> pyvips.Image:

@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cmudrn.engines import open_engine
+from cmudrn.models import ModelInfo
+from cmudrn.models.info import fixed_depth_sentence
 from cmudrn.page import ASSETS, SERVED
 from cmudrn.restoration import RestoreSettings
 from cmudrn.server import description
@@ -26,10 +28,11 @@ from cmudrn.server.answers import Readers, StreamedAnswer
 from cmudrn.server.body import Intake, departure
 from cmudrn.server.connections import connection_of, holding
 from cmudrn.server.limits import MAX_DEPTH, Limits
+from cmudrn.server.memory import give_back_memory
 from cmudrn.server.metrics import MEDIA_TYPE, Metrics
 from cmudrn.server.places import Places
 from cmudrn.server.problems import CLOSE, ClientLeftError, Problem, problem_response
-from cmudrn.server.processing import RestoreRequest, check_request
+from cmudrn.server.processing import RestoreRequest
 from cmudrn.server.records import Health, LimitsRecord, ModelList, ModelRecord
 from cmudrn.server.security import LOCAL_HOSTS, Guard
 from cmudrn.server.worker_pool import Delivery, WorkerPool
@@ -128,10 +131,12 @@ class Service:
         self, models: Mapping[str, str | os.PathLike[str]], limits: Limits, device: str
     ) -> None:
         self.limits = limits
+        # Opened to see that they run; the workers choose how.
         self.models = {
-            name: open_engine(model, threads=1, device=device).info
+            name: open_engine(model, threads=1, precision="fp32", device=device).info
             for name, model in models.items()
         }
+        give_back_memory()
         self.pool = WorkerPool({name: str(model) for name, model in models.items()}, limits, device)
         self.places = Places(limits.places, self._expected_seconds)
         self.intake = Intake(limits)
@@ -213,7 +218,7 @@ class Service:
             Problem: the request is refused, or takes too long.
             ClientLeftError: nobody waits any more.
         """
-        check_request(wanted, self.models)
+        _check_request(wanted, self.models)
         self.places.check()
         with contextlib.ExitStack() as held:
             try:
@@ -270,6 +275,26 @@ async def _unless(departure: Awaitable[None], work: Awaitable[Delivery]) -> Deli
             job.cancel()
             with contextlib.suppress(asyncio.CancelledError, Problem):
                 (await job).close()
+
+
+def _check_request(request: RestoreRequest, models: Mapping[str, ModelInfo]) -> None:
+    """Refuse what the served models cannot do, before a picture is read.
+
+    Raises:
+        Problem: there is no such model, or it has no such view.
+    """
+    if request.model not in models:
+        known = ", ".join(models)
+        raise Problem(404, f"There is no model {request.model!r} here; there are: {known}.")
+    info = models[request.model]
+    views = ("restored", "removed", "all", *info.tasks)
+    if request.view not in views:
+        raise Problem(
+            422, f"The model {info.name} has no view {request.view!r}; it has {', '.join(views)}."
+        )
+    chosen = request.settings.stages or request.settings.recursions
+    if not info.adjustable and chosen:
+        raise Problem(422, fixed_depth_sentence(info))
 
 
 async def _page(file: Path) -> Response:

@@ -51,8 +51,12 @@ class Body:
         self._length += len(chunk)
         return True
 
+    def drop(self) -> None:
+        """Give up the bytes, of which somebody has a copy that counts in their place."""
+        self._memory.close()
+
     def release(self) -> None:
-        """Drop the bytes; more than once does no harm."""
+        """Give up the bytes, and count no more; more than once does no harm."""
         self._budget.release(self._length)
         self._length = 0
         self._memory.close()

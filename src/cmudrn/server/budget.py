@@ -1,4 +1,4 @@
-"""How much memory pictures on their way in, and answers on their way out, may take together."""
+"""How much memory pictures on their way in, at work and on their way out may take together."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ class MemoryBudget:
         limit: bytes; one that is larger than this alone never fits.
 
     Attributes:
+        limit: likewise.
         taken: bytes in use.
         waiting: how many wait for more.
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._freed = asyncio.Event()
         self.taken = 0
         self.waiting = 0
 
     def try_take(self, size: int) -> bool:
         """Take some bytes if there is room for them; return whether there was."""
-        if self.taken + size > self._limit:
+        if self.taken + size > self.limit:
             return False
         self.taken += size
         return True
@@ -39,7 +40,75 @@ class MemoryBudget:
         finally:
             self.waiting -= 1
 
+    def force(self, size: int) -> None:
+        """Take some bytes whether there is room for them or not."""
+        self.taken += size
+
     def release(self, size: int) -> None:
         """Give bytes back."""
         self.taken -= size
         self._freed.set()
+
+
+class Shares:
+    """The parts of a budget that whole pictures have; those that wait are served in turn.
+
+    Args:
+        budget: that they are of.
+        cores: processor threads that pictures at work share.
+
+    Attributes:
+        working: pictures that are being restored.
+    """
+
+    def __init__(self, budget: MemoryBudget, cores: int) -> None:
+        self.budget = budget
+        self.working = 0
+        self._cores = cores
+        self._turn = asyncio.Lock()
+
+    @property
+    def are_blocked(self) -> bool:
+        """Whether nothing but answers that are not read keeps others from going on."""
+        return self.budget.waiting > 0 and not self.working
+
+    async def take(self, share: Share, size: int) -> int:
+        """Return how many threads to restore a picture with, once there is memory for it."""
+        size = min(size, self.budget.limit)
+        async with self._turn:
+            await self.budget.take(size)
+        share.held, share.is_working = size, True
+        self.working += 1
+        return max(1, self._cores // self.working)
+
+
+class Share:
+    """What one picture has of a budget: first to be restored in, then for its answer.
+
+    Args:
+        shares: that it is one of.
+    """
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self.held = 0
+        self.is_working = False
+
+    async def take(self, size: int) -> int:
+        """Return how many threads to restore the picture with, once there is memory for it."""
+        return await self._shares.take(self, size)
+
+    def shrink(self, size: int) -> None:
+        """Keep no more than an answer takes: the picture is restored."""
+        self._end_work()
+        released = max(0, self.held - size)
+        self.held -= released
+        self._shares.budget.release(released)
+
+    def release(self) -> None:
+        """Keep nothing; more than once does no harm."""
+        self.shrink(0)
+
+    def _end_work(self) -> None:
+        self._shares.working -= self.is_working
+        self.is_working = False

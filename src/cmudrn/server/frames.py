@@ -15,6 +15,10 @@ READY, ANSWER, BODY, REFUSAL, FAILURE, STOPPED = b"R", b"A", b"B", b"X", b"F", b
 """From a worker: its models are open; an answer as JSON, its bytes; a refusal as JSON; the program
 failed; it stopped."""
 
+NEED, GRANT = b"N", b"G"
+"""From a worker: bytes that a picture will take, in decimal digits; to it: go on, with as many
+threads."""
+
 CHUNK_BYTES = 256 << 10
 """Most bytes written at once."""
 

@@ -26,7 +26,9 @@ class Limits:
         seconds: from the first byte of a picture to the first byte of its answer.
         upload_seconds: for a request's body to arrive.
         worker_bytes: memory of one worker process, where the system tells (Linux).
-        answer_bytes: memory for all answers that their clients have not read yet.
+        memory_bytes: memory for all pictures at work and all answers that their clients have not
+            read yet; a picture that needs more than there is waits, and one that needs more than
+            all of it has it alone.
         connections: open connections of all clients; lowered where the system allows fewer files.
         client_connections: open connections of one client address.
         header_seconds: for a request's header to arrive, and for a connection to stay unused.
@@ -43,7 +45,7 @@ class Limits:
     seconds: float = 120.0
     upload_seconds: float = 60.0
     worker_bytes: int = 1 << 30
-    answer_bytes: int = 96 << 20
+    memory_bytes: int = 256 << 20
     connections: int = 256
     client_connections: int = 64
     header_seconds: float = 10.0

@@ -22,11 +22,9 @@ from cmudrn.image import (
     unsupported_features,
 )
 from cmudrn.models import ModelInfo
-from cmudrn.models.info import fixed_depth_sentence
 from cmudrn.restoration import RestoredImage, Restorer, RestoreSettings, restore_image
 from cmudrn.restoration.weather_classifier import is_scorable
 from cmudrn.server.limits import Limits
-from cmudrn.server.problems import Problem
 
 MEDIA_TYPES = {
     "jpeg": "image/jpeg",
@@ -43,6 +41,18 @@ PIXEL_BYTES = 4
 
 STREAM_COLUMNS = 1536
 """Widest strip of a large image: 80 MB less than the engine's own choice, a tenth slower."""
+
+STREAM_BYTES = 110_000_000
+"""A large image takes this on its way through the network, beside itself and its result."""
+
+STREAM_MAP_BYTES = 12_000_000
+"""And this more for each map of what changed."""
+
+WINDOW_BYTES = 150
+"""Of a pixel of a small image, which goes through the network at once."""
+
+WEBP_BYTES = 50
+"""Of a pixel, in the encoders of WebP and AVIF."""
 
 PICTURE_NAME = "The picture"
 """What messages call a picture that came over the network."""
@@ -125,41 +135,50 @@ class Models:
         return self._restorers[name]
 
 
-def check_request(request: RestoreRequest, models: Mapping[str, ModelInfo]) -> None:
-    """Refuse what the served models cannot do, before a picture is read.
+def needed_bytes(
+    pixels: int, pixel_bytes: int, file_bytes: int, request: RestoreRequest, info: ModelInfo
+) -> int:
+    """Return about how much memory a request takes at the most, bytes.
 
-    Raises:
-        Problem: there is no such model, or it has no such view.
+    `benchmarks/server_memory.py` measures it.
+
+    Args:
+        pixels: width times height.
+        pixel_bytes: of a decoded pixel.
+        file_bytes: of the file, which is kept until it is decoded.
+        request: what is wanted.
+        info: of the model.
     """
-    if request.model not in models:
-        known = ", ".join(models)
-        raise Problem(404, f"There is no model {request.model!r} here; there are: {known}.")
-    info = models[request.model]
-    views = ("restored", "removed", "all", *info.tasks)
-    if request.view not in views:
-        raise Problem(
-            422, f"The model {info.name} has no view {request.view!r}; it has {', '.join(views)}."
-        )
-    chosen = request.settings.stages or request.settings.recursions
-    if not info.adjustable and chosen:
-        raise Problem(422, fixed_depth_sentence(info))
+    whole = pixels * pixel_bytes
+    maps = len(map_names(info, request.view))
+    passage = min(pixels * WINDOW_BYTES, STREAM_BYTES + maps * STREAM_MAP_BYTES)
+    scores = 2 * (len(info.tasks) + 1) if request.view == "all" else 0
+    restoring = 2 * whole + pixels * (3 * maps + scores) + passage
+    if request.settings.strength == 0 and not maps:
+        restoring = 2 * whole
+    coder = {"webp": pixels * WEBP_BYTES, "avif": pixels * WEBP_BYTES}
+    encoding = whole + coder.get(request.format or "", 2 * whole)
+    return max(file_bytes + whole, restoring, encoding)
 
 
 def process_request(
-    data: bytes,
+    take: Callable[[], bytes],
     request: RestoreRequest,
     restorer: Restorer,
     limits: Limits,
     on_tile: Callable[[int, int], None],
+    on_need: Callable[[int], None] = lambda _: None,
 ) -> RestoreAnswer:
     """Return the answer to one request.
 
     Args:
-        data: a picture file.
+        take: returns a picture file, which is dropped as soon as it is decoded; called once.
         request: what is wanted of it.
         restorer: of the model that the request names.
         limits: what the picture may take.
         on_tile: told of progress; may raise to stop the work.
+        on_need: told how much memory the work will take, in bytes, before any pixel is decoded;
+            may wait until there is as much, or raise.
 
     Raises:
         LimitExceededError: the picture is too large.
@@ -167,12 +186,24 @@ def process_request(
     """
     started = time.perf_counter()
     layered = request.view != "restored"
+    length = 0
+
+    def taken() -> bytes:
+        nonlocal length
+        data = take()
+        length = len(data)
+        return data
+
+    def on_size(width: int, height: int, pixel_bytes: int) -> None:
+        on_need(needed_bytes(width * height, pixel_bytes, length, request, restorer.info))
+
     picture = read_picture(
-        data,
+        taken(),
         max_pixels=limits.layer_pixels if layered else limits.pixels,
         max_bytes=limits.bytes,
         max_memory=PIXEL_BYTES * limits.pixels,
         name=PICTURE_NAME,
+        on_size=on_size,
     )
     height, width = picture.pixels.shape[:2]
     _check_encoder(picture, request, limits)
@@ -213,6 +244,11 @@ def _check_encoder(picture: Picture, request: RestoreRequest, limits: Limits) ->
         )
 
 
+def map_names(info: ModelInfo, view: str) -> tuple[str, ...]:
+    """Return what a view has maps of: tasks of the model, and "removed" for all of them."""
+    return {"restored": (), "all": (*info.tasks, "removed")}.get(view, (view,))
+
+
 class ChangeMaps:
     """8-bit images whose brightness says how much changed, black where nothing did.
 
@@ -223,7 +259,7 @@ class ChangeMaps:
     """
 
     def __init__(self, shape: tuple[int, int], info: ModelInfo, view: str) -> None:
-        names = {"restored": (), "all": (*info.tasks, "removed")}.get(view, (view,))
+        names = map_names(info, view)
         self._maps = {name: np.empty((*shape, 3), np.uint8) for name in names}
 
     def add(self, area: tuple[slice, slice], residuals: Mapping[str, Image]) -> None:

@@ -13,17 +13,32 @@ import queue
 import signal
 import sys
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
+from cmudrn.engines.base import AdjustableEngine
 from cmudrn.errors import CmudrnError, LimitExceededError
 from cmudrn.server import frames
 from cmudrn.server.limits import Limits
-from cmudrn.server.processing import Models, RestoreRequest, process_request
+from cmudrn.server.memory import give_back_memory
+from cmudrn.server.processing import Models, RestoreAnswer, RestoreRequest, process_request
 
 
 class _StopError(Exception):
     """Raised inside the work on a picture that nobody waits for."""
+
+
+@dataclass
+class _Job:
+    """A request and its picture file, which is dropped as soon as it is decoded."""
+
+    request: RestoreRequest
+    data: bytes
+
+    def take(self) -> bytes:
+        """Return the file, and keep it no longer."""
+        data, self.data = self.data, b""
+        return data
 
 
 class Worker:
@@ -39,7 +54,8 @@ class Worker:
     def __init__(self, inbox: BinaryIO, outbox: BinaryIO, models: Models, limits: Limits) -> None:
         self._inbox, self._outbox = inbox, outbox
         self._models, self._limits = models, limits
-        self._jobs: queue.Queue[tuple[RestoreRequest, bytes] | None] = queue.Queue()
+        self._jobs: queue.Queue[_Job | None] = queue.Queue()
+        self._grants: queue.Queue[int] = queue.Queue()
         self._stop = threading.Event()
 
     def run(self) -> None:
@@ -48,9 +64,11 @@ class Worker:
         frames.write_frame(self._outbox, frames.READY)
         while True:
             if (job := self._jobs.get()) is not None:
-                self._answer(*job)
+                self._answer(job)
+                give_back_memory()
             else:
                 self._stop.clear()
+                self._grants = queue.Queue()
                 frames.write_frame(self._outbox, frames.STOPPED)
 
     def _listen(self) -> None:
@@ -60,10 +78,14 @@ class Worker:
                 kind, data = frames.read_frame(self._inbox)
                 if kind == frames.STOP:
                     self._stop.set()
+                    self._grants.put(0)
                     self._jobs.put(None)
+                elif kind == frames.GRANT:
+                    self._grants.put(int(data))
                 else:
                     request = RestoreRequest.from_json(data)
-                    self._jobs.put((request, frames.read_frame(self._inbox)[1]))
+                    self._jobs.put(_Job(request, frames.read_frame(self._inbox)[1]))
+                    del data
         except EOFError:
             os._exit(0)  # in the middle of a picture, too: nobody waits for it
 
@@ -71,11 +93,34 @@ class Worker:
         if self._stop.is_set():
             raise _StopError
 
-    def _answer(self, request: RestoreRequest, data: bytes) -> None:
+    def _wait_for_memory(self, needed: int) -> int:
+        """Return how many threads to work with, once the server has so much memory to spare."""
+        frames.write_frame(self._outbox, frames.NEED, str(needed).encode())
+        threads = self._grants.get()
+        self._check()
+        return threads
+
+    def _process(self, job: _Job) -> RestoreAnswer:
+        restorer = self._models.restorer(job.request.model)
+        engine = restorer.engine
+
+        def on_need(needed: int) -> None:
+            threads = self._wait_for_memory(needed)
+            if isinstance(engine, AdjustableEngine):
+                engine.use_threads(threads)
+
+        try:
+            return process_request(
+                job.take, job.request, restorer, self._limits, self._check, on_need
+            )
+        finally:
+            if isinstance(engine, AdjustableEngine):
+                engine.release_memory()
+
+    def _answer(self, job: _Job) -> None:
         try:
             self._check()
-            restorer = self._models.restorer(request.model)
-            answer = process_request(data, request, restorer, self._limits, self._check)
+            answer = self._process(job)
             self._check()
         except _StopError:
             return  # the stop itself waits in the queue and is told of there
@@ -89,6 +134,7 @@ class Worker:
             logging.exception("A picture could not be restored.")
             self._send(frames.FAILURE, {})
         else:
+            give_back_memory()  # before a client that may read slowly
             record = {key: value for key, value in vars(answer).items() if key != "body"}
             self._send(frames.ANSWER, record)
             self._send_body(answer.body)
@@ -119,4 +165,5 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints must not end up between the frames
     models = Models(options["models"], limits.engine_threads, options["device"])
     models.restorer(next(iter(options["models"])))
+    give_back_memory()
     Worker(sys.stdin.buffer, outbox, models, limits).run()

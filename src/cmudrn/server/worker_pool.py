@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from cmudrn.engines.base import available_cores
 from cmudrn.server import frames, worker
 from cmudrn.server.body import Body
-from cmudrn.server.budget import MemoryBudget
+from cmudrn.server.budget import MemoryBudget, Share, Shares
 from cmudrn.server.limits import Limits
+from cmudrn.server.memory import resident_bytes
 from cmudrn.server.problems import Problem
 from cmudrn.server.processing import RestoreRequest
 
@@ -89,8 +89,16 @@ class WorkerProcess:
         while not self._is_ready:
             self._is_ready = (await self._read_frame())[0] == frames.READY
 
-    async def work(self, request: RestoreRequest, body: Body) -> AnswerHead:
+    async def work(
+        self, request: RestoreRequest, body: Body, allow: Callable[[int], Awaitable[int]]
+    ) -> AnswerHead:
         """Return the head of an answer; its bytes are read next.
+
+        Args:
+            request: what is wanted.
+            body: the picture, which is dropped once the worker has it.
+            allow: called with the bytes that the picture will take; returns how many threads it
+                is to be restored with, once there is so much memory.
 
         Raises:
             Problem: the picture was refused, or took more memory than a worker may have.
@@ -99,7 +107,12 @@ class WorkerProcess:
             await self.start()
             await self._wait_until_ready()
             await self._write_job(request, body)
-            return await self._read_head(*await self._read_frame())
+            kind, data = await self._read_frame()
+            if kind == frames.NEED:
+                await self._grant(await allow(int(data)))
+                body.release()
+                kind, data = await self._read_frame()
+            return await self._read_head(kind, data)
         except (EOFError, OSError) as error:
             if self._is_too_large:
                 detail = "Restoring the picture takes more memory than the server allows."
@@ -118,7 +131,12 @@ class WorkerProcess:
                 await self._stdin.drain()
         await self._stdin.drain()
         self._in_frame = False
-        body.release()
+        body.drop()
+
+    async def _grant(self, threads: int) -> None:
+        number = str(threads).encode()
+        self._stdin.write(frames.HEAD.pack(frames.GRANT, len(number)) + number)
+        await self._stdin.drain()
 
     async def _read_head(self, kind: bytes, data: bytes) -> AnswerHead:
         if kind == frames.REFUSAL:
@@ -186,7 +204,7 @@ class WorkerProcess:
     async def watch(self) -> None:
         """End the process once it takes more memory than it may; where the system tells."""
         while self._process is None or self._process.returncode is None:
-            if self._process and _resident_bytes(self._process.pid) > self._memory:
+            if self._process and resident_bytes(self._process.pid) > self._memory:
                 self._is_too_large = True
                 self.kill()
                 return
@@ -211,18 +229,6 @@ class WorkerProcess:
     def _stdout(self) -> asyncio.StreamReader:
         assert self._process is not None and self._process.stdout is not None
         return self._process.stdout
-
-
-def _resident_bytes(process_id: int) -> int:
-    """Return the memory of a process and of those that it started."""
-    folder = Path("/proc", str(process_id))
-    try:
-        pages = int((folder / "statm").read_text(encoding="ascii").split()[1])
-        lists = [path.read_text(encoding="ascii") for path in folder.glob("task/*/children")]
-    except (OSError, IndexError):
-        return 0
-    children = [int(child) for text in lists for child in text.split()]
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(map(_resident_bytes, children))
 
 
 class Delivery:
@@ -255,7 +261,10 @@ class Delivery:
         try:
             while left:
                 size = min(left, frames.CHUNK_BYTES)
-                await self._budget.take(size)
+                if self._held:
+                    await self._budget.take(size)
+                else:  # one chunk is always on its way, or nobody would get on
+                    self._budget.force(size)
                 self._held += size
                 self._chunks.put_nowait(await self._process.read_chunk(size))
                 left -= size
@@ -310,7 +319,8 @@ class WorkerPool:
         self._idle: asyncio.Queue[WorkerProcess] = asyncio.Queue()
         for process in self._workers:
             self._idle.put_nowait(process)
-        self._budget = MemoryBudget(limits.answer_bytes)
+        self._budget = MemoryBudget(limits.memory_bytes)
+        self._shares = Shares(self._budget, available_cores())
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.running = self.waiting = 0
@@ -319,7 +329,7 @@ class WorkerPool:
     @property
     def is_blocked(self) -> bool:
         """Whether answers that are not read keep others from being made."""
-        return self._budget.waiting > 0
+        return self._shares.are_blocked
 
     async def start(self) -> None:
         """Start the processes ahead of the first request."""
@@ -339,38 +349,43 @@ class WorkerPool:
         self.running += 1
         started = time.monotonic()
         watcher = asyncio.ensure_future(process.watch())
-        try:
-            head = await process.work(request, body)
-        except BaseException as error:
-            watcher.cancel()
-            is_clean = isinstance(error, Problem) and error.status < 500
-            self._give_back(process, started, settle=not is_clean)
-            raise
-        delivery = Delivery(head, process, self._budget)
+        share = Share(self._shares)
 
         def end(is_clean: bool) -> None:
             watcher.cancel()
-            self._give_back(process, started, settle=not is_clean)
+            self._give_back(process, share, started, settle=not is_clean)
 
+        try:
+            head = await process.work(request, body, share.take)
+        except BaseException as error:
+            end(isinstance(error, Problem) and error.status < 500)
+            raise
+        share.shrink(head.length)
+        delivery = Delivery(head, process, self._budget)
         delivery.start(end)
         return delivery
 
-    def _give_back(self, process: WorkerProcess, started: float, *, settle: bool) -> None:
+    def _give_back(
+        self, process: WorkerProcess, share: Share, started: float, *, settle: bool
+    ) -> None:
         self.running -= 1
         self.mean_seconds += 0.2 * (time.monotonic() - started - self.mean_seconds)
-        if self._is_closed:
-            process.kill()
-        elif settle:
-            task = asyncio.ensure_future(self._settle(process))
+        if settle and not self._is_closed:
+            task = asyncio.ensure_future(self._settle(process, share))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            return
+        share.release()
+        if self._is_closed:
+            process.kill()
         else:
             self._idle.put_nowait(process)
 
-    async def _settle(self, process: WorkerProcess) -> None:
+    async def _settle(self, process: WorkerProcess, share: Share) -> None:
         try:
             await process.settle()
         finally:
+            share.release()
             self._idle.put_nowait(process)  # one that could not be started is tried once more
 
     async def close(self) -> None:

@@ -146,6 +146,17 @@ class NativeEngine:
             height, width, branches=branches, stages=stages, recursions=recursions
         )
 
+    def release_memory(self) -> None:
+        """Free what is kept for the next call; see `AdjustableEngine`."""
+        self._networks.release_memory()
+
+    def use_threads(self, threads: int) -> None:
+        """Run the next calls on another number of threads; see `AdjustableEngine`."""
+        self.threads = threads
+        self._networks.use_threads(threads)
+        if self._pipeline:
+            self._pipeline.use_threads(threads)
+
     def _find(
         self, branches: bool, stages: int | None, recursions: int | None
     ) -> tuple[LayerExecutor, dict[str, str]]:
@@ -187,3 +198,14 @@ class _Networks:
                 self.kept.pop(next(iter(self.kept)))
         self.kept[key] = network
         return network
+
+    def release_memory(self) -> None:
+        """Free what each keeps for its next call."""
+        for network in self.kept.values():
+            network.release_memory()
+
+    def use_threads(self, threads: int) -> None:
+        """Run the next calls on another number of threads."""
+        self.threads = threads
+        for network in self.kept.values():
+            network.use_threads(threads)

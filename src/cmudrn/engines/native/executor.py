@@ -71,11 +71,23 @@ class LayerExecutor:
 
     def __del__(self) -> None:
         """Free the compiled network."""
-        for executor in (self._executor, self._idle and self._idle[1]):
-            if executor is not None:
-                self._library.cmudrn_executor_free(executor)
+        self.release_memory()
         if self._program is not None:
             self._library.cmudrn_program_free(self._program)
+
+    def release_memory(self) -> None:
+        """Free what is kept for the next call."""
+        with self._lock:
+            for executor in (self._executor, self._idle and self._idle[1]):
+                if executor is not None:
+                    self._library.cmudrn_executor_free(executor)
+            self._executor = self._size = self._idle = None
+
+    def use_threads(self, threads: int) -> None:
+        """Run the next calls on another number of threads."""
+        if threads != self._threads:
+            self.release_memory()
+            self._threads = threads
 
     def __call__(self, batch: Batch) -> dict[str, Batch]:
         """Return output name -> (B, 3, H, W) float32, not clipped.
