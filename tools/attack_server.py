@@ -209,6 +209,14 @@ def tiny_chunks(address: str) -> None:
     hold(address, head + b"1\r\nx\r\n" * (8_000_000 // 6), 20, 5)
 
 
+def large_forms(address: str) -> None:
+    """Send forms of 60 MB, four at once."""
+    part = b"--x\r\nContent-Disposition: form-data; name=picture; filename=p\r\n\r\n"
+    body = part + bytes(60_000_000) + b"\r\n--x--\r\n"
+    form = b"Content-Type: multipart/form-data; boundary=x\r\nHost: "
+    hold(address, restore(body).replace(b"Host: ", form), 4, 10)
+
+
 def stalled_uploads(address: str) -> None:
     """Send almost all of many large pictures, and no more."""
     hold(address, restore(bytes(12 << 20), length=13 << 20), 30, 20)
@@ -221,6 +229,7 @@ ATTACKS: dict[str, tuple[Callable[[str], None], int | None]] = {
     "half headers, 150, at 120 open files": (half_headers, 120),
     "one-byte uploads, 10": (slow_uploads, None),
     "stalled uploads, 30 of 12 MiB": (stalled_uploads, None),
+    "forms of 60 MB, 4": (large_forms, None),
     "chunks of one byte, 20 x 8 MB": (tiny_chunks, None),
 }
 

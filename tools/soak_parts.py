@@ -160,7 +160,8 @@ class BatchPart:
             with running(count, *arguments) as process:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(self.rng.uniform(1, 15))
-                kill(process)
+                # All that it started dies with it, or has to see that it has gone.
+                self.rng.choice((kill, subprocess.Popen.kill))(process)
                 count.kills += 1
         for _ in range(STARTS):
             code, output = finish(count, *arguments)

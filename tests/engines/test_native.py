@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cmudrn.engines import open_engine
-from cmudrn.engines.base import available_cores
+from cmudrn.engines.base import AdjustableEngine, available_cores
 from cmudrn.engines.native import (
     BF16_SETS,
     FORCED_ISA,
@@ -365,3 +365,22 @@ def test_a_container_limits_the_threads(limit: str, cores: int | None, tmp_path:
 def test_float32_runs_where_it_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cmudrn.engines.native.bf16_is_faster", lambda wide: False)
     assert open_engine("cmudrn-25k", threads=1).precision == "fp32"
+
+
+@pytest.mark.parametrize("name", ["cmudrn", "drn-rain"])
+def test_threads_and_memory_change_no_number(name: str) -> None:
+    """What is kept for the next call is freed, and the next call runs on other threads."""
+    engine = NativeEngine(find_model(name), threads=1)
+    assert isinstance(engine, AdjustableEngine)
+    batch = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
+    expected = engine(batch, branches=True)
+    for threads in (3, 1, 2):
+        engine.use_threads(threads)
+        found = engine(batch, branches=True)
+        engine.release_memory()
+        np.testing.assert_array_equal(found.restored, expected.restored)
+        for task, estimate in expected.branches.items():
+            np.testing.assert_array_equal(found.branches[task], estimate)
+        with engine.stream(64, 96) as stream:
+            engine.release_memory()
+            np.testing.assert_array_equal(stream.push(batch[0]).restored, expected.restored)

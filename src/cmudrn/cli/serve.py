@@ -29,6 +29,10 @@ def serve(
     waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait.")] = 8,
     max_bytes: Annotated[int, typer.Option(min=1, help="Largest file, bytes.")] = 64 << 20,
     max_pixels: Annotated[int, typer.Option(min=1, help="Largest picture, pixels.")] = 25_000_000,
+    memory: Annotated[
+        int,
+        typer.Option(min=0, help="MiB for pictures at work and answers in all. 0 chooses."),
+    ] = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Longest restoration, seconds.")] = 120.0,
     token_file: Annotated[
         Path | None,
@@ -56,6 +60,7 @@ def serve(
         layer_pixels=max_pixels // 2,
         webp_pixels=max_pixels * Limits.webp_pixels // Limits.pixels,
         worker_bytes=max(Limits.worker_bytes, 70 * max_pixels // 2),
+        memory_bytes=(memory or max(256, 128 * workers)) << 20,
         workers=workers or Limits.workers,
         waiting=waiting,
         seconds=seconds,

@@ -25,6 +25,7 @@ from cmudrn.errors import (
 from cmudrn.files import OutwardLinkError, atomic_file, list_folder
 from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
 from cmudrn.image.preview import picture_size
+from cmudrn.processes import end_with_parent
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.published import PublishedRain, list_screens
@@ -242,7 +243,8 @@ def _map(tasks: list[tuple[Rendering, int, Path]], workers: int) -> Iterator[Non
         yield from map(_render, tasks)
         return
     # Not forked: libvips' threads do not survive a fork, and the child would wait for them.
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         yield from pool.map(_render, tasks)
 
 

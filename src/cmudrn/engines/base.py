@@ -152,7 +152,7 @@ class AdjustableEngine(Engine, Protocol):
         ...
 
     def use_threads(self, threads: int) -> None:
-        """Run the next calls on another number of threads; they return the same numbers.
+        """Run the next calls on another number of threads, if they return the same numbers.
 
         Args:
             threads: at least one.

@@ -31,6 +31,7 @@ from cmudrn.export.onnx_graph import describe
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import macs_per_pixel, make_network
 from cmudrn.networks.supervision import make_supervision
+from cmudrn.processes import end_with_parent
 from cmudrn.restoration import Restorer
 from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches
@@ -60,7 +61,8 @@ def finish(trials: Sequence[Trial], test: TestConfig, workers: int, tell: Tell) 
     """
     tasks = [(t.config.model_dump(mode="json", by_alias=True), t, test) for t in trials]
     failures = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         waiting = {pool.submit(_finish_one, *task): task[1] for task in tasks}
         for number, future in enumerate(as_completed(waiting), 1):
             trial = waiting[future]

@@ -151,11 +151,13 @@ class NativeEngine:
         self._networks.release_memory()
 
     def use_threads(self, threads: int) -> None:
-        """Run the next calls on another number of threads; see `AdjustableEngine`."""
-        self.threads = threads
-        self._networks.use_threads(threads)
-        if self._pipeline:
-            self._pipeline.use_threads(threads)
+        """Run the next calls on another number of threads; see `AdjustableEngine`.
+
+        The paper's pipeline keeps its own: the last bits of its sums depend on it.
+        """
+        if self._pipeline is None:
+            self.threads = threads
+            self._networks.use_threads(threads)
 
     def _find(
         self, branches: bool, stages: int | None, recursions: int | None

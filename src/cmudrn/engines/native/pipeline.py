@@ -65,10 +65,6 @@ class PaperPipeline:
         if self._network is not None:
             self._library.cmudrn_network_free(self._network)
 
-    def use_threads(self, threads: int) -> None:
-        """Run the next calls on another number of threads."""
-        self._threads = threads
-
     def __call__(
         self, batch: Batch, *, branches: bool, stages: int | None, recursions: int | None
     ) -> EngineOutputs:
