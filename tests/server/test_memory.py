@@ -19,7 +19,7 @@ from cmudrn.models.registry import shipped_models
 from cmudrn.restoration import RestoreSettings
 from cmudrn.server import Limits
 from cmudrn.server.body import Body
-from cmudrn.server.budget import MemoryBudget, Share, Shares
+from cmudrn.server.budget import Allocation, Allocations, MemoryBudget
 from cmudrn.server.processing import RestoreRequest, needed_bytes
 from cmudrn.server.worker_pool import Delivery, WorkerPool
 
@@ -34,18 +34,18 @@ def run(scene: Callable[[], Awaitable[None]]) -> None:
 def test_pictures_wait_in_turn_and_share_the_cores() -> None:
     async def scene() -> None:
         budget = MemoryBudget(100)
-        shares = Shares(budget, cores=4)
-        first, large, small = (Share(shares) for _ in range(3))
+        allocations = Allocations(budget, cores=4)
+        first, large, small = (Allocation(allocations) for _ in range(3))
         assert await first.take(60) == 4
         waiting_large = asyncio.ensure_future(large.take(1000))  # has the whole budget alone
         waiting_small = asyncio.ensure_future(small.take(1))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert (waiting_large.done(), waiting_small.done()) == (False, False)
-        assert not shares.are_blocked  # the first one is at work, and will end
+        assert not allocations.are_blocked  # the first one is at work, and will end
         first.shrink(20)
         await asyncio.sleep(0)
-        assert shares.are_blocked  # by an answer that nobody reads
+        assert allocations.are_blocked  # by an answer that nobody reads
         first.release()
         assert await waiting_large == 4
         assert budget.taken == 100
@@ -53,15 +53,15 @@ def test_pictures_wait_in_turn_and_share_the_cores() -> None:
         large.release()
         assert await waiting_small == 4
         small.release()
-        assert (budget.taken, shares.working) == (0, 0)
+        assert (budget.taken, allocations.working) == (0, 0)
 
     run(scene)
 
 
 def test_one_that_leaves_while_it_waits_lets_the_next_one_in() -> None:
     async def scene() -> None:
-        shares = Shares(MemoryBudget(100), cores=1)
-        held, leaving, staying = (Share(shares) for _ in range(3))
+        allocations = Allocations(MemoryBudget(100), cores=1)
+        held, leaving, staying = (Allocation(allocations) for _ in range(3))
         await held.take(90)
         gone = asyncio.ensure_future(leaving.take(50))
         stays = asyncio.ensure_future(staying.take(10))
@@ -69,7 +69,7 @@ def test_one_that_leaves_while_it_waits_lets_the_next_one_in() -> None:
         gone.cancel()
         assert await stays == 1
         leaving.release()
-        assert shares.budget.taken == 100
+        assert allocations.budget.taken == 100
 
     run(scene)
 
@@ -99,7 +99,7 @@ def test_large_pictures_are_restored_one_after_another(darkening_model: Path) ->
             answers.append(asyncio.ensure_future(pool.answer(request, make_body(200))))
             most = 0
             while not all(answer.done() for answer in answers):
-                most = max(most, pool._shares.working)
+                most = max(most, pool._allocations.working)
                 await asyncio.sleep(0.002)
             assert most == 1
             bodies = [await read(answer.result()) for answer in answers]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.child_processes import end_with_parent
 from cmudrn.errors import (
     CmudrnError,
     FileError,
@@ -25,7 +26,6 @@ from cmudrn.errors import (
 from cmudrn.files import OutwardLinkError, atomic_file, list_folder
 from cmudrn.image import Image, Picture, Pixels, from_float, read_image, write_picture
 from cmudrn.image.preview import picture_size
-from cmudrn.processes import end_with_parent
 from cmudrn.weather.layered_rain import LayeredRain
 from cmudrn.weather.presets import WEATHERS
 from cmudrn.weather.published import PublishedRain, list_screens

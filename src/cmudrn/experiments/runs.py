@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint
+from cmudrn.child_processes import end_with_parent
 from cmudrn.engines import open_engine
 from cmudrn.errors import CmudrnError
 from cmudrn.evaluation.evaluator import evaluate
@@ -31,7 +32,6 @@ from cmudrn.export.onnx_graph import describe
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import macs_per_pixel, make_network
 from cmudrn.networks.supervision import make_supervision
-from cmudrn.processes import end_with_parent
 from cmudrn.restoration import Restorer
 from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches

@@ -50,7 +50,7 @@ class MemoryBudget:
         self._freed.set()
 
 
-class Shares:
+class Allocations:
     """The parts of a budget that whole pictures have; those that wait are served in turn.
 
     Args:
@@ -72,43 +72,43 @@ class Shares:
         """Whether nothing but answers that are not read keeps others from going on."""
         return self.budget.waiting > 0 and not self.working
 
-    async def take(self, share: Share, size: int) -> int:
+    async def take(self, allocation: Allocation, size: int) -> int:
         """Return how many threads to restore a picture with, once there is memory for it."""
         size = min(size, self.budget.limit)
         async with self._turn:
             await self.budget.take(size)
-        share.held, share.is_working = size, True
+        allocation.held, allocation.is_working = size, True
         self.working += 1
         return max(1, self._cores // self.working)
 
 
-class Share:
+class Allocation:
     """What one picture has of a budget: first to be restored in, then for its answer.
 
     Args:
-        shares: that it is one of.
+        allocations: that it is one of.
     """
 
-    def __init__(self, shares: Shares) -> None:
-        self._shares = shares
+    def __init__(self, allocations: Allocations) -> None:
+        self._allocations = allocations
         self.held = 0
         self.is_working = False
 
     async def take(self, size: int) -> int:
         """Return how many threads to restore the picture with, once there is memory for it."""
-        return await self._shares.take(self, size)
+        return await self._allocations.take(self, size)
 
     def shrink(self, size: int) -> None:
         """Keep no more than an answer takes: the picture is restored."""
         self._end_work()
         released = max(0, self.held - size)
         self.held -= released
-        self._shares.budget.release(released)
+        self._allocations.budget.release(released)
 
     def release(self) -> None:
         """Keep nothing; more than once does no harm."""
         self.shrink(0)
 
     def _end_work(self) -> None:
-        self._shares.working -= self.is_working
+        self._allocations.working -= self.is_working
         self.is_working = False

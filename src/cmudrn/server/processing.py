@@ -135,6 +135,26 @@ class Models:
         return self._restorers[name]
 
 
+def _read(
+    data: bytes,
+    request: RestoreRequest,
+    info: ModelInfo,
+    limits: Limits,
+    on_need: Callable[[int], None],
+) -> Picture:
+    def on_size(width: int, height: int, pixel_bytes: int) -> None:
+        on_need(needed_bytes(width * height, pixel_bytes, len(data), request, info))
+
+    return read_picture(
+        data,
+        max_pixels=limits.pixels if request.view == "restored" else limits.layer_pixels,
+        max_bytes=limits.bytes,
+        max_memory=PIXEL_BYTES * limits.pixels,
+        name=PICTURE_NAME,
+        on_size=on_size,
+    )
+
+
 def needed_bytes(
     pixels: int, pixel_bytes: int, file_bytes: int, request: RestoreRequest, info: ModelInfo
 ) -> int:
@@ -186,25 +206,7 @@ def process_request(
     """
     started = time.perf_counter()
     layered = request.view != "restored"
-    length = 0
-
-    def taken() -> bytes:
-        nonlocal length
-        data = take()
-        length = len(data)
-        return data
-
-    def on_size(width: int, height: int, pixel_bytes: int) -> None:
-        on_need(needed_bytes(width * height, pixel_bytes, length, request, restorer.info))
-
-    picture = read_picture(
-        taken(),
-        max_pixels=limits.layer_pixels if layered else limits.pixels,
-        max_bytes=limits.bytes,
-        max_memory=PIXEL_BYTES * limits.pixels,
-        name=PICTURE_NAME,
-        on_size=on_size,
-    )
+    picture = _read(take(), request, restorer.info, limits, on_need)
     height, width = picture.pixels.shape[:2]
     _check_encoder(picture, request, limits)
     scored = request.view == "all" and is_scorable(restorer.info)

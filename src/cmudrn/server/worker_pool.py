@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from cmudrn.engines.base import available_cores
 from cmudrn.server import frames, worker
 from cmudrn.server.body import Body
-from cmudrn.server.budget import MemoryBudget, Share, Shares
+from cmudrn.server.budget import Allocation, Allocations, MemoryBudget
 from cmudrn.server.limits import Limits
 from cmudrn.server.memory import resident_bytes
 from cmudrn.server.problems import Problem
@@ -320,7 +320,7 @@ class WorkerPool:
         for process in self._workers:
             self._idle.put_nowait(process)
         self._budget = MemoryBudget(limits.memory_bytes)
-        self._shares = Shares(self._budget, available_cores())
+        self._allocations = Allocations(self._budget, available_cores())
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closed = False
         self.running = self.waiting = 0
@@ -329,7 +329,7 @@ class WorkerPool:
     @property
     def is_blocked(self) -> bool:
         """Whether answers that are not read keep others from being made."""
-        return self._shares.are_blocked
+        return self._allocations.are_blocked
 
     async def start(self) -> None:
         """Start the processes ahead of the first request."""
@@ -349,43 +349,43 @@ class WorkerPool:
         self.running += 1
         started = time.monotonic()
         watcher = asyncio.ensure_future(process.watch())
-        share = Share(self._shares)
+        allocation = Allocation(self._allocations)
 
         def end(is_clean: bool) -> None:
             watcher.cancel()
-            self._give_back(process, share, started, settle=not is_clean)
+            self._give_back(process, allocation, started, settle=not is_clean)
 
         try:
-            head = await process.work(request, body, share.take)
+            head = await process.work(request, body, allocation.take)
         except BaseException as error:
             end(isinstance(error, Problem) and error.status < 500)
             raise
-        share.shrink(head.length)
+        allocation.shrink(head.length)
         delivery = Delivery(head, process, self._budget)
         delivery.start(end)
         return delivery
 
     def _give_back(
-        self, process: WorkerProcess, share: Share, started: float, *, settle: bool
+        self, process: WorkerProcess, allocation: Allocation, started: float, *, settle: bool
     ) -> None:
         self.running -= 1
         self.mean_seconds += 0.2 * (time.monotonic() - started - self.mean_seconds)
         if settle and not self._is_closed:
-            task = asyncio.ensure_future(self._settle(process, share))
+            task = asyncio.ensure_future(self._settle(process, allocation))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        share.release()
+        allocation.release()
         if self._is_closed:
             process.kill()
         else:
             self._idle.put_nowait(process)
 
-    async def _settle(self, process: WorkerProcess, share: Share) -> None:
+    async def _settle(self, process: WorkerProcess, allocation: Allocation) -> None:
         try:
             await process.settle()
         finally:
-            share.release()
+            allocation.release()
             self._idle.put_nowait(process)  # one that could not be started is tried once more
 
     async def close(self) -> None:

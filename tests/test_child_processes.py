@@ -19,7 +19,7 @@ POOL = """
     import os, time
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
-    from cmudrn.processes import end_with_parent
+    from cmudrn.child_processes import end_with_parent
 
     def work(seconds):
         print(os.getpid(), flush=True)
