@@ -17,6 +17,7 @@ SECTIONS = (
     "Files and folders",
     "Limits of the server",
     "Batches",
+    "Child processes",
 )
 
 SHOWN_BY = {
@@ -114,6 +115,13 @@ SHOWN_BY = {
     ),
     "Loops in files of other projects": (
         "engines/test_confined.py::test_loops_are_refused_before_anything_runs"
+    ),
+    "Large images wait": (
+        "server/test_memory.py::test_large_pictures_are_restored_one_after_another"
+    ),
+    "Those that wait are": "server/test_memory.py::test_pictures_wait_in_turn_and_share_the_cores",
+    "Processes that `study`": (
+        "test_child_processes.py::test_no_process_goes_on_without_its_parent"
     ),
     "If a job is killed": "",  # a warning, not a promise
 }
