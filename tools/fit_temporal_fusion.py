@@ -9,15 +9,17 @@ stopped goes on. A third of the clips is restored in part only, for networks tha
 
 The loss is the squared error of the fused frame and of its differences from pixel to pixel, over
 that of the restored frame alone, per clip and region, so that each clip counts by its gain in dB.
-Objects count for ten: a ghost is seen sooner than a shade. Where a large object becomes worse than
-its restored frame, what it loses counts HARM times more. A small object that moves cannot be told
-from a flake of snow, and counts as the background does.
+Where an object or what it uncovers becomes worse than its restored frame, what it loses counts HARM
+times more: a ghost is seen sooner than a shade. A small object that moves cannot be told from a
+flake of snow, and counts as the background does.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +31,17 @@ from scipy.ndimage import gaussian_filter, label, map_coordinates
 import cmudrn
 from cmudrn.image import Image, Pixels, read_image
 from cmudrn.restoration import Restorer
-from cmudrn.restoration.frame_window import SeenFrame, aligned, see
+from cmudrn.restoration.frame_window import SeenFrame, aligned, see, shows_scene
 from cmudrn.restoration.squares import SQUARE, Planes, differences
-from cmudrn.restoration.temporal_fusion import FRAMES, candidates, features
+from cmudrn.restoration.temporal_fusion import (
+    FEATURES,
+    FRAMES,
+    MOST,
+    SHIFT,
+    UNIT,
+    candidates,
+    features,
+)
 from cmudrn.weather.presets import WEATHERS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -40,14 +50,19 @@ from support.clips import through_h264
 
 SIZE = (160, 224)
 WEATHER = (*WEATHERS, "light-rain", "snow", "clear")
+OFTEN = ("light-rain", "snow", "csd-rain", "light-snow", "csd-snow", "snow-mixture", "snow")
+ALL = 124
+"""Clips of every weather, with all cameras; those after them are of frequent weathers."""
 CAMERAS = ("static", "static", "pan", "zoom", "shake")
 OBJECT, NEAR, BACKGROUND = range(3)
 """Regions: where an object is, where one is in another frame, and the rest."""
-SHARES = {OBJECT: (700, 10.0), NEAR: (500, 3.0), BACKGROUND: (700, 1.0)}
+SHARES = {OBJECT: (700, 2.0), NEAR: (500, 1.0), BACKGROUND: (700, 1.0)}
 """Region -> squares taken of each clip at most, and the weight of its error."""
-HARM = 6.0
-"""How often a large object's loss against the restored frame counts, on top of its error. Less
+HARM = (12.0, 2.0, 0.0)
+"""How often a loss against the restored frame counts, on top of the error, in each region. Less
 takes more snow away and more of what moves: see docs/video.md."""
+CAUTION = 0.3
+"""Added to the logarithm of the restored frame's share, after the fit."""
 LARGE = 300
 """Pixels of a large object."""
 BATCH = 8192
@@ -137,7 +152,8 @@ def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str
     still, other = (read_image(stills[rng.integers(len(stills))]) for _ in "ab")
     frames = see_through(np.asarray(still), CAMERAS[rng.integers(len(CAMERAS))], rng)
     objects = [draw_object(np.asarray(other), rng) for _ in range(rng.integers(1, 5))]
-    weather = WEATHER[rng.integers(len(WEATHER))]
+    kinds = WEATHER if seed < ALL else OFTEN
+    weather = kinds[rng.integers(len(kinds))]
     scene = WEATHERS[weather].scene(SIZE, rng) if weather != "clear" else None
     exposure = rng.normal(1, 0.02, FRAMES) if rng.random() < 0.1 else np.ones(FRAMES)
     noise, crf = rng.choice([0, 1, 2, 2, 3]), int(rng.integers(14, 29))
@@ -174,7 +190,8 @@ def samples(clip: dict[str, Pixels], seed: int) -> list[dict[str, NDArray[np.gen
             first, last = int(rng.integers(current + 1)), int(rng.integers(current + 1, FRAMES + 1))
         window = aligned(seen[first:last], current - first)
         if window is not None:
-            result.append(_samples(*window, current - first, clip, current, rng))
+            raw = shows_scene(seen[current])
+            result.append(_samples(*window, current - first, raw, clip, current, rng))
     return result
 
 
@@ -182,6 +199,7 @@ def _samples(
     window: list[Planes],
     means: list[NDArray[np.float32]],
     place: int,
+    takes_raw: bool,
     clip: dict[str, Pixels],
     number: int,
     rng: np.random.Generator,
@@ -190,8 +208,10 @@ def _samples(
     both = (objects[number], np.asarray(objects.any(axis=0)))
     own, any_ = (_squares(mask[None]).any(axis=1) for mask in both)
     region = np.where(own, OBJECT, np.where(any_, NEAR, BACKGROUND))
-    seen = features(means, differences(window, place), place).reshape(-1, region.size).T
-    choice = np.stack([_squares(image) for image in candidates(window, place)], axis=1)
+    seen = features(means, differences(window, place), place, takes_raw=takes_raw)
+    seen = seen.reshape(len(seen), -1).T
+    images = candidates(window, place, takes_raw=takes_raw)
+    choice = np.stack([_squares(image) for image in images], axis=1)
     truth = _squares(clip["clean"][number].transpose(2, 0, 1))
     at = np.concatenate([
         rng.permutation(np.flatnonzero(region == r))[:most] for r, (most, _) in SHARES.items()
@@ -241,29 +261,27 @@ def _squares(planes: NDArray[np.generic]) -> NDArray[np.generic]:
 class Fit:
     """The perceptron and its samples."""
 
-    def __init__(self, rows: list[dict[str, NDArray[np.generic]]], hidden: int) -> None:
+    def __init__(self, rows: list[dict[str, NDArray[np.generic]]], hidden: Sequence[int]) -> None:
         torch.manual_seed(0)
         joined = {k: torch.from_numpy(np.concatenate([r[k] for r in rows])) for k in rows[0]}
-        self._seen, self._quadratic = joined["seen"].float(), joined["errors"].float()
+        self._seen, self._quadratic = joined["seen"], joined["errors"].float()
         region, is_large = joined["region"], joined["is_large"]
         clip = torch.repeat_interleave(
             torch.arange(len(rows)), torch.tensor([len(r["seen"]) for r in rows])
         )
         self._group = clip * len(SHARES) + region
         self._base = torch.tensor([weight for _, weight in SHARES.values()])[region]
-        self._base[(region == OBJECT) & ~is_large] = SHARES[BACKGROUND][1]
+        self._harm = torch.tensor(HARM)[region]
+        small = (region == OBJECT) & ~is_large
+        self._base[small], self._harm[small] = SHARES[BACKGROUND][1], HARM[BACKGROUND]
         self._single = self._quadratic[:, 0, 0]
-        self._harm = HARM * ((region == OBJECT) & is_large)
         self._alone = self._means(self._single)
-        self.net = torch.nn.Sequential(
-            torch.nn.Linear(self._seen.shape[1], hidden),
-            torch.nn.ReLU(),
-            torch.nn.Linear(hidden, self._quadratic.shape[1]),
-        )
+        sizes = (FEATURES, *hidden, self._quadratic.shape[1])
+        self.layers = [torch.nn.Linear(*pair) for pair in itertools.pairwise(sizes)]
 
     def run(self, steps: int) -> None:
         """Descend; weights follow the error that is left, so that the loss is one of dB."""
-        optimiser = torch.optim.Adam(self.net.parameters())
+        optimiser = torch.optim.Adam([one for each in self.layers for one in each.parameters()])
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=steps)
         weight, rng = self._base / (self._alone + 1), torch.Generator().manual_seed(1)
         for step in range(steps):
@@ -288,8 +306,11 @@ class Fit:
         return ", ".join(f"{name} {gain[regions == r].mean():.2f} dB" for name, r in names)
 
     def _error(self, at: torch.Tensor | slice) -> torch.Tensor:
-        weights = torch.softmax(self.net(self._seen[at]), dim=1)
-        return torch.einsum("ni,nij,nj->n", weights, self._quadratic[at], weights)
+        values = self._seen[at].float() / UNIT
+        for layer in self.layers[:-1]:
+            values = layer(values).clamp(0, MOST / UNIT)
+        weights = torch.softmax(self.layers[-1](values), dim=1)
+        return (torch.bmm(self._quadratic[at], weights[:, :, None])[:, :, 0] * weights).sum(dim=1)
 
     @torch.no_grad()
     def _errors(self) -> torch.Tensor:
@@ -304,12 +325,16 @@ class Fit:
         return (total / number.clamp(min=1))[self._group]
 
     def save(self, path: Path) -> None:
-        """Write the perceptron; the last row of a matrix is its bias."""
-        layers = {"hidden": self.net[0], "output": self.net[2]}
-        arrays = {
-            name: torch.cat([layer.weight.T, layer.bias[None]]).detach().numpy()  # type: ignore[list-item, index]
-            for name, layer in layers.items()
-        }
+        """Write the perceptron in whole numbers, as `temporal_fusion.Layer` has them."""
+        arrays = {}
+        for number, layer in enumerate(self.layers):
+            most = 2**15 - 1 if number == 0 else 2**12  # so that no sum passes 31 bits
+            weights = torch.round(layer.weight.detach() * 2**SHIFT).clamp(-most, most)
+            biases = torch.round(layer.bias.detach() * UNIT * 2**SHIFT)
+            if number == len(self.layers) - 1:
+                biases[0] += round(CAUTION * UNIT * 2**SHIFT)
+            arrays[f"weights{number}"] = weights.numpy().astype(np.int16)
+            arrays[f"biases{number}"] = biases.numpy().astype(np.int32)
         np.savez(path, **arrays)
 
 
@@ -318,10 +343,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clean", type=Path, nargs="+", help="folders of photographs")
     parser.add_argument("--sequences", type=Path, default=Path("runs/sequences"))
-    parser.add_argument("--count", type=int, default=124)
+    parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--model", default="cmudrn")
-    parser.add_argument("--hidden", type=int, default=48)
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--hidden", type=int, nargs="+", default=[64, 32])
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--target", type=Path, default=TARGET)
     options = parser.parse_args()
     torch.set_num_threads(1)

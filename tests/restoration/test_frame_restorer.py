@@ -190,6 +190,8 @@ def test_candidates_are_the_sorted_values() -> None:
     np.testing.assert_array_equal(now, window[3][3:])
     np.testing.assert_array_equal(ordered[:2], expected[:2, :3])
     np.testing.assert_array_equal(ordered[2:], expected[:3, 3:])
+    restored = candidates(window, 3, takes_raw=False)[1:]
+    np.testing.assert_array_equal(restored, expected[[2, 3, 0, 1, 2], 3:])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -11,10 +11,11 @@ from scipy.ndimage import uniform_filter
 
 from cmudrn.engines.native.frames import frame_kernels
 from cmudrn.engines.native.library import NO_NATIVE
+from cmudrn.restoration import temporal_fusion
 from cmudrn.restoration.alignment import align
 from cmudrn.restoration.frame_window import _pixels, _planes
-from cmudrn.restoration.squares import box, differences, square_means
-from cmudrn.restoration.temporal_fusion import fuse
+from cmudrn.restoration.squares import box_sums, differences, square_means
+from cmudrn.restoration.temporal_fusion import SHARES, Head, Layer, fuse, weigh
 
 SIZES = [(1, 1), (3, 5), (16, 24), (33, 47), (7, 300)]
 MOTIONS = {
@@ -56,7 +57,7 @@ def test_compiled_fusion_is_that_of_numpy(
     def work() -> list[Any]:
         means = [square_means(planes) for planes in window]
         apart = differences(window, 3)
-        return [*means, apart, box(apart, 2), fuse(window, means, 3, takes_raw=takes_raw)]
+        return [*means, apart, fuse(window, means, 3, takes_raw=takes_raw)]
 
     for one, other in zip(*both_ways(monkeypatch, work), strict=True):
         assert one.dtype == other.dtype
@@ -83,12 +84,35 @@ def test_channels_become_planes_and_back(monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_array_equal(_pixels(planes[3:]), image[:, ::-1])
 
 
+@pytest.mark.parametrize("isa", ["portable", "avx2", ""])
+@pytest.mark.parametrize("shape", SIZES)
+def test_compiled_shares_are_those_of_numpy(
+    shape: tuple[int, int], isa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    layers = [
+        Layer(
+            rng.normal(0, 500 / inputs**0.5, (outputs, inputs)).astype(np.int16),
+            rng.integers(-(2**16), 2**16, outputs, np.int32),
+        )
+        for inputs, outputs in ((84, 64), (64, 32), (32, 6))
+    ]
+    monkeypatch.setattr(temporal_fusion, "load_head", lambda: Head(tuple(layers)))
+    monkeypatch.setenv("CMUDRN_NATIVE_ISA", isa)
+    window = make_window(shape)
+    means, apart = [square_means(planes) for planes in window], differences(window, 1)
+    compiled, plain = both_ways(monkeypatch, lambda: weigh(means, apart, 1, takes_raw=True))
+    np.testing.assert_array_equal(compiled, plain)
+    np.testing.assert_array_equal(plain.sum(axis=0), SHARES)
+
+
 @pytest.mark.parametrize("reach", [1, 6])
-def test_means_around_repeat_the_borders(reach: int) -> None:
-    planes = np.random.default_rng(3).random((2, 9, 5), np.float32)
-    for plane, mean in zip(planes, box(planes, reach), strict=True):
-        expected = uniform_filter(plane, 2 * reach + 1, mode="nearest")
-        np.testing.assert_allclose(mean, expected, rtol=1e-5)
+def test_sums_around_repeat_the_borders(reach: int) -> None:
+    planes = np.random.default_rng(3).integers(0, 999, (2, 9, 5), np.int32)
+    side = 2 * reach + 1
+    for plane, sums in zip(planes, box_sums(planes, reach), strict=True):
+        expected = uniform_filter(plane.astype(float), side, mode="nearest") * side**2
+        np.testing.assert_allclose(sums, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -46,7 +46,7 @@ KINDS = {
     "hevc 10 bit": Kind(f"libx265 -pix_fmt yuv420p10le -x265-params log-level=none {_TAGGED}"),
     "vp8": Kind("libvpx -pix_fmt yuv420p"),
     "vp9": Kind(f"libvpx-vp9 -pix_fmt yuv420p {_TAGGED}"),
-    "av1": Kind(f"libsvtav1 -pix_fmt yuv420p {_TAGGED}"),
+    "av1": Kind(f"libsvtav1 -pix_fmt yuv420p {_TAGGED}", "128x96"),
     "mpeg1": Kind("mpeg1video -pix_fmt yuv420p"),
     "mpeg2": Kind(f"mpeg2video -pix_fmt yuv420p {_TAGGED}"),
     "mpeg2 4:2:2": Kind("mpeg2video -pix_fmt yuv422p"),
@@ -54,7 +54,7 @@ KINDS = {
     "h263": Kind("h263 -pix_fmt yuv420p", "176x144"),
     "flv1": Kind("flv -pix_fmt yuv420p"),
     "wmv2": Kind("wmv2 -pix_fmt yuv420p"),
-    "theora": Kind("libtheora -pix_fmt yuv420p"),
+    "theora": Kind("libtheora -pix_fmt yuv420p", "128x96"),
     "mjpeg": Kind("mjpeg -pix_fmt yuvj422p"),
     "prores": Kind(f"prores_ks -pix_fmt yuv422p10le {_TAGGED}"),
     "dnxhr": Kind("dnxhd -profile:v dnxhr_hq -pix_fmt yuv422p", "256x120"),
@@ -83,9 +83,17 @@ def make(path: Path, kind: str) -> bool:
     )
     done = subprocess.run([*command.split(), str(path)], capture_output=True, check=False)
     if done.returncode == 0 and path.stat().st_size and look(path).get("frames") == FRAMES:
-        return True
+        return _is_decodable(path)
     path.unlink(missing_ok=True)
     return False
+
+
+def _is_decodable(path: Path) -> bool:
+    """Return whether ffprobe decodes all frames: it writes HEVC into AVI and cannot read it."""
+    command = "ffprobe -v quiet -select_streams v:0 -count_frames -of csv=p=0 -show_entries"
+    command += f" stream=nb_read_frames {path}"
+    found = subprocess.run(command.split(), capture_output=True, check=False).stdout
+    return found.replace(b",", b" ").split()[:1] == [str(FRAMES).encode()]  # of programs again
 
 
 def target_of(source: Path) -> Path:
@@ -97,18 +105,22 @@ def target_of(source: Path) -> Path:
 def look(path: Path) -> dict[str, Any]:
     """Return what ffprobe says of a clip; {} where it reads no video."""
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_format"]
-    command += ["-show_entries", "frame=best_effort_timestamp_time,stream_index,media_type"]
+    # AVI numbers its packets; to some frames ffprobe adds the delay of the codec.
+    avi = path.suffix == ".avi"
+    time, kind = ("dts_time", "codec_type") if avi else ("best_effort_timestamp_time", "media_type")
+    each = "packet" if avi else "frame"
+    command += ["-show_entries", f"{each}={time},stream_index,{kind}"]
     done = subprocess.run([*command, str(path)], capture_output=True, check=False)
     found = json.loads(done.stdout or b"{}")
     streams = found.get("streams", [])
     videos = [stream for stream in streams if stream["codec_type"] == "video"]
-    if not videos:
+    if not videos or "codec_name" not in videos[0]:
         return {}
     video, index = videos[0], videos[0]["index"]
     shown = [
-        float(frame.get("best_effort_timestamp_time", "nan"))
-        for frame in found.get("frames", [])
-        if frame.get("stream_index", index) == index and frame["media_type"] == "video"
+        float(frame.get(time, "nan"))
+        for frame in found.get(f"{each}s", [])
+        if frame.get("stream_index", index) == index and frame[kind] == "video"
     ]
     depth, chroma = _format(video.get("pix_fmt", ""))
     tags = {key.lower(): value for key, value in found["format"].get("tags", {}).items()}
@@ -125,10 +137,16 @@ def look(path: Path) -> dict[str, Any]:
         "frames": len(shown),
         "times": _from_the_first(shown, disordered=path.suffix == ".mxf"),
         "rate": Fraction(video["avg_frame_rate"].replace("/0", "/1")),
-        "duration": float(found["format"].get("duration", "nan")),
+        "duration": float(found["format"].get("duration", "nan")) - _late(found["format"]),
         "title": tags.get("title", own.get("title", "")),
         "sound": sum(stream["codec_type"] == "audio" for stream in streams),
     }
+
+
+def _late(container: dict[str, Any]) -> float:
+    """Return what a container counts as a part of its duration before its first time, seconds."""
+    counts = container.get("format_name", "") in ("matroska,webm", "nut")
+    return max(0.0, float(container.get("start_time", 0))) if counts else 0.0
 
 
 def _is_full(video: dict[str, Any]) -> bool:
@@ -162,9 +180,11 @@ def look_again(path: Path) -> dict[str, Any]:
     if not videos:
         return {}
     video, general = videos[0], tracks[0]
+    delays = [float(track.get("Delay", 0)) for track in tracks[1:]]
+    late = max(0.0, min(delays)) if general.get("Format") in ("Matroska", "WebM") else 0.0
     return {
         "size": tuple(int(video[side]) for side in ("Width", "Height")),
-        "depth": int(video.get("BitDepth", 8)),
+        "depth": int(video["BitDepth"]) if "BitDepth" in video else None,
         "chroma": {"4:2:0": "420", "4:2:2": "422", "4:4:4": "444"}.get(
             video.get("ChromaSubsampling", ""), video.get("ColorSpace", "")
         ),
@@ -172,7 +192,7 @@ def look_again(path: Path) -> dict[str, Any]:
         "frames": video.get("FrameCount"),
         "mode": video.get("FrameRate_Mode"),
         "rate": float(video.get("FrameRate", 0)),
-        "duration": float(general.get("Duration", "nan")),
+        "duration": float(general.get("Duration", "nan")) - late,
         "title": general.get("Title"),
         "sound": sum(track["@type"] == "Audio" for track in tracks),
     }
@@ -209,7 +229,7 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
     ]
     found += [f"colours: {was} became {now}" for was, now in known]
     if before["frames"] == after["frames"]:
-        # ffprobe gives the last frame of an MPG no time, and no frames of H.264 in an AVI.
+        # ffprobe gives the last frame of an MPG no time.
         late = np.nanmax(np.abs(before["times"] - after["times"]), initial=0)
         gone = [int(np.isnan(one["times"]).sum()) for one in (before, after)]
         # Of some MXF files it gives several frames one time.
@@ -223,8 +243,11 @@ def differences(source: Path, target: Path, notes: tuple[str, ...]) -> list[str]
     # The header of an AVI file counts frames, whatever the sound.
     if target.suffix != ".avi" and abs(before["duration"] - after["duration"]) > 1.5 / RATE:
         found.append(f"duration: {before['duration']:.3f} became {after['duration']:.3f}")
-    counted = target.suffix not in UNCOUNTED
-    found += _differences_again(look_again(source), look_again(target), counted=counted)
+    counted = not {source.suffix, target.suffix} & UNCOUNTED
+    again = look_again(target)
+    if target.suffix == ".wmv":
+        again["chroma"] = None  # mediainfo says 4:2:0 of all H.264 in it
+    found += _differences_again(look_again(source), again, counted=counted)
     told = " ".join(notes).lower()
     return [one for one in found if _TOLD.get(one.split(":")[0], "\0") not in told]
 
@@ -236,7 +259,7 @@ def _differences_again(
 
     RGB and grey are not compared, because mediainfo names their chroma by codec.
     """
-    if not before or not after:
+    if "size" not in before or "size" not in after:
         return []
     yuv = before["chroma"] in ("420", "422", "444")
     exact = ("size", "depth", "title", "sound", *(("frames",) if counted else ()))

@@ -36,13 +36,15 @@ pytestmark = pytest.mark.skipif(
         ("mov", "png"),
         ("mkv", "ffv1 RGB"),
         ("avi", "mpeg4"),
+        ("avi", "mpeg1"),  # to some of whose times FFmpeg adds the delay of the codec
+        ("vob", "mpeg2"),
         ("avi", "h264"),  # whose frames are not in the order of the file, as in the next two
         ("wmv", "h264"),
         ("mxf", "h264"),
         ("ts", "mpeg2"),
         ("mpg", "mpeg1"),
         ("wmv", "wmv2"),
-        ("ogv", "theora"),
+        ("mkv", "theora"),
         ("flv", "flv1"),
         ("mxf", "mpeg2 4:2:2"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from cmudrn.video.access import AddressRefusedError, hide_password, stream_optio
 from cmudrn.video.carry import Carried  # noqa: E402
 from cmudrn.video.decode import open_clip, probe  # noqa: E402
 from cmudrn.video.disk import CopiedBytes, disk_note, measure_copied, needed_bytes  # noqa: E402
+from cmudrn.video.segments import SegmentStore  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,24 @@ def test_a_long_clip_tells_after_its_first_segment(
     restorer = cmudrn.load(darkening_model, threads=1)
     restore_clip(restorer, source, tmp_path / "b.mkv", on_note=told.append)
     assert len(told) == 1
+
+
+def test_a_clip_that_grows_tells_again(
+    darkening_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmudrn.video.disk.WORTH_TELLING", 1)
+    module = importlib.import_module("cmudrn.video.restore_clip")
+    monkeypatch.setattr(module, "SEGMENT_FRAMES", 5)
+    sizes = iter([1000, 1000, 9000, *[9000] * 20])
+    known: dict[int, int] = {}
+    monkeypatch.setattr(
+        SegmentStore, "size", lambda _, number: known.setdefault(number, next(sizes))
+    )
+    source = clips.make_clip(tmp_path / "a.mkv", [512 * n for n in range(40)], extras=False)
+    told: list[str] = []
+    restorer = cmudrn.load(darkening_model, threads=1)
+    restore_clip(restorer, source, tmp_path / "b.mkv", on_note=told.append)
+    assert len(told) == 3  # after segments 1, 4 and 8, not after 2
 
 
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".ts"])

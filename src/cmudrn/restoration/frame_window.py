@@ -108,9 +108,13 @@ def fuse_frame(frames: Sequence[SeenFrame], current: int) -> Pixels | None:
     window = aligned(frames, current)
     if window is None:
         return None
-    raw, restored, _ = frames[current].means
-    takes_raw = bool(np.median(np.abs(raw - restored)) <= MAX_CHANGE)
-    return _pixels(fuse(*window, current, takes_raw=takes_raw))
+    return _pixels(fuse(*window, current, takes_raw=shows_scene(frames[current])))
+
+
+def shows_scene(frame: SeenFrame) -> bool:
+    """Return whether a raw frame shows most of its scene as the restored one does."""
+    raw, restored, _ = frame.means
+    return bool(np.median(np.abs(raw - restored)) <= MAX_CHANGE)
 
 
 def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], list[Floats]] | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cmudrn.engines.native.frames import frame_kernels
 
 Floats = NDArray[np.float32]
+Whole = NDArray[np.int32]
 Planes = NDArray[Any]
 """(2C, H, W): the channels of a raw frame, then those of the restored one."""
 
@@ -87,20 +88,16 @@ def differences(window: Sequence[Planes], current: int) -> Floats:
     return sums.astype(np.float32) * np.float32(scale)
 
 
-def box(planes: Floats, reach: int) -> Floats:
-    """Return means over 2 reach + 1 rows and columns of (N, h, w); borders are repeated."""
-    side = 2 * reach + 1
-    if kernels := frame_kernels():
-        planes = kernels.box(planes, reach)
-    else:
-        for axis in (1, 2):
-            width = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
-            padded, length = np.pad(planes, width, mode="edge"), planes.shape[axis]
-            total = np.zeros_like(planes)
-            for start in range(side):
-                total += padded[(slice(None),) * axis + (slice(start, start + length),)]
-            planes = total
-    return planes / np.float32(side**2)
+def box_sums(planes: Whole, reach: int) -> Whole:
+    """Return sums over 2 reach + 1 rows and columns of (N, h, w); borders are repeated."""
+    for axis in (1, 2):
+        width = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
+        padded, length = np.pad(planes, width, mode="edge"), planes.shape[axis]
+        total = np.zeros_like(planes)
+        for start in range(2 * reach + 1):
+            total += padded[(slice(None),) * axis + (slice(start, start + length),)]
+        planes = total
+    return planes
 
 
 def _white(planes: Planes) -> float:

@@ -21,14 +21,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.native.frames import frame_kernels
-from cmudrn.restoration.squares import SQUARE, Floats, Planes, box, differences, sort_five
+from cmudrn.restoration.squares import (
+    SQUARE,
+    Floats,
+    Planes,
+    Whole,
+    box_sums,
+    differences,
+    sort_five,
+)
 
 FRAMES = 5
 """Frames that are fused."""
 BESIDE, NEAR, WIDE, FAR = 1, 2, 4, 6
 """Reaches of the neighbourhoods that are averaged, in squares."""
-DIFFERS = np.float32(3)
-"""A difference that counts half as one, in 255ths."""
+DIFFERS, HALF = 3, 12
+"""Differences that count half as one in shares of an area, and in means, in 255ths."""
+UNITS, UNIT = 64, 256
+"""Parts of a 255th in which features are computed, and what stands for 1 in them."""
+WHITE = 255 * UNITS
+FEATURES = 84
+SHIFT, MOST = 10, 16 * UNIT - 1
+"""Binary digits of weights after the point, and the highest value between two layers."""
+STEP = 128
+"""Parts in which the logarithms of shares are known."""
 ROWS = 32
 """Rows of squares that are fused at a time; a bound on memory."""
 
@@ -46,38 +62,51 @@ def fuse(
             it, is the current frame's restoration, raw and restored.
         means: `square_means` of each.
         current: which of them is wanted.
-        takes_raw: whether raw values may be taken; else the median of the restored ones is.
+        takes_raw: whether raw values may be taken; else more of the restored ones are.
     """
-    apart, weights = differences(window, current), list[Floats]()
-    rows = apart.shape[1]
-    for top in range(0, rows, ROWS):
-        low, high = max(0, top - FAR), min(rows, top + ROWS + FAR)
-        part = [one[:, low:high] for one in means]
-        seen = features(part, apart[:, low:high], current)
-        weights.append(load_head()(seen[:, top - low : top - low + ROWS]))
-    return _mixed(window, current, np.concatenate(weights, axis=1), takes_raw)
-
-
-def _mixed(window: Sequence[Planes], current: int, weights: Floats, takes_raw: bool) -> Planes:
+    shares = weigh(means, differences(window, current), current, takes_raw=takes_raw)
     if window[0].dtype == np.uint8 and (kernels := frame_kernels()):
-        return kernels.mix(window, current, _whole_shares(weights), takes_raw)
+        return kernels.mix(window, current, shares, takes_raw)
     fused = np.empty_like(window[current][len(window[0]) // 2 :])
+    weights = shares.astype(np.float32) / np.float32(SHARES)
     for top in range(0, weights.shape[1], ROWS):
         rows = slice(top * SQUARE, (top + ROWS) * SQUARE)
-        images = candidates([planes[:, rows] for planes in window], current)
-        if not takes_raw:
-            images[1] = images[2] = images[-1]
+        images = candidates([planes[:, rows] for planes in window], current, takes_raw=takes_raw)
         fused[:, rows] = mix(images, weights[:, top : top + ROWS])
     return fused
 
 
-def candidates(window: Sequence[Planes], current: int) -> list[Planes]:
+def weigh(
+    means: Sequence[Floats], apart: Floats, current: int, *, takes_raw: bool
+) -> NDArray[np.uint16]:
+    """Return the shares of the candidates, in whole numbers that sum up to SHARES.
+
+    Args:
+        means: `square_means` of five aligned frames.
+        apart: their `differences`.
+        current: which of them is fused.
+        takes_raw: as for `fuse`.
+    """
+    head = load_head()
+    if kernels := frame_kernels():
+        layers = [(layer.weights, layer.biases) for layer in head.layers]
+        return kernels.weigh(means, apart, current, takes_raw, layers, decay())
+    shares, rows = list[NDArray[np.uint16]](), apart.shape[1]
+    for top in range(0, rows, ROWS):
+        low, high = max(0, top - FAR), min(rows, top + ROWS + FAR)
+        part = [one[:, low:high] for one in means]
+        seen = features(part, apart[:, low:high], current, takes_raw=takes_raw)
+        shares.append(head(seen[:, top - low : top - low + ROWS]))
+    return np.concatenate(shares, axis=1)
+
+
+def candidates(window: Sequence[Planes], current: int, *, takes_raw: bool = True) -> list[Planes]:
     """Return what may be taken at each place, (C, H, W) each."""
     channels = len(window[0]) // 2
     ordered = sort_five(window)
-    raw = [planes[:channels] for planes in ordered[:2]]
-    restored = [planes[channels:] for planes in ordered[:3]]
-    return [window[current][channels:], *raw, *restored]
+    restored = [planes[channels:] for planes in ordered]
+    raw = [planes[:channels] for planes in ordered[:2]] if takes_raw else restored[2:4]
+    return [window[current][channels:], *raw, *restored[:3]]
 
 
 def mix(images: Sequence[Planes], weights: Floats) -> Planes:
@@ -108,78 +137,148 @@ def mix(images: Sequence[Planes], weights: Floats) -> Planes:
 
 
 def _whole_shares(weights: Floats) -> NDArray[np.uint16]:
-    """Return weights in whole numbers that sum up to SHARES: the largest takes what is left."""
-    shares = (weights * np.float32(SHARES) + np.float32(0.5)).astype(np.uint16)
-    most = weights.argmax(axis=0)[None]
-    left = SHARES - shares.sum(axis=0, dtype=np.int16) + np.take_along_axis(shares, most, 0)
-    np.put_along_axis(shares, most, left.astype(np.uint16), 0)
-    return shares
+    """Return weights in whole numbers that sum up to SHARES."""
+    return _filled_up((weights * np.float32(SHARES) + np.float32(0.5)).astype(np.uint16))
 
 
-def features(means: Sequence[Floats], apart: Floats, current: int) -> Floats:
-    """Return what the perceptron sees, (features, rows of squares, columns of squares).
+def features(
+    means: Sequence[Floats], apart: Floats, current: int, *, takes_raw: bool
+) -> NDArray[np.int16]:
+    """Return what the perceptron sees, (FEATURES, rows of squares, columns of squares).
+
+    They are whole numbers, in 256ths: differences are between -1 and 1, shares from 0 to 1.
 
     Args:
         means: `square_means` of five aligned frames.
         apart: their `differences`.
         current: which of them is fused.
+        takes_raw: as for `fuse`.
     """
-    low, levels = sort_five([one[0] for one in means]), sort_five([one[1] for one in means])
-    seen, now, hue = means[current]
+    units = [_whole(one) for one in means]
+    low, levels, hues = (sort_five([one[n] for one in units]) for n in range(3))
+    seen, now, hue = units[current]
     middle, change = levels[2], now - levels[2]
-    hue = np.abs(hue - sort_five([one[2] for one in means])[2])
+    tint = np.abs(hue - hues[2])
+    # Weather covers all colours alike: what is left of the scene's is as much as of its darkness.
+    left = (WHITE - now).astype(np.float32) / (WHITE + UNITS - low[1]).astype(np.float32)
+    odd = np.abs(hue - (hues[2].astype(np.float32) * left).astype(np.int32))
+    odd = np.minimum(odd, 2 * WHITE)
     pointwise = [
         low[1] - low[0], low[2] - low[1], low[3] - low[2], levels[1] - levels[0],
         middle - levels[1], levels[3] - middle, levels[4] - levels[3], change,
-        now - low[1], seen - now, low[0] - levels[0], low[1] - levels[1], low[0] - middle, hue,
+        now - low[1], seen - now, low[0] - levels[0], low[1] - levels[1], low[0] - middle, tint,
+        odd,
     ]  # fmt: skip
     around = np.stack([
         np.abs(change), levels[3] - levels[1], low[2] - low[0], np.maximum(-change, 0),
-        np.abs(seen - now), hue, now - low[1],
+        np.abs(seen - now), tint, now - low[1], odd,
     ])  # fmt: skip
-    others = np.stack([np.abs(now - one[1]) for n, one in enumerate(means) if n != current])
-    pixels, frames = apart[: -len(others)], apart[-len(others) :]
-    averaged = np.concatenate([
-        np.stack(pointwise), box(around, NEAR), box(around, FAR),
-        _least(box(others, NEAR))[:2], pixels, _least(box(frames, NEAR))[:3],
-    ])  # fmt: skip
-    # Between -1 and 1, differences near zero spread out.
-    averaged /= np.abs(averaged) + np.float32(12)
-    # Shares of an area that differ at all: something that moves fills it, weather does not.
-    filled, differing = pixels / (pixels + DIFFERS), frames / (frames + DIFFERS)
-    shares = [box(filled, reach) for reach in (BESIDE, NEAR, FAR)]
-    return np.concatenate([averaged, *shares, _least(box(differing, WIDE))[:3]])
+    rest = [one for n, one in enumerate(units) if n != current]
+    others, raw = (np.abs(units[current][n] - np.stack([one[n] for one in rest])) for n in (1, 0))
+    pixels, frames = np.split(_whole(apart), [-len(rest)])
+    filled = _shares(np.concatenate([pixels, frames]))
+    averaged = [
+        _squashed(np.stack(pointwise)), _squashed(around, NEAR), _squashed(around, FAR),
+        _least(_squashed(others, NEAR))[:2], _least(_squashed(raw, BESIDE))[:3],
+        _squashed(pixels), _least(_squashed(frames, NEAR))[:3],
+    ]  # fmt: skip
+    shares = [_average(filled[: len(pixels)], reach) for reach in (BESIDE, NEAR, FAR)]
+    moving = _least(_average(filled[len(pixels) :], WIDE))[:3]
+    flag = np.zeros((2, *now.shape), np.int32)
+    flag[0] = UNIT * takes_raw
+    return np.concatenate([*averaged, *shares, moving, flag]).astype(np.int16)
 
 
-def _least(four: Floats) -> Floats:
+def _whole(values: Floats) -> Whole:
+    """Return values in 255ths as whole numbers of UNITS."""
+    units: Planes = np.rint(values * np.float32(UNITS))
+    return units.astype(np.int32)
+
+
+def _squashed(values: Whole, reach: int = 0) -> Whole:
+    """Return the means around each place between -UNIT and UNIT; those near zero spread out."""
+    mean = _mean(values, reach)
+    squashed: Planes = mean * np.float32(UNIT) / (np.abs(mean) + np.float32(HALF * UNITS))
+    return squashed.astype(np.int32)
+
+
+def _shares(values: Whole) -> Whole:
+    """Return how much differences count: one that is DIFFERS, half of UNIT."""
+    floats = values.astype(np.float32)
+    return (floats * np.float32(UNIT) / (floats + np.float32(DIFFERS * UNITS))).astype(np.int32)
+
+
+def _average(values: Whole, reach: int) -> Whole:
+    return _mean(values, reach).astype(np.int32)
+
+
+def _mean(values: Whole, reach: int) -> Floats:
+    sums = box_sums(values, reach) if reach else values
+    return sums.astype(np.float32) / np.float32((2 * reach + 1) ** 2)
+
+
+def _least(four: Whole) -> Whole:
     """Return the values of four arrays at each place, sorted."""
     # What sorts five values sorts four; the highest does not count.
     return np.stack(sort_five([*four, four.max(axis=0)])[:4])
 
 
 @dataclass(frozen=True)
-class Head:
-    """A perceptron with one hidden layer that weighs the candidates.
+class Layer:
+    """A layer of the perceptron in whole numbers.
 
     Attributes:
-        hidden: (features + 1, hidden); the last row is the bias.
-        output: (hidden + 1, candidates); likewise.
+        weights: (outputs, inputs), in parts of 2**SHIFT.
+        biases: (outputs,), in parts of UNIT * 2**SHIFT.
     """
 
-    hidden: Floats
-    output: Floats
+    weights: NDArray[np.int16]
+    biases: Whole
 
-    def __call__(self, seen: Floats) -> Floats:
-        """Return weights that sum up to 1, (candidates, h, w), of features (features, h, w)."""
-        flat = seen.reshape(len(seen), -1)
-        inner = self.hidden[:-1].T @ flat + self.hidden[-1][:, None]
-        np.maximum(inner, 0, out=inner)
-        values = self.output[:-1].T @ inner + self.output[-1][:, None]
-        values -= values.max(axis=0)
-        np.exp(values, out=values)
-        values /= values.sum(axis=0)
-        weights: Floats = values.reshape(-1, *seen.shape[1:])
-        return weights
+    def __call__(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (outputs, N) of (inputs, N)."""
+        sums = self.weights.astype(np.float64) @ values.astype(np.float64)  # exact, and fast
+        return sums.astype(np.int64) + self.biases[:, None]
+
+
+@dataclass(frozen=True)
+class Head:
+    """A perceptron that weighs the candidates, in whole numbers.
+
+    Attributes:
+        layers: one after another; `MOST` bounds what lies between.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __call__(self, seen: NDArray[np.int16]) -> NDArray[np.uint16]:
+        """Return shares that sum up to SHARES, (candidates, h, w), of features (features, h, w)."""
+        values = seen.reshape(len(seen), -1).astype(np.int64)
+        for layer in self.layers[:-1]:
+            values = np.clip((layer(values) + (1 << SHIFT - 1)) >> SHIFT, 0, MOST)
+        values = self.layers[-1](values) >> SHIFT + 1
+        behind = np.minimum(values.max(axis=0) - values, len(decay()) - 1)
+        parts = decay()[behind].astype(np.float32)
+        shares = (parts * np.float32(SHARES) / parts.sum(axis=0) + np.float32(0.5)).astype(
+            np.uint16
+        )
+        shares = _filled_up(shares)
+        return shares.reshape(-1, *seen.shape[1:])
+
+
+def _filled_up(shares: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return shares that sum up to SHARES: the largest takes what is left."""
+    most = shares.argmax(axis=0)[None]
+    left = SHARES - shares.sum(axis=0, dtype=np.int16) + np.take_along_axis(shares, most, 0)
+    np.put_along_axis(shares, most, left.astype(np.uint16), 0)
+    return shares
+
+
+@cache
+def decay() -> Whole:
+    """Return exp(-n / STEP) in parts of 65536, of as many n as matter."""
+    parts: NDArray[np.float64] = np.rint(65536 * np.exp(-np.arange(16 * STEP) / STEP))
+    return parts.astype(np.int32)
 
 
 @cache
@@ -187,4 +286,5 @@ def load_head() -> Head:
     """Return the perceptron that ships."""
     with files("cmudrn.restoration").joinpath("temporal_fusion.npz").open("rb") as file:
         arrays = np.load(file)
-        return Head(arrays["hidden"], arrays["output"])
+        count = len(arrays) // 2
+        return Head(tuple(Layer(arrays[f"weights{n}"], arrays[f"biases{n}"]) for n in range(count)))

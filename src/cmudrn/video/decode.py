@@ -292,8 +292,7 @@ class PacketTimes:
         in_file_order: whether they rise from packet to packet although frames are shown in another
             order. AVI, WMV and MXF store one time for each packet, or none; what FFmpeg says of a
             frame that a codec reorders is then the time of another frame.
-        late: by how much frames come too late: FFmpeg adds the codec's delay to the frames of an
-            AVI file, which begin at 0.
+        late: by how much all frames of an AVI file come too late: FFmpeg adds the codec's delay.
     """
 
     in_file_order: bool = False
@@ -307,10 +306,12 @@ def look_at_times(clip: Clip, limits: ClipLimits) -> PacketTimes:
         stream = container.streams[clip.stream]
         _bound(stream, clip.path, limits)
         for number, packet in enumerate(islice(container.demux(stream), _ORDERED_PACKETS)):
-            if not number and _is_delayed(container, packet):
-                late = packet.pts - packet.dts
+            if not number and container.format.name == "avi":
+                late = _delay(packet) or 0
             if not stream.codec_context.has_b_frames:
                 break
+            if container.format.name == "avi" and packet.size and late != _delay(packet):
+                return PacketTimes(True)  # FFmpeg adds the delay to some of the times only
             if packet.size and (packet.pts is None or packet.pts <= before):
                 break
             before = packet.pts if packet.size else before
@@ -320,26 +321,27 @@ def look_at_times(clip: Clip, limits: ClipLimits) -> PacketTimes:
                 break
             for frame in frames:
                 if shown is not None and frame.pts is not None and frame.pts < shown:
-                    return PacketTimes(True, late)
+                    return PacketTimes(True, 0 if container.format.name == "avi" else late)
                 shown = frame.pts
     return PacketTimes(False, late)
 
 
-def _is_delayed(container: Any, packet: Any) -> bool:
-    return container.format.name == "avi" and None not in (packet.pts, packet.dts)
+def _delay(packet: Any) -> int | None:
+    return None if None in (packet.pts, packet.dts) else packet.pts - packet.dts
 
 
 def _in_order(container: Any, stream: Any) -> Iterator[Any]:
     """Yield frames with the times of packets, in the order of the file."""
-    times: deque[int] = deque()
+    times: deque[tuple[int, int]] = deque()  # said by the container, and by FFmpeg
     for packet in container.demux(stream):
-        if packet.size and packet.pts is not None:
-            times.append(packet.pts)
+        time = packet.dts if container.format.name == "avi" else packet.pts
+        if packet.size and time is not None:
+            times.append((time, time if packet.pts is None else packet.pts))
         for frame in packet.decode():
             # After frames that could not be decoded, a key frame has its own time again.
-            while frame.key_frame and times and times[0] < (frame.pts or 0):
+            while frame.key_frame and times and times[0][1] < (frame.pts or 0):
                 times.popleft()
-            frame.pts = times.popleft() if times else None
+            frame.pts = times.popleft()[0] if times else None
             yield frame
 
 

@@ -11,6 +11,8 @@ from cmudrn.video.carry import Carried, is_cover_packet
 
 COPIES = 2
 """Segments and the result that is made of them are there at once, at the end."""
+SPARE = 1.15
+"""What is told over what the first segments come to: later ones may be larger."""
 WORTH_TELLING = 1 << 30
 """Bytes that are told of although there is room."""
 
@@ -57,10 +59,10 @@ def needed_bytes(used: int, done: int, frames: int, copied: CopiedBytes) -> int:
     """Return the bytes that a clip takes at most until it is finished.
 
     Args:
-        used: bytes of the first segment.
-        done: frames in it.
+        used: bytes of the segments so far.
+        done: frames in them.
         frames: of the clip; 0 is unknown.
-        copied: what is copied beside as many frames as the first segment has.
+        copied: what is copied beside as many frames as they have.
     """
     parts = max(done, frames) / max(1, done)
     return int((COPIES * used + copied.along) * parts) + copied.once
@@ -71,7 +73,7 @@ def disk_note(folder: Path, used: int, needed: int) -> str | None:
 
     Args:
         folder: where the result goes.
-        used: bytes of the first segment.
+        used: bytes of the segments so far.
         needed: see `needed_bytes`.
     """
     free = shutil.disk_usage(folder).free + used

@@ -32,7 +32,7 @@ from cmudrn.video.decode import (
     open_clip,
     probe,
 )
-from cmudrn.video.disk import disk_note, measure_copied, needed_bytes
+from cmudrn.video.disk import SPARE, disk_note, measure_copied, needed_bytes
 from cmudrn.video.encode import SEGMENT_FRAMES, Encoding, choose_encoding
 from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.pixel_formats import lost_of
@@ -199,7 +199,7 @@ class _Work:
         self._encodings, self._settings = encodings, settings
         self._carried, self._on_frame, self._on_note = carried, on_frame, on_note
         self._reader = FrameReader(clip, settings.limits)
-        self.count = self.frames = self.resumed_at = 0
+        self.count = self.frames = self.resumed_at = self._told = 0
 
     def make_segments(self) -> None:
         """Make the segments that are missing.
@@ -250,16 +250,20 @@ class _Work:
                 self._store.write(self.count, segment)
                 self.count += 1
                 self.frames += len(segment.scores)
-                if self.count == 1 and self._on_note and (note := self._disk_note()):
-                    self._on_note(note)
+                if self._on_note and self.count & (self.count - 1) == 0:  # 1, 2, 4 and so on
+                    self._tell_of_disk(self._on_note)
 
-    def _disk_note(self) -> str | None:
+    def _tell_of_disk(self, on_note: OnNote) -> None:
+        """Say how much of the disk is needed, once, and again where it becomes more than that."""
         store, clip = self._store, self._clip
         with open_clip(clip.path) as source:
             seconds = float(self.frames / clip.rate)
             copied = measure_copied(source, clip.stream, self._carried, seconds)
-        needed = needed_bytes(store.size(0), self.frames, clip.frames, copied)
-        return disk_note(store.path, store.size(0), needed)
+        used = sum(store.size(number) for number in range(self.count))
+        needed = needed_bytes(used, self.frames, clip.frames, copied)
+        if needed > self._told and (note := disk_note(store.path, used, int(SPARE * needed))):
+            on_note(note)
+            self._told = int(SPARE * needed)
 
     def _restored(self, state: NDArray[np.float64], waiting: int) -> Iterator[FinishedFrame]:
         """Yield the frames that are still to be restored; `waiting` of them are decoded ahead."""

@@ -29,7 +29,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "cmudrn_frames_compare": [_POINTER, *[_INT] * 4, _POINTER],
     "cmudrn_frames_means": [_POINTER, *[_INT] * 3, _POINTER],
     "cmudrn_frames_mix": [_POINTER, *[_INT] * 5, *[_POINTER] * 2],
-    "cmudrn_frames_box": [*[_POINTER] * 2, *[_INT] * 4],
+    "cmudrn_frames_weigh": [*[_POINTER] * 2, *[_INT] * 4, *[_POINTER] * 4, _INT, _POINTER],
     "cmudrn_frames_split": [*[_POINTER] * 2, _LONG],
     "cmudrn_frames_join": [*[_POINTER] * 2, _LONG],
 }
@@ -96,12 +96,36 @@ class FrameKernels:
         )  # fmt: skip
         return result
 
-    def box(self, planes: Floats, reach: int) -> Floats:
-        """Return sums over 2 reach + 1 rows and columns of (N, h, w); borders are repeated."""
-        planes = np.ascontiguousarray(planes, np.float32)
-        result = np.empty_like(planes)
-        self._call("box", _at(planes), _at(result), *planes.shape, reach)
-        return result
+    def weigh(
+        self,
+        means: Sequence[Floats],
+        apart: Floats,
+        current: int,
+        takes_raw: bool,
+        layers: Sequence[tuple[NDArray[np.int16], Whole]],
+        decay: Whole,
+    ) -> NDArray[np.uint16]:
+        """Return the shares of six candidates, (6, rows, columns) of squares, in 256ths.
+
+        Args:
+            means: of five frames, (3, rows, columns).
+            apart: how they differ, (14, rows, columns).
+            current: which of them is fused.
+            takes_raw: whether raw values may be taken.
+            layers: three times weights (outputs, inputs) and biases of a perceptron.
+            decay: values of the exponential function.
+        """
+        means = [np.ascontiguousarray(one, np.float32) for one in means]
+        apart, shape = np.ascontiguousarray(apart, np.float32), apart.shape[1:]
+        sizes = np.array([layers[0][0].shape[1], *(len(one) for one, _ in layers)], np.int32)
+        weights = np.concatenate([one.ravel() for one, _ in layers]).astype(np.int16)
+        biases = np.concatenate([one for _, one in layers]).astype(np.int32)
+        shares = np.empty((int(sizes[-1]), *shape), np.uint16)
+        self._call(
+            "weigh", _all(means), _at(apart), current, int(takes_raw), *shape,
+            _at(sizes), _at(weights), _at(biases), _at(decay), len(decay), _at(shares),
+        )  # fmt: skip
+        return shares
 
     def split(self, image: Bytes, planes: Bytes) -> None:
         """Fill (3, H, W) with the channels of (H, W, 3)."""

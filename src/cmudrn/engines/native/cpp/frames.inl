@@ -190,44 +190,15 @@ void mix_row(const Byte* const* raw, const Byte* const* restored, int current, i
              *s4 = restored[4], *now = restored[current];
   const Sum *w0 = shares, *w1 = w0 + wide, *w2 = w1 + wide, *w3 = w2 + wide, *w4 = w3 + wide,
             *w5 = w4 + wide;
-  const Byte raw_only = takes_raw ? 255 : 0, median_only = takes_raw ? 0 : 255;
+  const Byte raw_only = takes_raw ? 255 : 0, other_only = takes_raw ? 0 : 255;
   for (int x = 0; x < width; ++x) {
     Byte a = r0[x], b = r1[x], c = r2[x], d = r3[x], e = r4[x];
     sort(a, b, c, d, e);
     Byte f = s0[x], g = s1[x], h = s2[x], i = s3[x], j = s4[x];
     sort(f, g, h, i, j);
-    const Byte one = (a & raw_only) | (h & median_only), two = (b & raw_only) | (h & median_only);
+    const Byte one = (a & raw_only) | (h & other_only), two = (b & raw_only) | (i & other_only);
     const Sum sum = static_cast<Sum>(now[x] * w0[x] + one * w1[x] + two * w2[x] + f * w3[x] +
                                      g * w4[x] + h * w5[x] + 128);
     target[x] = static_cast<Byte>(sum >> 8);
-  }
-}
-
-// The sum of each value and those at most `reach` before and after it in a row of `count`, over
-// `planes` of `height` rows; borders are repeated. `line` holds a row and its borders.
-void add_across(const float* values, float* result, int planes, int height, int count, int reach,
-                float* line) {
-  for (std::ptrdiff_t row = 0; row < static_cast<std::ptrdiff_t>(planes) * height; ++row) {
-    const float* from = values + row * count;
-    float* to = result + row * count;
-    for (int x = 0; x < count + 2 * reach; ++x) line[x] = from[clamp(x - reach, count)];
-    std::fill(to, to + count, 0.0F);
-    for (int n = 0; n <= 2 * reach; ++n)
-      for (int x = 0; x < count; ++x) to[x] += line[n + x];
-  }
-}
-
-void add_down(const float* values, float* result, int planes, int height, int count, int reach) {
-  for (int plane = 0; plane < planes; ++plane) {
-    const float* from = values + static_cast<std::ptrdiff_t>(plane) * height * count;
-    float* to = result + static_cast<std::ptrdiff_t>(plane) * height * count;
-    for (int y = 0; y < height; ++y) {
-      float* row = to + static_cast<std::ptrdiff_t>(y) * count;
-      std::fill(row, row + count, 0.0F);
-      for (int n = -reach; n <= reach; ++n) {
-        const float* other = from + static_cast<std::ptrdiff_t>(clamp(y + n, height)) * count;
-        for (int x = 0; x < count; ++x) row[x] += other[x];
-      }
-    }
   }
 }
