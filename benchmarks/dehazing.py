@@ -1,6 +1,6 @@
 """Measure what the veil estimator gains and costs, and compare it with the true veil.
 
-    python benchmarks/dehazing.py docs/runs/context --data folder:kodak24
+    python benchmarks/dehazing.py docs/runs/veil/weights.safetensors --data folder:kodak24
 
 Prints the tables of docs/dehazing.md: PSNR in each weather of the degraded images, of the
 correction alone, of a plain model, and of that model after the correction; for veiled snow also
@@ -23,7 +23,7 @@ from cmudrn.evaluation.metrics import psnr_rgb
 from cmudrn.image import Image
 from cmudrn.image.resampling import make_thumbnail
 from cmudrn.restoration import Restorer
-from cmudrn.restoration.dehazing import VeilEstimator
+from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.weather.presets import WEATHERS
 
 SEED = 24  # of `cmudrn evaluate`
@@ -79,12 +79,12 @@ def print_costs(context: VeilEstimator, model: str) -> None:
     engine = open_engine(model)
     print("| picture | thumbnail, ms | estimator, ms | correction, ms | network, ms | share |")
     print("|---|---|---|---|---|---|")
-    for side in (500, 1000):
+    for side in (512, 1024):  # multiples of what the network takes
         picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
         stored = (255 * picture).astype(np.uint8)
         thumbnail, batch = make_thumbnail(stored), picture.transpose(2, 0, 1)[None]
-        correction = context.estimate_veil(0.5 * thumbnail + 0.4)
-        assert not correction.clear
+        cells = context.estimate_veil(thumbnail).gain.shape
+        correction = VeilCorrection(np.full(cells, 1.3, np.float32), np.ones(3, np.float32))
         steps = [
             milliseconds(lambda s=stored: make_thumbnail(s)),
             milliseconds(lambda t=thumbnail: context.estimate_veil(t)),
@@ -97,14 +97,14 @@ def print_costs(context: VeilEstimator, model: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of the branch's run")
+    parser.add_argument("checkpoint", type=Path, help="of the veil estimator")
     parser.add_argument("--data", help="clean pictures, as `cmudrn evaluate` takes them")
-    parser.add_argument("--model", default="cmudrn-25k")
+    parser.add_argument("--model", default="cmudrn")
     parser.add_argument("--weather", default="csd-snow,clear")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--costs", action="store_true")
     options = parser.parse_args()
-    context = open_veil_estimator(options.run / "last.safetensors")
+    context = open_veil_estimator(options.checkpoint)
     if options.costs:
         print_costs(context, options.model)
         return

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--limit", type=int, default=6)
     options = parser.parse_args()
-    restorer = cmudrn.load("cmudrn-context", threads=1)
+    restorer = cmudrn.load("cmudrn", threads=1)
     print("| picture | mean of -log t | veiled | each frame alone | smoothed |")
     print("|---|---:|---:|---:|---:|")
     for index, path in enumerate(list_pictures(options.clean)[: options.limit]):

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("clean", type=Path)
     parser.add_argument("--seconds", type=float, default=3, help="for each source")
     arguments = parser.parse_args()
-    clean, weather = CleanPictures(arguments.clean, (1,), SIZE), PatchWeather()
+    clean, weather = CleanPictures([arguments.clean], (1,), SIZE), PatchWeather()
     sources: dict[str, PatchSource] = {
         name: WeatherPatches(clean, weather, name) for name in ("clear", *WEATHERS)
     }

@@ -90,7 +90,7 @@ def test_what_is_no_image_gets_one_sentence(restorer: Restorer, value: object) -
 def test_a_restorer_can_be_copied(engine: str, copied: Callable[[Restorer], Restorer]) -> None:
     if engine == "native" and not instruction_sets():
         pytest.skip("the native engine was not built here")
-    original = cmudrn.load("cmudrn-context", engine=engine, threads=1, change_gating=False)
+    original = cmudrn.load("cmudrn", engine=engine, threads=1, change_gating=False)
     again = copied(original)
     image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     assert np.array_equal(again(image), original(image))

@@ -76,11 +76,6 @@ MODELS = {
         "Comparisons, and machines with very little memory; the default before the present one.",
         FULL_RESOLUTION,
     ),
-    "cmudrn-context": Card(
-        ("cmudrn-before", "cmudrn", "cmudrn-final", "context", "cmudrn-context", "context-final"),
-        "Dense snowfall with haze.",
-        (*FULL_RESOLUTION, "It takes mist away that belongs to the scene."),
-    ),
     "cmudrn-paper": Card(("studies/cmudrn-seed0",), COMPARISON, ()),
     "drn-rain": Card(("studies/drn-rain-seed0",), COMPARISON, ()),
     "drn-snow": Card(("studies/drn-snow-seed0",), COMPARISON, ()),

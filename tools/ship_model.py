@@ -160,6 +160,7 @@ def ship(
     name: str,
     *,
     root: Path = ROOT,
+    veil_estimator: Path | None = None,
     trained_on: str = "",
     scored: bool = True,
 ) -> None:
@@ -168,13 +169,20 @@ def ship(
     section(listed.read_text(encoding="utf-8"), name)  # before anything is written
     with tempfile.TemporaryDirectory() as folder:
         ungated = Path(folder) / f"{name}.onnx"
-        export_checkpoint(checkpoint, ungated, name)
+        export_checkpoint(checkpoint, ungated, name, veil_estimator=veil_estimator)
         gating = fit_change_gating.measure(ungated, photographs)
     decibels = fit_change_gating.choose(gating)
     print(fit_change_gating.table(gating))
     print(f"\nChange gating: {'none' if decibels is None else f'{decibels:g} dB'}.\n", flush=True)
     model = root / WEIGHTS / f"{name}.onnx"
-    export_checkpoint(checkpoint, model, name, change_gating_db=decibels, overwrite=True)
+    export_checkpoint(
+        checkpoint,
+        model,
+        name,
+        veil_estimator=veil_estimator,
+        change_gating_db=decibels,
+        overwrite=True,
+    )
     _, judged = fit_weather_classifier.calibrate(model, photographs, root / CALIBRATIONS)
     print(judged, flush=True)
     record = make_info(read_model_file(model)).metadata
@@ -205,6 +213,7 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint", type=Path, help="of the run, or its averaged weights")
     parser.add_argument("data", type=Path, help="folder of the photographs and of Rain100")
     parser.add_argument("--name", default="cmudrn", help="an entry of weights.toml")
+    parser.add_argument("--veil-estimator", type=Path, help="checkpoint of one, put before it")
     parser.add_argument("--trained-on", default="", help="one sentence for weights.toml")
     parser.add_argument("--no-scores", action="store_true", help="leave the scores as they are")
     given = parser.parse_args()
@@ -212,6 +221,7 @@ if __name__ == "__main__":
         given.checkpoint,
         given.data,
         given.name,
+        veil_estimator=given.veil_estimator,
         trained_on=given.trained_on,
         scored=not given.no_scores,
     )

@@ -34,18 +34,19 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name, run",
+    "name, run, estimator",
     [
-        ("cmudrn", "{preset}/weights.safetensors"),
-        ("cmudrn-25k", "{preset}/last.safetensors"),
-        ("cmudrn-context", "{preset}/last.safetensors"),
+        ("cmudrn", "{preset}/weights.safetensors", RUNS / "veil" / "weights.safetensors"),
+        ("cmudrn-25k", "{preset}/last.safetensors", None),
     ],
 )
-def test_a_shipped_file_is_made_of_a_committed_run(name: str, run: str, tmp_path: Path) -> None:
+def test_a_shipped_file_is_made_of_a_committed_run(
+    name: str, run: str, estimator: Path | None, tmp_path: Path
+) -> None:
     model, again = shipped_models()[name], tmp_path / "again.onnx"
     decibels = make_info(read_model_file(model.path)).change_gating_db
     checkpoint = RUNS / run.format(preset=model.preset)
-    export_checkpoint(checkpoint, again, name, change_gating_db=decibels)
+    export_checkpoint(checkpoint, again, name, veil_estimator=estimator, change_gating_db=decibels)
     assert sha256(again.read_bytes()).hexdigest() == model.sha256
 
 

@@ -23,9 +23,7 @@ SECONDS = 20.0
 
 def whole_files() -> list[bytes]:
     shipped = shipped_models()
-    files = [
-        shipped[name].path.read_bytes() for name in ("cmudrn-25k", "cmudrn-context", "drn-rain")
-    ]
+    files = [shipped[name].path.read_bytes() for name in ("cmudrn-25k", "cmudrn", "drn-rain")]
     return files + [write_onnx(random_network(seed)) for seed in (3, 5, 10)]
 
 

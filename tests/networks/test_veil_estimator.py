@@ -72,6 +72,14 @@ def test_numpy_and_torch_agree(branch: VeilEstimatorNetwork) -> None:
         np.testing.assert_allclose(lift(thumbnail, all_, (SIDE, SIDE)), lifted[i], atol=1e-5)
 
 
+def test_a_mirrored_image_has_the_mirrored_veil(branch: VeilEstimatorNetwork) -> None:
+    context, picture = VeilEstimator(as_numpy(branch)), np.random.default_rng(5).random((90, 70, 3))
+    image = picture.astype(np.float32)
+    one, other = context(image), context(np.ascontiguousarray(image[:, ::-1]))
+    np.testing.assert_allclose(one.gain, other.gain[:, ::-1], rtol=1e-6)
+    np.testing.assert_allclose(one.airlight, other.airlight, rtol=1e-6)
+
+
 @pytest.mark.parametrize("engine", ["onnx", "auto"])
 def test_a_restorer_lifts_the_veil_that_the_model_file_finds(
     engine: str, model: Path, branch: VeilEstimatorNetwork
@@ -82,24 +90,27 @@ def test_a_restorer_lifts_the_veil_that_the_model_file_finds(
     lift = VeilEstimator(as_numpy(branch))(picture)
     assert not lift.clear
     opened = open_engine(model, engine, threads=1, precision="fp32")
-    restored = Restorer(opened)(picture)
+    restored = Restorer(opened)(picture, dehaze=True)
     lifted = lift(picture, area, (150, 170))
     np.testing.assert_allclose(restored, lifted.clip(0, 1), atol=1e-5)
-    half = Restorer(opened)(picture, strength=0.5)
+    half = Restorer(opened)(picture, strength=0.5, dehaze=True)
     np.testing.assert_allclose(half, (picture + lifted) / 2, atol=1e-5)
 
 
 def test_tiled_equals_whole(model: Path) -> None:
     picture = np.random.default_rng(2).random((230, 260, 3), dtype=np.float32) / 2 + 0.25
     engine = open_engine(model, "onnx", threads=1)
-    whole, tiled = Restorer(engine)(picture), Restorer(engine, tile_pixels=100 * 100)(picture)
+    whole = Restorer(engine)(picture, dehaze=True)
+    tiled = Restorer(engine, tile_pixels=100 * 100)(picture, dehaze=True)
     np.testing.assert_allclose(tiled, whole, atol=1e-6)
 
 
 def test_what_was_removed_counts_the_veil(model: Path) -> None:
     picture = np.random.default_rng(3).random((60, 70, 3), dtype=np.float32) / 2 + 0.25
     made = restore_image(
-        Restorer(open_engine(model, "onnx", threads=1)), picture, RestoreSettings(layers=True)
+        Restorer(open_engine(model, "onnx", threads=1)),
+        picture,
+        RestoreSettings(layers=True, dehazing=True),
     )
     np.testing.assert_allclose(
         (picture - made.residuals["fused"]).clip(0, 1), made.pixels, atol=1e-6

@@ -16,10 +16,11 @@ from playwright.sync_api import Browser, Page, expect
 from support.browsing import DONE, choose, download, serving_files, watched_page
 
 import cmudrn
-from cmudrn.errors import ModelFileError, TargetError
+from cmudrn.errors import TargetError
 from cmudrn.image import Picture, encode_picture, read_picture
 from cmudrn.page import build_page
 from cmudrn.restoration.tiling import make_tiles
+from cmudrn.weather.presets import WEATHERS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "rain.jpg"
 ROOM = 1
@@ -65,6 +66,22 @@ def test_a_png_comes_back_as_the_command_restores_it(lone_page: Page, tmp_path: 
     restored = read_picture(Path(saved.path()).read_bytes()).pixels
     assert difference(restored, cmudrn.load("cmudrn", precision="fp32")(pixels)) <= ROOM
     assert difference(restored, pixels) > 20
+
+
+def test_a_veil_is_taken_off_as_the_command_does(lone_page: Page, tmp_path: Path) -> None:
+    clean = read_picture(SAMPLE.with_name("snow.jpg").read_bytes()).pixels[300:450, 100:303]
+    scene = (clean / np.float32(255)).astype(np.float32)
+    veiled = WEATHERS["csd-snow"](scene, np.random.default_rng(1)).degraded
+    pixels = np.rint(255 * veiled).astype(np.uint8)
+    restorer = cmudrn.load("cmudrn", precision="fp32")
+    correction = restorer.estimate_veil(pixels)
+    assert correction is not None and correction.gain.max() > 1.2
+    choose(lone_page, save_png(pixels, tmp_path / "photo.png"))
+    lone_page.get_by_label("Take off the haze").check()
+    lone_page.locator(DONE).wait_for()
+    restored = read_picture(Path(download(lone_page).path()).read_bytes()).pixels
+    assert difference(restored, restorer(pixels, dehaze=True)) <= ROOM
+    assert difference(restored, restorer(pixels)) > 20
 
 
 def test_a_jpeg_keeps_its_metadata_byte_by_byte(lone_page: Page, tmp_path: Path) -> None:
@@ -340,9 +357,3 @@ def test_a_build_is_reproducible_and_costs_no_file(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="exists already"):
         build_page(tmp_path / "one", ["cmudrn"])
     build_page(tmp_path / "one", ["cmudrn"], overwrite=True)
-
-
-def test_models_that_browsers_cannot_run_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="veil estimator"):
-        build_page(tmp_path / "site", ["cmudrn-context"])
-    assert not (tmp_path / "site").exists()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import cmudrn
+from cmudrn.errors import InvalidSettingError
 from cmudrn.image.resampling import SIDE, enlarge, make_thumbnail
+from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.dehazing import VeilCorrection
 
 RAMP = np.linspace(1.2, 1.8, 64, dtype=np.float32).reshape(8, 8)
@@ -65,7 +67,24 @@ def test_clear_air_changes_nothing() -> None:
     assert clear(window, whole((20, 30)), (20, 30)) is window
 
 
+def test_haze_is_taken_off_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    sixteenths = np.random.default_rng(4).integers(0, 12, (12, 16, 3), np.uint8).repeat(16, 0)
+    hazy = (9 * sixteenths.repeat(16, 1) + 130).astype(np.uint8)
+    hazy[::8, ::8] = 250  # flakes
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    plain = restore_image(restorer, hazy, RestoreSettings()).pixels
+    clear = restore_image(restorer, hazy, RestoreSettings(dehazing=True)).pixels
+    assert np.array_equal(restorer(hazy), plain)
+    assert np.array_equal(restorer(hazy, dehaze=True), clear)
+    assert clear.std() > 1.3 * plain.std()
+
+
 def test_a_model_without_a_veil_estimator_estimates_no_veil() -> None:
     grey = np.full((20, 30, 3), 128, np.uint8)
-    assert cmudrn.load("cmudrn", engine="onnx").estimate_veil(grey) is None
-    assert cmudrn.load("cmudrn-context", engine="onnx").estimate_veil(grey) is not None
+    without = cmudrn.load("cmudrn-25k", engine="onnx")
+    assert without.estimate_veil(grey) is None
+    with pytest.raises(InvalidSettingError, match="The model cmudrn-25k has no veil estimator"):
+        without(grey, dehaze=True)
+    assert cmudrn.load("cmudrn", engine="onnx").estimate_veil(grey) is not None

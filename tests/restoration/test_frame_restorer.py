@@ -15,6 +15,7 @@ from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Pixels
 from cmudrn.restoration import FrameRestorer, Restorer, RestoreSettings
 from cmudrn.restoration.alignment import align
+from cmudrn.restoration.dehazing import VeilCorrection
 from cmudrn.restoration.frame_window import FrameWindow
 from cmudrn.restoration.motion import Thumbnail, find_motion, make_thumbnail
 from cmudrn.restoration.squares import square_means
@@ -89,6 +90,26 @@ def test_flakes_before_a_still_scene_go(lookahead: int, kind: str) -> None:
     assert {(result.dtype, result.shape) for result in results} == {(dtype, still.shape)}
     for number in range(4, 7):
         assert error(results[number] / white * 255, still) < error(restored[number], still) / 3
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_raw_frames_are_fused_without_the_veil_that_was_taken_off(
+    grey: bool, identity: Restorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    veil = VeilCorrection(np.linspace(1, 1.5, 64, dtype=np.float32).reshape(8, 8), np.ones(3, "f4"))
+    monkeypatch.setattr(identity, "estimate_veil", lambda _: veil)
+    seen: list[tuple[Pixels, Pixels]] = []
+
+    def put(_: FrameWindow, raw: Pixels, restored: Pixels) -> list[Pixels | None]:
+        seen.append((raw, restored))
+        return []
+
+    monkeypatch.setattr(FrameWindow, "put", put)
+    frame = texture()[..., 1] if grey else texture()
+    FrameRestorer(identity, RestoreSettings(dehazing=True), lookahead=2).put(frame)
+    ((raw, restored),) = seen
+    assert np.abs(restored.astype(int) - frame).max() > 20
+    assert np.abs(raw.astype(int) - restored).max() <= 1
 
 
 @pytest.mark.parametrize("shift", [(0.0, 3.0), (1.4, -2.3), (9.0, 14.0)])

@@ -8,6 +8,7 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,11 +170,13 @@ def test_the_veil_goes_on_where_a_clip_was_stopped(darkening_model: Path, tmp_pa
     times = clips.uneven_times(4)
     source = clips.make_clip(tmp_path / "a.mkv", times, flashes={SEGMENT_FRAMES - 2})
     engine = cmudrn.load(darkening_model, threads=1).engine
-    veiled, form = Veiled(engine), VideoFormat("ffv1")
-    restore(veiled, source, tmp_path / "whole.mkv", format=form)
+    veiled = Veiled(engine)
+    wanted: dict[str, Any] = {"format": VideoFormat("ffv1"), "dehazing": True}
+    restore(veiled, source, tmp_path / "whole.mkv", **wanted)
     with pytest.raises(KeyboardInterrupt):
-        restore(veiled, source, tmp_path / "parts.mkv", stop, format=form)
-    assert restore(veiled, source, tmp_path / "parts.mkv", format=form).resumed_at == SEGMENT_FRAMES
+        restore(veiled, source, tmp_path / "parts.mkv", stop, **wanted)
+    joined = restore(veiled, source, tmp_path / "parts.mkv", **wanted)
+    assert joined.resumed_at == SEGMENT_FRAMES
     assert (tmp_path / "whole.mkv").read_bytes() == (tmp_path / "parts.mkv").read_bytes()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cmudrn.cli.app import app
-from cmudrn.cli.options import Device, FollowLinks
+from cmudrn.cli.options import Dehaze, Device, FollowLinks
 from cmudrn.cli.terminal import complain, show
 from cmudrn.errors import CmudrnError, MissingExtraError
 
@@ -33,6 +33,7 @@ def batch(
     recursions: Annotated[
         int | None, typer.Option(min=1, help="Inner recursions. Fewer are faster.")
     ] = None,
+    dehaze: Dehaze = False,
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Quality of JPEG, WebP and AVIF.")
     ] = None,
@@ -57,7 +58,7 @@ def batch(
     from cmudrn.cluster.job import FOLDER, Job, run_job
     from cmudrn.restoration import RestoreSettings
 
-    settings = RestoreSettings(strength, stages, recursions)
+    settings = RestoreSettings(strength, stages, recursions, dehazing=dehaze)
     job = Job(
         source, target, model, settings, quality, workers, threads, tries, address, overwrite,
         follow_links, device,

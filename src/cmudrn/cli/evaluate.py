@@ -56,6 +56,9 @@ Branches = Annotated[bool, typer.Option("--branches", help="Score each branch of
 ChangeGating = Annotated[
     bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
 ]
+Dehaze = Annotated[
+    bool, typer.Option("--dehaze", help="Also take haze off, as `restore --dehaze` does.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the weather.")]
 TableFormat = Annotated[Format, typer.Option(help="Format of the printed table.")]
@@ -93,6 +96,7 @@ def evaluate(
     recursions: Recursions = None,
     branches: Branches = False,
     change_gating: ChangeGating = True,
+    dehaze: Dehaze = False,
     limit: Limit = None,
     seed: Seed = 24,
     format: TableFormat = Format.markdown,
@@ -123,7 +127,9 @@ def evaluate(
     methods = [
         method
         for text in models or []
-        for method in _methods(text, opened, stages, recursions, branches, change_gating)
+        for method in _methods(
+            text, opened, (stages, recursions), branches, change_gating=change_gating, dehaze=dehaze
+        )
     ]
     methods += _folders(pred or [])
     if downstream:
@@ -262,10 +268,11 @@ def _columns(text: str) -> list[str]:
 def _methods(
     text: str,
     opened: Callable[[str], Engine],
-    stages: int | None,
-    recursions: int | None,
+    depth: tuple[int | None, int | None],
     branches: bool,
+    *,
     change_gating: bool,
+    dehaze: bool,
 ) -> list[Method]:
     from cmudrn.evaluation.methods import (
         branch_methods,
@@ -286,9 +293,10 @@ def _methods(
         from cmudrn.evaluation.foreign_costs import foreign_cost
 
         cost = foreign_cost(model)
-    method = engine_method(name, engine, stages, recursions, change_gating=change_gating, cost=cost)
-    methods = [method]
-    return methods + (branch_methods(name, engine, stages, recursions) if branches else [])
+    method = engine_method(
+        name, engine, *depth, change_gating=change_gating, dehaze=dehaze, cost=cost
+    )
+    return [method, *(branch_methods(name, engine, *depth) if branches else [])]
 
 
 def _comparator(text: str, name: str) -> Method:

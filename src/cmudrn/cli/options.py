@@ -106,6 +106,14 @@ ChangeGating = Annotated[
         rich_help_panel=RESULT,
     ),
 ]
+Dehaze = Annotated[
+    bool,
+    typer.Option(
+        "--dehaze",
+        help="Also take the haze of dense snowfall off the scene. Mist may be taken for it.",
+        rich_help_panel=RESULT,
+    ),
+]
 Evidence = Annotated[
     bool,
     typer.Option(

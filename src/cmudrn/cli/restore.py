@@ -16,7 +16,7 @@ _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score", "skip
 
 _TAKEN_BY_FRAMES = frozenset(
     {"inputs", "output", "frames", "strength", "change_gating", "model", "stages", "recursions"}
-    | {"engine", "precision", "device", "threads", "budget_ms"}
+    | {"dehaze", "engine", "precision", "device", "threads", "budget_ms"}
     | {"quiet", "verbose", "temporal"}
 )
 """Parameters that raw frames obey; any other would go unheard."""
@@ -52,6 +52,7 @@ def restore(
     score: options.Score = False,
     gate: options.Gate = False,
     change_gating: options.ChangeGating = True,
+    dehaze: options.Dehaze = False,
     evidence: options.Evidence = False,
     stages: options.Stages = None,
     recursions: options.Recursions = None,
@@ -82,7 +83,7 @@ def restore(
 
     given = _check_options(context, format, subsampling, precision if evidence else "fp32")
     network = Network(model, engine, "fp32" if evidence else precision, threads, budget_ms, device)
-    wanted = RestoreSettings(strength, stages, recursions, layers, score, gate)
+    wanted = RestoreSettings(strength, stages, recursions, layers, score, gate, dehaze)
     if frames is not None:
         _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
         opened = network.open(change_gating)

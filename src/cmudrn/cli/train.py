@@ -74,6 +74,10 @@ def export(
         typer.Option(help="A later run's checkpoint: the weights are interpolated between both."),
     ] = None,
     weight: Annotated[float | None, typer.Option(help="Weight of that checkpoint, 0 to 1.")] = None,
+    veil_estimator: Annotated[
+        Path | None,
+        typer.Option(help="A veil estimator's checkpoint, for a network trained without one."),
+    ] = None,
     change_gating_db: Annotated[
         float | None,
         typer.Option(help="Have changes held back that are fainter than this PSNR, in dB."),
@@ -87,7 +91,9 @@ def export(
     size: Size = "",
 ) -> None:
     """Write a checkpoint's averaged weights as a model file and compare it with torch."""
-    write = _checkpoint_writer(name, interpolate_with, weight, change_gating_db)
+    write = _checkpoint_writer(
+        name, interpolate_with, weight, veil_estimator=veil_estimator, gate=change_gating_db
+    )
     if not plain:
         difference = write(checkpoint, output, overwrite)
         show(f"{output}: differs from torch by at most {difference:.1e}")
@@ -103,7 +109,12 @@ def export(
 
 
 def _checkpoint_writer(
-    name: str, interpolate_with: Path | None, weight: float | None, change_gating_db: float | None
+    name: str,
+    interpolate_with: Path | None,
+    weight: float | None,
+    *,
+    veil_estimator: Path | None,
+    gate: float | None,
 ) -> Callable[[Path, Path, bool], float]:
     """Return what writes (a checkpoint, as a model file, overwriting or not)."""
     if (interpolate_with is None) != (weight is None):
@@ -121,7 +132,8 @@ def _checkpoint_writer(
             name or None,
             interpolate_with=interpolate_with and _checkpoint(interpolate_with),
             weight=weight or 0.0,
-            change_gating_db=change_gating_db,
+            veil_estimator=veil_estimator and _checkpoint(veil_estimator),
+            change_gating_db=gate,
             overwrite=overwrite,
         )
 

@@ -109,6 +109,7 @@ def watch(
     follow_links: FollowLinks = False,
     max_pixels: MaxPixels = None,
     temporal: options.Temporal = True,
+    dehaze: options.Dehaze = False,
     lookahead: Lookahead = 0,
     publish: Publish = "",
     push: Push = "",
@@ -144,7 +145,7 @@ def watch(
     outlets.check(opened, output)
     restorer = cmudrn.load(model, engine=engine, threads=threads, device=device)
     score = outlets.wants_score and is_scorable(restorer.info)
-    wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate)
+    wanted = RestoreSettings(strength, stages, recursions, score=score, gate=gate, dehazing=dehaze)
     restore = watcher.make_restore(restorer, wanted, opened, lookahead if temporal else None)
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)

@@ -59,6 +59,7 @@ def engine_method(
     recursions: int | None = None,
     *,
     change_gating: bool = True,
+    dehaze: bool = False,
     cost: Cost | None = None,
 ) -> Method:
     """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`.
@@ -69,6 +70,7 @@ def engine_method(
         stages: T; None is the model's own.
         recursions: S; None is the model's own.
         change_gating: as for `Restorer`.
+        dehaze: as for a `Restorer`'s call.
         cost: None is what the model's record says.
 
     Raises:
@@ -77,7 +79,7 @@ def engine_method(
     restorer = Restorer(engine, change_gating=change_gating)
     return Method(
         name,
-        lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions),
+        lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions, dehaze=dehaze),
         cost or model_cost(engine.info, stages, recursions),
     )
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.engines import Engine, open_engine
 from cmudrn.engines.onnx import OnnxEngine
 from cmudrn.errors import CmudrnError, FileError, InvalidSettingError
@@ -29,6 +30,7 @@ from cmudrn.image.resampling import SIDE
 from cmudrn.models.info import VEIL_PREFIX
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.restoration import run_network
+from cmudrn.restoration.dehazing import VeilEstimator
 
 TOLERANCE = 1e-4
 
@@ -40,6 +42,7 @@ def export_checkpoint(
     *,
     interpolate_with: Path | None = None,
     weight: float = 0.0,
+    veil_estimator: Path | None = None,
     change_gating_db: float | None = None,
     overwrite: bool = False,
 ) -> float:
@@ -55,6 +58,8 @@ def export_checkpoint(
         interpolate_with: checkpoint of a run that began with this one's weights; the model's
             weights are interpolated between the two.
         weight: of that checkpoint, 0 to 1.
+        veil_estimator: checkpoint of a veil estimator, put before a network that was trained
+            without one; its correction leaves pictures without a veil as they are.
         change_gating_db: what the file asks of `cmudrn.restoration.Restorer`; None is nothing.
         overwrite: whether a model file that exists is replaced.
 
@@ -78,6 +83,8 @@ def export_checkpoint(
     if change_gating_db is not None:
         about["change_gating_db"] = change_gating_db
     tensors, estimator = weights, veil_estimator_of(record, checkpoint)
+    if veil_estimator is not None:
+        estimator = _open_other_estimator(estimator, checkpoint, veil_estimator, about)
     if estimator is not None:
         about["context"] = {"parameters": estimator.parameters, "thumbnail": SIDE}
         about["parameters"] = record["parameters"] + estimator.parameters
@@ -91,6 +98,26 @@ def export_checkpoint(
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
     return difference
+
+
+def _open_other_estimator(
+    own: VeilEstimator | None, checkpoint: Path, path: Path, about: dict[str, Any]
+) -> VeilEstimator:
+    """Return the veil estimator that is put before a network, and note it in the record `about`.
+
+    Raises:
+        FileError: the network was trained with one, or the file holds none.
+    """
+    if own is not None:
+        raise FileError(
+            f"{checkpoint} was trained with a veil estimator; it takes no other one.", path=path
+        )
+    estimator = open_veil_estimator(path)
+    about["veil_estimator"] = {
+        "sha256": sha256(path.read_bytes()).hexdigest(),
+        "training": read_averaged(path)[2]["training"],
+    }
+    return estimator
 
 
 def write_network(

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from cmudrn.export.onnx_graph import Nodes, Value, describe, save_model
+from cmudrn.models.info import VEIL_PREFIX
 from cmudrn.networks.cmudrn_unet import SHUFFLE, STAGES
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import even_matrix
@@ -153,13 +154,15 @@ def export_unet(
 
     Args:
         config: the network's structure.
-        weights: its state dict.
+        weights: its state dict; of a veil estimator too, under names that begin with `VEIL_PREFIX`.
+            No node reads those: the restorer runs the estimator, for nodes see windows.
         path: the .onnx file.
         name: the model's name.
         about: more for the record: training, licence.
     """
     writer = UNetWriter(config, weights)
     nodes = writer.write()
+    veil = {key: value for key, value in writer.weights.items() if key.startswith(VEIL_PREFIX)}
     picture = ["batch", 3, "height", "width"]
     outputs = ["restored", *config.tasks]
     graph = helper.make_graph(
@@ -167,7 +170,7 @@ def export_unet(
         name,
         [helper.make_tensor_value_info("degraded", TensorProto.FLOAT, picture)],
         [helper.make_tensor_value_info(n, TensorProto.FLOAT, picture) for n in outputs],
-        [numpy_helper.from_array(value, key) for key, value in writer.tensors.items()],
+        [numpy_helper.from_array(value, key) for key, value in (writer.tensors | veil).items()],
     )
     depth = {"stages": STAGES, "recursions": 1}
     save_model(graph, describe(config, name, **about) | depth, path)

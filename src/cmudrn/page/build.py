@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cmudrn.engines.native.lowering import lower
 from cmudrn.engines.native.program_writer import TooLongError
 from cmudrn.errors import ModelFileError, TargetError
@@ -32,7 +35,9 @@ _COPIED: Mapping[str, str] = {
     **{name: name for name in SERVED.values() if name not in ("index.html", "server_backend.js")},
     "backend.js": "browser_backend.js",
     **dict.fromkeys(("photo_worker.js", "tile_worker.js", "engine.wasm"), ""),
-    **dict.fromkeys(("tiles.js", "change_gate.js", "range_ends.js", "containers.js"), ""),
+    **dict.fromkeys(
+        ("tiles.js", "change_gate.js", "range_ends.js", "containers.js", "veil.js"), ""
+    ),
     **dict.fromkeys(("manifest.webmanifest", "icon-192.png", "icon-512.png", "LICENCES.txt"), ""),
 }
 """File of the page -> file of `ASSETS`; "" is the same name."""
@@ -43,6 +48,12 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """The Content Security Policy of the page; WebAssembly is the only code beside the files."""
+
+_VEIL_LAYERS = (
+    *("enter", "reduce", "look", "judge", "thickness"),
+    *("gather", "spread", "gate", "airlight"),
+)
+"""The layers of a veil estimator, in the order in which veil.js reads them."""
 
 _HEAD = "  <!-- of a page without a server -->\n"
 _OWN_HEAD = f"""\
@@ -135,8 +146,8 @@ def _compile(model: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
     info = make_info(open_model_file(path))
     layers = info.layers()
     radius = info.receptive_radius()
-    if layers is None or radius is None or info.veil_weights:
-        reason = "it has a veil estimator" if info.veil_weights else "its operators are not known"
+    if layers is None or radius is None:
+        reason = "its operators are not known"
         raise ModelFileError(f"The page cannot run the model {path}: {reason}.", path=path)
     restored = "restored" if "restored" in layers.outputs else next(iter(layers.outputs))
     tasks = [task for task in info.tasks if task in layers.outputs and task != restored]
@@ -147,7 +158,8 @@ def _compile(model: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
             f"The page cannot run the model {path}: it is a network of {error}.", path=path
         ) from error
     assert program.outputs == (restored, *tasks)
-    code = program.code.astype("<i8").tobytes()
+    code, numbers = program.code.astype("<i8").tobytes(), program.numbers.astype("<f4").tobytes()
+    veil = _pack_veil(info.veil_weights)
     name = str(model) if model in shipped_models() else path.stem
     shipped = shipped_models().get(name)
     record = {
@@ -158,10 +170,21 @@ def _compile(model: str | os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
         "sha256": info.sha256,
         "tasks": tasks,
         "adjustable": False,
+        "dehazes": bool(veil),
         "radius": radius,
         "alignment": info.alignment,
         "change_gating_db": info.change_gating_db,
         "file": f"{name}.{info.sha256[:16]}.bin",
         "code_bytes": len(code),
+        "veil_bytes": len(veil),
+        "veil_features": len(info.veil_weights.get("enter.bias", ())),
     }
-    return record, code + program.numbers.astype("<f4").tobytes()
+    return record, code + numbers + veil
+
+
+def _pack_veil(weights: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """Return the weights of a veil estimator in the order that veil.js reads; none are b""."""
+    if not weights:
+        return b""
+    parts = [weights[f"{layer}.{kind}"] for layer in _VEIL_LAYERS for kind in ("weight", "bias")]
+    return b"".join(part.astype("<f4").tobytes() for part in parts)

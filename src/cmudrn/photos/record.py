@@ -63,6 +63,7 @@ class SettingsRecord:
     recursions: int
     tile_pixels: int
     change_gating: bool = False  # records from before there was one
+    dehazing: bool = False
     format: str | None
     quality: int | None
     subsampling: str

@@ -202,6 +202,7 @@ def _contents(
         recursions=recursions,
         tile_pixels=restorer.tile_pixels,
         change_gating=restorer.change_gating,
+        dehazing=asked.dehazing,
         format=settings.format,
         quality=settings.quality,
         subsampling=settings.subsampling,

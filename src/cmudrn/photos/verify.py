@@ -163,6 +163,7 @@ def _run_again(target: Path, source: Path, model: str, record: Record, limits: L
             recorded.strength,
             recorded.stages if adjustable else None,
             recorded.recursions if adjustable else None,
+            dehazing=recorded.dehazing,
         ),
         format=recorded.format,
         quality=recorded.quality,

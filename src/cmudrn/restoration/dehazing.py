@@ -75,8 +75,15 @@ class VeilEstimator:
         return sum(array.size for array in self.weights.values())
 
     def __call__(self, picture: Pixels) -> VeilCorrection:
-        """Return what takes the veil off an (H, W, 3) or (H, W) picture of any pixel type."""
-        return self.estimate_veil(make_thumbnail(picture))
+        """Return what takes the veil off an (H, W, 3) or (H, W) picture of any pixel type.
+
+        It is the mean of what is judged of the picture's thumbnail and of its mirror image.
+        """
+        thumbnail = make_thumbnail(picture)
+        one = self.estimate_veil(thumbnail)
+        other = self.estimate_veil(np.ascontiguousarray(thumbnail[:, ::-1]))
+        gain = np.sqrt(one.gain * other.gain[:, ::-1])
+        return VeilCorrection(gain, (one.airlight + other.airlight) / np.float32(2))
 
     def estimate_veil(self, thumbnail: Image) -> VeilCorrection:
         """Return what takes it off the picture that a thumbnail, (SIDE, SIDE, 3), was made of."""

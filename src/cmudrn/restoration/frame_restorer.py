@@ -98,9 +98,17 @@ class FrameRestorer:
             return [frame]
         finished = [] if window.takes(pixels) else self.flush()
         self._pending.append((pixels, frame))
-        # Where haze is taken away, raw values would bring it back.
-        raw = done.pixels if self._restorer.info.veil_weights else pixels
-        return finished + self._finish(window.put(raw, done.pixels))
+        return finished + self._finish(window.put(self._without_veil(pixels), done.pixels))
+
+    def _without_veil(self, pixels: Pixels) -> Pixels:
+        """Return a raw frame without the veil that was taken off it: fusion would bring it back."""
+        correction = self._sequence.correction
+        if correction is None or correction.clear:
+            return pixels
+        height, width = pixels.shape[:2]
+        area = slice(0, height), slice(0, width)
+        lifted = correction(to_rgb(to_float(pixels)), area, (height, width))
+        return from_float(lifted if pixels.ndim == 3 else lifted.mean(-1), pixels.dtype)
 
     def flush(self) -> list[RestoredFrame]:
         """Return the frames that waited for later ones: there are none."""

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.base import Engine, StreamingEngine
+from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Pixels, check_array, from_float
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
@@ -64,7 +65,7 @@ def restore_image(
 
     Raises:
         ImageValueError: the image is not as described.
-        InvalidSettingError: the model does not take this depth.
+        InvalidSettingError: the model does not take this depth, or has no veil estimator to dehaze.
         ModelFileError: the model gives no weather score, or returned values that are no numbers.
     """
     check_array(image)
@@ -75,9 +76,9 @@ def restore_image(
     layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
     if settings.strength == 0 and not layers.are_wanted:
         return RestoredImage(image.copy())
-    correction = restorer.estimate_veil(image)
+    correction = _estimate_veil(restorer, image) if settings.dehazing else None
     if sequence is not None:
-        correction = sequence.veil(correction)
+        correction = sequence.smooth_veil(correction)
     restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
     changed = share_changed(image, restored) if sequence is None else 0.0
     if not settings.scored:
@@ -88,6 +89,17 @@ def restore_image(
     if passed:
         return RestoredImage(image, layers.branches, layers.residuals, weather, passed)
     return RestoredImage(restored, layers.branches, layers.residuals, weather, changed=changed)
+
+
+def _estimate_veil(restorer: Restorer, image: Pixels) -> VeilCorrection:
+    correction = restorer.estimate_veil(image)
+    if correction is None:
+        raise InvalidSettingError(
+            f"The model {restorer.info.name} has no veil estimator; dehazing needs one.",
+            setting="dehazing",
+            value=True,
+        )
+    return correction
 
 
 class Restorer:
@@ -132,6 +144,7 @@ class Restorer:
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
+        dehaze: bool = False,
         on_tile: OnTile | None = None,
     ) -> AnyImage:
         """Return the restored image, in the shape and type of the input.
@@ -142,12 +155,13 @@ class Restorer:
             strength: see `RestoreSettings`.
             stages: see `RestoreSettings`.
             recursions: see `RestoreSettings`.
+            dehaze: see `RestoreSettings.dehazing`.
             on_tile: told of progress.
 
         Raises:
             CmudrnError: as `restore_image`.
         """
-        settings = RestoreSettings(strength, stages, recursions)
+        settings = RestoreSettings(strength, stages, recursions, dehazing=dehaze)
 
         def restore(pixels: Pixels) -> Pixels:
             return restore_image(self, pixels, settings, on_tile=on_tile).pixels

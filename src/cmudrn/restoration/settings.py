@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, Pixels
 from cmudrn.restoration.changed import warn_of_change
+from cmudrn.restoration.dehazing import VeilCorrection
 from cmudrn.restoration.temporal_smoothing import VeilSmoother
 from cmudrn.restoration.weather_classifier import WeatherScore
 
@@ -33,6 +34,7 @@ class RestoreSettings:
         layers: also return each branch's estimate and residual.
         score: also return the weather score.
         gate: return an image as it is where the weather score says clear.
+        dehazing: also take the haze of dense snowfall off; only models that have a veil estimator.
 
     Raises:
         InvalidSettingError: the strength is not a number from 0 to 1.
@@ -44,6 +46,7 @@ class RestoreSettings:
     layers: bool = False
     score: bool = False
     gate: bool = False
+    dehazing: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, Real) or not 0 <= self.strength <= 1:
@@ -122,6 +125,9 @@ class Sequence:
     Args:
         state: as `state` of another one; empty before the first frame.
 
+    Attributes:
+        correction: what took the veil off the last frame; None where the model estimates none.
+
     Example:
         >>> sequence = Sequence()
         >>> sequence.state.tolist()
@@ -131,12 +137,18 @@ class Sequence:
     def __init__(self, state: NDArray[np.float64] | None = None) -> None:
         known = np.full(3, np.nan) if state is None else state
         self._score = known[:3]
-        self.veil = VeilSmoother(known[3:])
+        self._veil = VeilSmoother(known[3:])
+        self.correction: VeilCorrection | None = None
 
     @property
     def state(self) -> NDArray[np.float64]:
         """What has to be remembered for the next frame, as numbers."""
-        return np.concatenate([self._score, self.veil.state])
+        return np.concatenate([self._score, self._veil.state])
+
+    def smooth_veil(self, correction: VeilCorrection | None) -> VeilCorrection | None:
+        """Return what takes the veil off the next frame; see `VeilSmoother`."""
+        self.correction = self._veil(correction)
+        return self.correction
 
     def smooth_score(self, score: WeatherScore) -> WeatherScore:
         """Return the running mean of the weather scores up to this frame's."""

@@ -48,6 +48,9 @@ class RestoreParameters(BaseModel):
     strength: Annotated[float, Field(ge=0, le=1, description="0 nothing, 1 all.")] = 1.0
     stages: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Outer loop.")] = None
     recursions: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Inner loop.")] = None
+    dehaze: Annotated[
+        bool, Field(description="Whether the haze of dense snowfall is taken off, too.")
+    ] = False
     view: Annotated[
         str,
         Field(
@@ -207,7 +210,12 @@ class Service:
             self._under_way.discard(task)
 
     def _make_request(self, parameters: RestoreParameters) -> RestoreRequest:
-        settings = RestoreSettings(parameters.strength, parameters.stages, parameters.recursions)
+        settings = RestoreSettings(
+            parameters.strength,
+            parameters.stages,
+            parameters.recursions,
+            dehazing=parameters.dehaze,
+        )
         model = parameters.model or next(iter(self.models))
         return RestoreRequest(model, settings, parameters.view, parameters.format)
 

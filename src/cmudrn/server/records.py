@@ -17,6 +17,7 @@ class ModelRecord(BaseModel):
     stages: int = Field(ge=0)
     recursions: int = Field(ge=0)
     adjustable: bool
+    dehazes: bool
     parameters: int = Field(ge=0)
     sha256: str
     description: str
@@ -34,6 +35,7 @@ class ModelRecord(BaseModel):
             stages=info.stages,
             recursions=info.recursions,
             adjustable=info.adjustable,
+            dehazes=bool(info.veil_weights),
             parameters=info.parameters,
             sha256=info.sha256,
             description=shipped.description if shipped else "",

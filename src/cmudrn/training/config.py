@@ -59,9 +59,12 @@ class DataConfig(Table):
         structures: share of the clean patches with something built drawn over them: bars, window
             frames, bricks, letters, which are not to be taken for streaks and flakes.
         paving: share of the clean patches with stones, kerbs or road markings drawn over them.
+        eaves: share of the clean patches with the edge of a roof drawn over them.
         sources: the mixture.
         view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
             is not `patch` but the input size of a veil estimator.
+        mist: share of the thumbnails of weathers without a veil that get a mist of their own, which
+            is kept: mist without snowfall belongs to the scene.
         veil_estimator: checkpoint of a veil estimator; the network sees patches of scenes after
             the estimator's correction.
         passes: "joint" mixes all sources in a step; "alternate" gives each task its own step.
@@ -79,8 +82,10 @@ class DataConfig(Table):
     grain: float = Field(default=0.0, ge=0)
     structures: float = Field(default=0.0, ge=0, le=1)
     paving: float = Field(default=0.0, ge=0, le=1)
+    eaves: float = Field(default=0.0, ge=0, le=1)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     view: Literal["patches", "thumbnails"] = "patches"
+    mist: float = Field(default=0.0, ge=0, le=1)
     veil_estimator: str | None = None
     passes: Literal["joint", "alternate"] = "joint"
     workers: int = Field(default=1, ge=0)

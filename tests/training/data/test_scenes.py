@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def clean(folder: Path) -> CleanPictures:
-    return CleanPictures(folder, (1,), 64)
+    return CleanPictures([folder], (1,), 64)
 
 
 class Knowing(VeilEstimator):
@@ -54,7 +54,7 @@ class Knowing(VeilEstimator):
 
 
 def test_a_scene_drawn_small_is_like_the_reduced_picture(folder: Path) -> None:
-    picture = CleanPictures(folder, (1,), 64).pictures[0]
+    picture = CleanPictures([folder], (1,), 64).pictures[0]
     for family in ("csd-rain", "snow", "rain-mixture"):
         weather, rng = SceneWeather(family, 0), np.random.default_rng
         shape = picture.shape[:2]

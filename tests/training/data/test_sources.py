@@ -33,7 +33,7 @@ def test_blurred_noise_is_as_strong_as_said() -> None:
 
 
 def test_grain_stays_below_its_greatest_deviation(grey: Path) -> None:
-    pictures = CleanPictures(grey, (1,), 64, grain=0.02)
+    pictures = CleanPictures([grey], (1,), 64, grain=0.02)
     rng = np.random.default_rng(0)
     deviations = [pictures.draw(64, rng).std() for _ in range(40)]
     assert 0.015 < max(deviations) < 0.021
@@ -46,7 +46,10 @@ def test_sharpening_makes_edges_steeper(tmp_path: Path) -> None:
     write_image(picture, tmp_path / "edge.png")
 
     def steepest(sharpen: float) -> float:
-        pictures, rng = CleanPictures(tmp_path, (1,), 64, sharpen=sharpen), np.random.default_rng(3)
+        pictures, rng = (
+            CleanPictures([tmp_path], (1,), 64, sharpen=sharpen),
+            np.random.default_rng(3),
+        )
         patches = [pictures.draw(64, rng) for _ in range(20)]
         return float(max(np.abs(np.diff(p, axis=axis)).max() for p in patches for axis in (0, 1)))
 
@@ -55,11 +58,11 @@ def test_sharpening_makes_edges_steeper(tmp_path: Path) -> None:
 
 
 def test_without_settings_a_patch_is_cut_from_the_picture(grey: Path) -> None:
-    patch = CleanPictures(grey, (1,), 64).draw(32, np.random.default_rng(0))
+    patch = CleanPictures([grey], (1,), 64).draw(32, np.random.default_rng(0))
     assert np.ptp(patch) == 0
 
 
 def test_a_share_of_the_patches_is_built_upon(grey: Path) -> None:
-    pictures, rng = CleanPictures(grey, (1,), 64, structures=0.5), np.random.default_rng(5)
+    pictures, rng = CleanPictures([grey], (1,), 64, structures=0.5), np.random.default_rng(5)
     patches = [pictures.draw(64, rng) for _ in range(100)]
     assert 25 < sum(float(np.ptp(p)) > 0.02 for p in patches) < 60

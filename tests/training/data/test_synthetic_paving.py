@@ -43,6 +43,6 @@ def test_stones_cover_all_and_markings_leave_most() -> None:
 
 def test_clean_patches_are_paved_in_the_share_that_is_asked_for(tmp_path: Path) -> None:
     write_image(np.full((80, 90, 3), 0.4, np.float32), tmp_path / "grey.png")
-    pictures, rng = CleanPictures(tmp_path, (1,), 64, paving=0.5), np.random.default_rng(5)
+    pictures, rng = CleanPictures([tmp_path], (1,), 64, paving=0.5), np.random.default_rng(5)
     paved = [np.ptp(pictures.draw(64, rng)) > 0.01 for _ in range(80)]
     assert 0.35 < np.mean(paved) < 0.65

@@ -42,19 +42,18 @@ function describeModel() {
     `Model ${model.name}, ${model.parameters.toLocaleString("en")} parameters.`;
   byId("model-line").textContent = model.description;
   byId("speed-dial").hidden = !model.adjustable;
+  byId("haze-dial").hidden = !model.dehazes;
 }
 
-// The dials as parameters of a request; the model's own depth is left unsaid.
+// The dials as parameters of a request; what the model does by itself is left unsaid.
 function dials() {
   const model = theModel();
   const level = Number(speed.value);
-  if (!model.adjustable || level === 2) return { model: model.name };
+  const asked = { model: model.name };
+  if (model.dehazes && byId("dehaze").checked) asked.dehaze = true;
+  if (!model.adjustable || level === 2) return asked;
   const { stages, recursions } = level === 1 ? model : { stages: 2, recursions: 2 };
-  return {
-    model: model.name,
-    stages: Math.max(1, stages - 1),
-    recursions: Math.max(1, recursions - 1),
-  };
+  return { ...asked, stages: Math.max(1, stages - 1), recursions: Math.max(1, recursions - 1) };
 }
 
 // --- photos coming in ---------------------------------------------------------------------
@@ -342,6 +341,7 @@ split.addEventListener("input", drawAfter);
 strength.addEventListener("input", drawAfter);
 speed.addEventListener("input", drawAfter);
 speed.addEventListener("change", restoreAgain);
+byId("dehaze").addEventListener("change", restoreAgain);
 choices.addEventListener("change", () => (describeModel(), restoreAgain()));
 
 function restoreAgain() {

@@ -43,10 +43,13 @@ async function load(name) {
   try {
     const [compiled, program] = await Promise.all([module, model.program]);
     const code = program.slice(0, model.code_bytes);
-    const numbers = program.slice(model.code_bytes);
+    const rest = program.byteLength - model.veil_bytes;
+    const numbers = program.slice(model.code_bytes, rest);
+    const weights = new Float32Array(program.slice(rest));
+    const veil = model.veil_bytes ? { weights, features: model.veil_features } : null;
     const { tasks, radius, alignment, change_gating_db } = model;
-    const images = 1 + tasks.length;
-    return { module: compiled, code, numbers, images, tasks, radius, alignment, change_gating_db };
+    const kept = { tasks, radius, alignment, change_gating_db, veil };
+    return { module: compiled, code, numbers, images: 1 + tasks.length, ...kept };
   } catch (error) {
     module = model.program = null; // tried again next time
     throw error;
@@ -54,8 +57,9 @@ async function load(name) {
 }
 
 // {views: name -> Blob, report}; the saved file is made when it is asked for.
-export async function restore(file, { model }, { signal, onProgress }) {
-  const loaded = await load(model);
+export async function restore(file, { model, dehaze }, { signal, onProgress }) {
+  const { veil, ...loaded } = await load(model);
+  if (dehaze) loaded.veil = veil;
   const { layer_pixels: layerPixels } = LIMITS;
   return work(
     { restore: { file, model: loaded, workers: WORKERS, tilePixels: TILE_PIXELS, layerPixels } },

@@ -109,7 +109,7 @@ function rowLeast(gains, columns) {
 }
 
 // Between which cells each position of an axis lies, and how far on the way.
-function places(length, cells) {
+export function places(length, cells) {
   return Array.from({ length }, (_, at) => {
     const place = Math.min(Math.max(((at + 0.5) * cells) / length - 0.5, 0), cells - 1);
     const before = Math.floor(place);

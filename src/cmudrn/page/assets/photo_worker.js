@@ -8,6 +8,7 @@ import {
 } from "./containers.js";
 import { holdRangeEnds } from "./range_ends.js";
 import { divide } from "./tiles.js";
+import { estimateVeil } from "./veil.js";
 
 const UNCOMMON = { tiff: "TIFF", heic: "HEIC", avif: "AVIF" };
 const QUALITY = 1; // the browser halves the resolution of colours below it
@@ -108,7 +109,8 @@ async function restore({ file, model, workers, tilePixels, layerPixels }) {
   const maps = names.map(() => new Uint8ClampedArray(data.length));
   const gate = new ChangeGate(height, width, model.change_gating_db ?? Infinity);
   const tiles = divide(height, width, model, tilePixels, workers);
-  await runTiles(tiles, image, model, workers, (tile, piece) => {
+  const veil = model.veil ? estimateVeil(image, model.veil) : null;
+  await runTiles(tiles, image, { ...model, veil }, workers, (tile, piece) => {
     paste(piece.restored, restored, tile, width);
     maps.forEach((map, i) => paste(piece.maps[i], map, tile, width));
     gate.add(piece.energy);
@@ -171,9 +173,9 @@ async function runTiles(tiles, image, model, workers, onPiece) {
   await Promise.all(Array.from({ length: Math.min(workers, tiles.length) }, run));
 }
 
-async function openWorker({ module, code, numbers, images }) {
+async function openWorker({ module, code, numbers, images, veil }) {
   const worker = new Worker(new URL("tile_worker.js", import.meta.url), { type: "module" });
-  await ask(worker, { open: { module, code, numbers, images } });
+  await ask(worker, { open: { module, code, numbers, images, veil } });
   return worker;
 }
 
@@ -207,7 +209,8 @@ function cut({ data, width, height }, { rows, columns }) {
     top: rows.start - rows.first, left: columns.start - columns.first,
     height: rows.stop - rows.start, width: columns.stop - columns.start,
   };
-  return { pixels, width: wide, height: tall, inner };
+  const [first, size] = [[rows.first, columns.first], [height, width]];
+  return { pixels, width: wide, height: tall, first, size, inner };
 }
 
 function paste(piece, image, { rows, columns }, width) {

@@ -1,14 +1,16 @@
 // Runs the network on one window after another, in a WebAssembly memory of its own.
 //
-// In: {open: {module, code, numbers, images}}, once; then {tile: {pixels, width, height, inner}} with
-// the window's RGBA. Out: {progress} from 0 to 1, and {done: {restored, maps, energy}}: RGBA of the
+// In: {open: {module, code, numbers, images, veil}}, once; then {tile: {pixels, width, height, first,
+// size, inner}} with the window's RGBA, where it begins in the image, and the image's size. Out: {progress} from 0 to 1, and {done: {restored, maps, energy}}: RGBA of the
 // window's inner part after the network, what each branch took out of it, and the energy of the
 // change over the blocks of the whole image.
 import { addEnergy } from "./change_gate.js";
+import { liftVeil } from "./veil.js";
 
 let engine = null;
 let program = 0;
 let outputs = 0;
+let veil = null;
 
 onmessage = async ({ data }) => {
   try {
@@ -19,7 +21,7 @@ onmessage = async ({ data }) => {
   }
 };
 
-async function open({ module, code, numbers, images }) {
+async function open({ module, code, numbers, images, veil: over }) {
   let shown = 0;
   const progress = (done, all) => {
     const now = performance.now();
@@ -35,7 +37,7 @@ async function open({ module, code, numbers, images }) {
   });
   engine = instance.exports;
   engine._initialize();
-  outputs = images;
+  [outputs, veil] = [images, over];
   program = engine.open(copyIn(code), code.byteLength / 8, copyIn(numbers), numbers.byteLength / 4);
   postMessage({ opened: true });
 }
@@ -48,7 +50,8 @@ function copyIn(bytes) {
 
 const floats = (at, count) => new Float32Array(engine.memory.buffer, at >>> 0, count);
 
-function restore({ pixels, width, height, inner }) {
+function restore(tile) {
+  const { pixels, width, height } = tile;
   const plane = width * height;
   const degraded = engine.allocate(4 * 3 * plane);
   const made = Array.from({ length: outputs }, () => engine.allocate(4 * 3 * plane));
@@ -57,9 +60,11 @@ function restore({ pixels, width, height, inner }) {
   for (let i = 0; i < plane; i += 1) {
     for (let c = 0; c < 3; c += 1) planes[c * plane + i] = pixels[4 * i + c] / 255;
   }
+  const before = veil ? planes.slice() : null;
+  if (veil) liftVeil(planes, tile, veil);
   new Uint32Array(engine.memory.buffer, list >>> 0, outputs).set(made);
   engine.restore(program, height, width, degraded, list);
-  finish({ pixels, width, height, inner }, floats(degraded, 3 * plane), made);
+  finish(tile, before ?? floats(degraded, 3 * plane), made);
   for (const at of [degraded, ...made, list]) engine.release(at);
 }
 

@@ -13,6 +13,7 @@ from cmudrn.errors import FileError
 from cmudrn.files import list_folder
 from cmudrn.image import read_image
 from cmudrn.training.config import DataConfig
+from cmudrn.training.data.synthetic_eaves import composite_eaves
 from cmudrn.training.data.synthetic_paving import composite_paving
 from cmudrn.training.data.synthetic_structures import composite_structure
 
@@ -76,13 +77,14 @@ class CleanPictures:
     built upon, sharpened and grained at random.
 
     Args:
-        folder: searched with its subfolders.
+        folders: searched with their subfolders.
         reductions: integer factors at which each picture is used.
         size: pictures with a side shorter than this are left out.
         sharpen: greatest strength of the unsharp mask.
         grain: greatest standard deviation of the noise.
         structures: share of the patches with a structure drawn over them.
         paving: share of the patches with stones, kerbs or road markings drawn over them.
+        eaves: share of the patches with the edge of a roof drawn over them.
 
     Raises:
         FileError: no image is big enough, or one cannot be read.
@@ -90,7 +92,7 @@ class CleanPictures:
 
     def __init__(
         self,
-        folder: Path,
+        folders: Sequence[Path],
         reductions: Sequence[int],
         size: int,
         *,
@@ -98,30 +100,33 @@ class CleanPictures:
         grain: float = 0.0,
         structures: float = 0.0,
         paving: float = 0.0,
+        eaves: float = 0.0,
     ) -> None:
         self.sharpen, self.grain = sharpen, grain
-        self.structures, self.paving = structures, paving
+        self.structures, self.paving, self.eaves = structures, paving, eaves
         self.pictures: list[NDArray[np.uint8]] = []
-        for path in list_pictures(folder):
+        for path in (path for folder in folders for path in list_pictures(folder)):
             picture = np.rint(read_image(path) * 255).astype(np.uint8)
             for factor in reductions:
                 reduced = picture if factor == 1 else reduce_picture(picture, factor)
                 if min(reduced.shape[:2]) >= size:
                     self.pictures.append(reduced)
         if not self.pictures:
-            raise FileError(f"No image in {folder} has {size} x {size} pixels.", path=folder)
+            first, *_ = folders
+            raise FileError(f"No image in {first} has {size} x {size} pixels.", path=first)
 
     @classmethod
-    def of(cls, config: DataConfig, folder: str) -> CleanPictures:
-        """Return the pictures of a folder, varied as a configuration says."""
+    def of(cls, config: DataConfig, *folders: str) -> CleanPictures:
+        """Return the pictures of folders, varied as a configuration says."""
         return cls(
-            data_path(folder),
+            [data_path(folder) for folder in folders],
             config.reductions,
             config.patch,
             sharpen=config.sharpen,
             grain=config.grain,
             structures=config.structures,
             paving=config.paving,
+            eaves=config.eaves,
         )
 
     def draw(self, size: int, rng: np.random.Generator) -> Patch:
@@ -136,6 +141,8 @@ class CleanPictures:
             patch = composite_structure(patch, rng)
         if self.paving and rng.random() < self.paving:
             patch = composite_paving(patch, rng)
+        if self.eaves and rng.random() < self.eaves:
+            patch = composite_eaves(patch, rng)
         if self.sharpen:
             patch = patch + np.float32(rng.uniform(0, self.sharpen)) * (patch - blur(patch))
         if self.grain:

@@ -32,6 +32,8 @@ HAZE_ROWS = 32
 """Of the coarse grid on which the veil of a scene is drawn."""
 WHOLE = 0.4
 """Share of the scenes that are whole pictures; the others are windows of at least half a side."""
+MIST = Veil((0.4, 0.95), (0.6, 1.0))
+"""The mist of scenes in which no snow falls."""
 
 
 @dataclass(frozen=True)
@@ -183,11 +185,14 @@ class Thumbnails:
     """Thumbnails of scenes with and without their veil: what a veil estimator is trained on.
 
     Args:
-        scenes: the source's scenes; they are kept, 48 kB each.
+        scenes: the source's scenes; they are kept, 192 kB each.
+        mist: share of the scenes of a weather without a veil that lie in a mist of their own. It is
+            on both thumbnails: mist without snowfall is not to be taken away.
     """
 
-    def __init__(self, scenes: Scenes) -> None:
+    def __init__(self, scenes: Scenes, mist: float = 0.0) -> None:
         self.scenes = scenes
+        self.mist = 0.0 if isinstance(scenes.weather.falling, Snow) else mist
         self.made: dict[int, Scene] = {}
 
     def __call__(self, _size: int, rng: np.random.Generator) -> tuple[Image, Image]:
@@ -200,6 +205,8 @@ class Thumbnails:
         if rng.random() < 0.5:
             plain = plain[:, ::-1]
         plain = np.ascontiguousarray(change_light(plain, rng))
+        if self.mist and rng.random() < self.mist:
+            plain = composite_on_thumbnail(plain, MIST.haze((HAZE_ROWS, HAZE_ROWS), rng))
         return composite_on_thumbnail(plain, self.scenes.weather.draw_haze(scene.shape, rng)), plain
 
 

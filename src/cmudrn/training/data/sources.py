@@ -88,11 +88,11 @@ def make_sources(config: DataConfig, seed: int) -> dict[str, PatchSource]:
             continue
         if config.clean is None:
             raise CmudrnError(f"The source {name!r} needs a folder of clean pictures: data.clean.")
-        if config.also_clean:
+        if config.also_clean and config.view == "patches":
             wide = wide or WideScenes(config, seed)
             sources[name] = WidePatches(wide, str(source.weather))
             continue
-        clean = clean or CleanPictures.of(config, config.clean)
+        clean = clean or CleanPictures.of(config, config.clean, *config.also_clean)
         sources[name] = _make_source(clean, str(source.weather), config, estimator, seed)
     return sources
 
@@ -106,7 +106,7 @@ def _make_source(
 ) -> PatchSource:
     """Return the source of a weather over clean pictures."""
     if config.view == "thumbnails":
-        return Thumbnails(Scenes(clean, family, seed))
+        return Thumbnails(Scenes(clean, family, seed), config.mist)
     if estimator is not None:
         return ScenePatches(Scenes(clean, family, seed), estimator)
     return WeatherPatches(clean, PatchWeather(seed), family)
