@@ -220,6 +220,28 @@ def test_whiter_than_white_and_blacker_than_black_are_kept(
     assert dark.max() <= 235
 
 
+def test_a_second_picture_track_is_copied_and_named(identity_model: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.mkv", tmp_path / "b.mkv"
+    with av.open(str(source), "w") as output:
+        tracks = [output.add_stream("ffv1", rate=25) for _ in range(2)]
+        for track in tracks:
+            track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            for track, grey in zip(tracks, (90, 160), strict=True):
+                pixels = np.full((48, 64, 3), grey + number, np.uint8)
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
+                    format="yuv420p"
+                )
+                frame.pts = number
+                output.mux(track.encode(frame))
+        for track in tracks:
+            output.mux(track.encode(None))
+    result = untouched(identity_model, source, target)
+    assert "Stream 1 (video) was copied as it is." in result.notes
+    with av.open(str(target)) as clip:
+        assert [stream.type for stream in clip.streams] == ["video", "video"]
+
+
 def test_two_runs_of_one_result_do_not_meet(
     source: Path, identity_model: Path, tmp_path: Path
 ) -> None:

@@ -33,7 +33,7 @@ class Carried:
     Attributes:
         streams: indices of the streams that are copied.
         attachments: (file name, media type, bytes) of covers and other attached files.
-        notes: one sentence for each stream that is left out.
+        notes: one sentence for each stream that is left out, or is video and not restored.
     """
 
     streams: tuple[int, ...] = ()
@@ -59,6 +59,8 @@ def choose_carried(source: Any, clip: Clip, target: Path) -> Carried:
             attachments.append(attachment)
         elif stream.type != "attachment" and _is_taken(stream, packets.get(stream.index), target):
             streams.append(stream.index)
+            if stream.type == "video" and not is_cover(stream):
+                notes.append(f"Stream {stream.index} (video) was copied as it is.")
         else:
             kind = "cover" if stream.type == "video" and is_cover(stream) else stream.type
             notes.append(
