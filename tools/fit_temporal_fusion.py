@@ -36,7 +36,7 @@ from cmudrn.restoration.squares import SQUARE, Planes, differences
 from cmudrn.restoration.temporal_fusion import (
     FEATURES,
     FRAMES,
-    MOST,
+    MAX_VALUE,
     SHIFT,
     UNIT,
     candidates,
@@ -308,7 +308,7 @@ class Fit:
     def _error(self, at: torch.Tensor | slice) -> torch.Tensor:
         values = self._seen[at].float() / UNIT
         for layer in self.layers[:-1]:
-            values = layer(values).clamp(0, MOST / UNIT)
+            values = layer(values).clamp(0, MAX_VALUE / UNIT)
         weights = torch.softmax(self.layers[-1](values), dim=1)
         return (torch.bmm(self._quadratic[at], weights[:, :, None])[:, :, 0] * weights).sum(dim=1)
 

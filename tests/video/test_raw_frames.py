@@ -59,7 +59,7 @@ def test_a_large_frame_is_read_little_by_little(identity_model: Path) -> None:
 
 def test_frames_too_large_for_the_memory_are_refused(identity_model: Path) -> None:
     class Full(Restorer):
-        def estimate_veil(self, image: Pixels) -> None:
+        def make_change_gate(self, image: Pixels) -> None:
             raise MemoryError
 
     with pytest.raises(CmudrnError, match="9,999,800,001 pixels, more than the limit"):

@@ -124,13 +124,9 @@ def evaluate(
         _check_picture_scores(pictures, models or [], overwrite)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
-    methods = [
-        method
-        for text in models or []
-        for method in _methods(
-            text, opened, (stages, recursions), branches, change_gating=change_gating, dehaze=dehaze
-        )
-    ]
+    methods, chosen = [], {"change_gating": change_gating, "dehaze": dehaze}
+    for text in models or []:
+        methods += _methods(text, opened, (stages, recursions), branches, **chosen)
     methods += _folders(pred or [])
     if downstream:
         show(*_read_text(sets, methods, limit, format.value).splitlines())

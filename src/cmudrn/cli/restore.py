@@ -84,14 +84,13 @@ def restore(
     given = _check_options(context, format, subsampling, precision if evidence else "fp32")
     network = Network(model, engine, "fp32" if evidence else precision, threads, budget_ms, device)
     wanted = RestoreSettings(strength, stages, recursions, layers, score, gate, dehaze)
+    _refuse_unheard(given, framed=frames is not None, streamed="-" in (*inputs, output))
     if frames is not None:
-        _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
         opened = network.open(change_gating)
         return restore_raw_frames(inputs, output, frames, opened, wanted, temporal=temporal)
     photo = PhotoSettings(wanted, format, quality, subsampling, side_by_side, overwrite,
         max_pixels, max_bytes, network.provenance() if evidence else None)  # fmt: skip
     if "-" in (*inputs, output):
-        _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
         return restore_stream(inputs, output, network.open(change_gating), photo)
     plan = plan_jobs(inputs, output, format, follow_links=follow_links)
     run = Run(network.open(change_gating), photo, (codec, crf, pixel_format), as_json, temporal)
@@ -128,6 +127,14 @@ def _check_options(
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_unheard(given: Mapping[str, str], *, framed: bool, streamed: bool) -> None:
+    """Refuse what raw frames, or a picture that is a stream, would not obey."""
+    if framed:
+        _refuse(given, set(given) - _TAKEN_BY_FRAMES, "--frames goes")
+    elif streamed:
+        _refuse(given, _NEED_FILES & set(given), "Standard input and output go")
 
 
 def _refuse(given: Mapping[str, str], names: Set[str], what: str) -> None:

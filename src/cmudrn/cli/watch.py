@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -135,12 +136,11 @@ def watch(
     except ImportError:
         raise MissingExtraError("watch", "video") from None
 
-    tell = _tell_as_json if as_json else _tell
     place = None if output is None else Path(output)
     written = tuple(path for path in (place, record) if path is not None)
     limits: Any = {"follow_links": follow_links, "max_pixels": max_pixels or MAX_FRAME_PIXELS}
-    results = place if existing else None
-    opened = sources.open_source(source, timeout, skip=written, results=results, **limits)
+    limits["results"] = place if existing else None
+    opened = sources.open_source(source, timeout, skip=written, **limits)
     outlets = Outlets(place, record, overwrite, publish, push, mqtt)
     outlets.check(opened, output)
     restorer = cmudrn.load(model, engine=engine, threads=threads, device=device)
@@ -149,8 +149,12 @@ def watch(
     restore = watcher.make_restore(restorer, wanted, opened, lookahead if temporal else None)
     settings = watcher.WatchSettings(stale, report, waiting, attempts, seconds)
     folder = None if opened.is_sequence else Path(source)
-    statistics = outlets.watch(opened, restore, tell, settings, folder)
+    statistics = outlets.watch(opened, restore, _teller(as_json), settings, folder)
     show_json(statistics.to_json()) if as_json else show(str(statistics))
+
+
+def _teller(as_json: bool) -> Callable[[str, str], None]:
+    return _tell_as_json if as_json else _tell
 
 
 def _tell(word: str, sentence: str) -> None:

@@ -86,11 +86,8 @@ def export_checkpoint(
     if veil_estimator is not None:
         estimator = _open_other_estimator(estimator, checkpoint, veil_estimator, about)
     if estimator is not None:
-        about["context"] = {"parameters": estimator.parameters, "thumbnail": SIDE}
         about["parameters"] = record["parameters"] + estimator.parameters
-        tensors = weights | {
-            f"{VEIL_PREFIX}{k}": torch.from_numpy(v) for k, v in estimator.weights.items()
-        }
+        tensors = weights | _veil_tensors(estimator, about)
     with tempfile.TemporaryDirectory() as folder:
         unchecked = Path(folder) / "model.onnx"
         write_network(config, tensors, unchecked, name or record["name"], **about)
@@ -98,6 +95,12 @@ def export_checkpoint(
         with atomic_file(output) as file:
             file.write(unchecked.read_bytes())
     return difference
+
+
+def _veil_tensors(estimator: VeilEstimator, about: dict[str, Any]) -> dict[str, Tensor]:
+    """Return an estimator's weights as a model file names them, and note it in the record."""
+    about["context"] = {"parameters": estimator.parameters, "thumbnail": SIDE}
+    return {f"{VEIL_PREFIX}{k}": torch.from_numpy(v) for k, v in estimator.weights.items()}
 
 
 def _open_other_estimator(

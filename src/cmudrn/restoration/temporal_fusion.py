@@ -41,7 +41,7 @@ UNITS, UNIT = 64, 256
 """Parts of a 255th in which features are computed, and what stands for 1 in them."""
 WHITE = 255 * UNITS
 FEATURES = 84
-SHIFT, MOST = 10, 16 * UNIT - 1
+SHIFT, MAX_VALUE = 10, 16 * UNIT - 1
 """Binary digits of weights after the point, and the highest value between two layers."""
 STEP = 128
 """Parts in which the logarithms of shares are known."""
@@ -246,7 +246,7 @@ class Head:
     """A perceptron that weighs the candidates, in whole numbers.
 
     Attributes:
-        layers: one after another; `MOST` bounds what lies between.
+        layers: one after another; `MAX_VALUE` bounds what lies between.
     """
 
     layers: tuple[Layer, ...]
@@ -255,7 +255,7 @@ class Head:
         """Return shares that sum up to SHARES, (candidates, h, w), of features (features, h, w)."""
         values = seen.reshape(len(seen), -1).astype(np.int64)
         for layer in self.layers[:-1]:
-            values = np.clip((layer(values) + (1 << SHIFT - 1)) >> SHIFT, 0, MOST)
+            values = np.clip((layer(values) + (1 << SHIFT - 1)) >> SHIFT, 0, MAX_VALUE)
         values = self.layers[-1](values) >> SHIFT + 1
         behind = np.minimum(values.max(axis=0) - values, len(decay()) - 1)
         parts = decay()[behind].astype(np.float32)
