@@ -1,5 +1,6 @@
 """The doctor finds wrong files, repeated scenes and leaks, also in real data."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,12 @@ def test_a_berkeley_photo_among_training_pictures_leaks(shared_data: Path, tmp_p
         ("holiday.jpg", "010.png")
     ]
     assert leak.pictures[0].how == "mirrored"
+
+
+def test_a_name_that_is_no_text_is_examined(tmp_path: Path) -> None:
+    picture = save(scene(1), tmp_path / "good" / "a.png")
+    try:
+        picture.rename(picture.with_name(os.fsdecode(b"\xff\xfe.png")))
+    except OSError:
+        pytest.skip("this file system takes only text as names")
+    assert examine([f"folder:{picture.parent}"]).datasets[0].pairs == 1

@@ -261,7 +261,10 @@ def test_a_range_of_a_page_is_not_kept_to(client: httpx.Client, ranges: str) -> 
     assert (answer.status_code, answer.content) == (200, client.get("/").content)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "a@b:1"])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "127.0.0.1.evil.example", "", "[::1", "a@b:1", "a@localhost", "localhost/a"],
+)
 def test_other_host_names_are_refused(client: httpx.Client, host: str) -> None:
     answer = client.get("/models", headers={"Host": host})
     assert answer.status_code == 421 or (host == "" and answer.status_code == 400)

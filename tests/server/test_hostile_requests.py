@@ -21,6 +21,8 @@ from cmudrn.image import Picture, encode_picture
 from cmudrn.server import Limits
 from cmudrn.server.body import Body, _read_form
 from cmudrn.server.budget import MemoryBudget
+from cmudrn.server.problems import Problem
+from cmudrn.server.security import Guard
 
 PICTURE = encode_picture(Picture(np.full((24, 32, 3), 200, np.uint8)))
 HOST = b"Host: 127.0.0.1\r\n"
@@ -181,3 +183,17 @@ def test_others_are_served_while_a_form_is_taken_apart() -> None:
         return turns
 
     assert asyncio.run(scene()) >= 12
+
+
+@pytest.mark.parametrize("host", [{}, {"host": "evil.example"}])
+def test_a_foreign_origin_is_refused_whatever_the_host(host: dict[str, str]) -> None:
+    """HTTP/1.0 names no host, and a server may answer to every one."""
+    guard = Guard(_unreachable, ["*"], 0, lambda: None)
+    headers = Headers({**host, "origin": "http://other.example"})
+    with pytest.raises(Problem) as refused:
+        guard._check({"type": "http", "method": "POST", "path": "/restore"}, headers)
+    assert refused.value.status == 403
+
+
+async def _unreachable(*_: object) -> None:
+    raise AssertionError

@@ -120,7 +120,7 @@ def fingerprint(files: Sequence[PairFiles]) -> str:
     """
     total = hashlib.sha256()
     for pair in files:
-        total.update(f"{pair.name}\n".encode())
+        total.update(f"{pair.name}\n".encode(errors="surrogateescape"))
         for path in (pair.degraded, pair.clean):
             total.update(_file_hash(path))
     return total.hexdigest()

@@ -16,7 +16,7 @@ from cmudrn.engines import Engine
 from cmudrn.engines.native import NativeUnavailableError, peak_gflops
 from cmudrn.errors import CmudrnError, MissingExtraError
 from cmudrn.evaluation.costs import model_cost
-from cmudrn.files import atomic_file
+from cmudrn.files import atomic_file, printable
 from cmudrn.models import check_depth
 from cmudrn.models.info import ModelInfo
 from cmudrn.restoration.profile import time_call
@@ -138,7 +138,7 @@ def write_cells(path: Path, title: str, cells: Sequence[Cell]) -> None:
     for cell in cells:
         writer.writerow(f"{value:.5g}" for value in dataclasses.astuple(cell))
     with atomic_file(path) as file:
-        file.write(f"# {title}\n{text.getvalue()}".encode())
+        file.write(f"# {printable(title)}\n{text.getvalue()}".encode())
 
 
 def draw_cells(path: Path, title: str, cells: Sequence[Cell]) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
@@ -106,9 +107,8 @@ def to_csv(rows: Sequence[Cells]) -> str:
 
 def _no_formula(cell: str) -> str:
     is_number = re.fullmatch(r"[-+\d.,\[\]() einf]*", cell)
-    return (
-        f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) and not is_number else cell
-    )
+    first = unicodedata.normalize("NFKC", cell.lstrip()[:1])  # some sheets take wide signs, too
+    return f"'{cell}" if first in ("=", "+", "-", "@") and not is_number else cell
 
 
 def to_latex(rows: Sequence[Cells]) -> str:

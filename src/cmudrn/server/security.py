@@ -115,7 +115,7 @@ class Guard:
             foreign = False
         elif site is None:
             # Browsers leave out Sec-Fetch-Site for other machines without TLS, and old ones always.
-            foreign = not self._is_own(headers["origin"], headers["host"], scope)
+            foreign = not self._is_own(headers["origin"], headers.get("host", ""), scope)
         else:
             foreign = headers["origin"] == "null"
         if foreign:
@@ -144,6 +144,8 @@ class Guard:
 
 def _split(address: str) -> tuple[str, int | None]:
     """Return the name and the port of an address; ("", None) where it is none."""
+    if set("@/?#\\") & set(address):
+        return "", None
     try:
         parts = urlsplit(f"//{address}")
         return parts.hostname or "", parts.port
