@@ -21,7 +21,6 @@ from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.evaluation.metrics import psnr_rgb
 from cmudrn.image import Image
-from cmudrn.image.resampling import make_thumbnail
 from cmudrn.restoration import Restorer
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.weather.presets import WEATHERS
@@ -77,21 +76,19 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def print_costs(context: VeilEstimator, model: str) -> None:
     engine = open_engine(model)
-    print("| picture | thumbnail, ms | estimator, ms | correction, ms | network, ms | share |")
-    print("|---|---|---|---|---|---|")
+    print("| picture | estimate, ms | correction, ms | network, ms | share |")
+    print("|---|---|---|---|---|")
     for side in (512, 1024):  # multiples of what the network takes
         picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
         stored = (255 * picture).astype(np.uint8)
-        thumbnail, batch = make_thumbnail(stored), picture.transpose(2, 0, 1)[None]
-        cells = context.estimate_veil(thumbnail).gain.shape
+        batch, cells = picture.transpose(2, 0, 1)[None], context(stored).gain.shape
         correction = VeilCorrection(np.full(cells, 1.3, np.float32), np.ones(3, np.float32))
         steps = [
-            milliseconds(lambda s=stored: make_thumbnail(s)),
-            milliseconds(lambda t=thumbnail: context.estimate_veil(t)),
+            milliseconds(lambda s=stored: context(s)),
             milliseconds(lambda p=picture, m=correction: m(p, whole(p), p.shape[:2])),
             milliseconds(lambda b=batch: engine(b)),
         ]
-        share = sum(steps[:3]) / steps[3]
+        share = sum(steps[:2]) / steps[2]
         print(f"| {side}x{side} | {' | '.join(f'{s:.1f}' for s in steps)} | {share:.1%} |")
 
 

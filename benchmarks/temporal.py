@@ -31,6 +31,7 @@ from skimage.metrics import structural_similarity
 import cmudrn
 from cmudrn.image import Image, Pixels, read_image
 from cmudrn.restoration.frame_window import SeenFrame, fuse_frame, see
+from cmudrn.training.data.clean_patches import list_pictures
 from cmudrn.weather.presets import WEATHERS
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -185,7 +186,7 @@ def main() -> None:
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     restorer = cmudrn.load(options.model, threads=1)
-    stills = [np.asarray(read_image(p)) for p in sorted(options.clean.glob("*.png"))[4::5]]
+    stills = [np.asarray(read_image(p)) for p in list_pictures(options.clean)[4::5]]
     stills = [s if s.shape[1] > s.shape[0] else s.transpose(1, 0, 2) for s in stills]
     columns = ("psnr", "movers", "ssim", "temporal", "flicker", "ghost")
     print("| camera | weather | method |", " | ".join(columns), "|")

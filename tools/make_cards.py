@@ -63,12 +63,14 @@ MODELS = {
             "cmudrn-unet-sharp",
             "cmudrn-unet-paving",
             "cmudrn-unet-gpu",
+            "veil",
         ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",
         (
             "Thin pale objects that look like a streak may fade: a lamp post, a garden lamp's globe.",
             "Surfaces with fine lines parallel to the rain may lose texture.",
             "Fog, drops on the lens and lying snow stay.",
+            "With --dehaze it may take mist away that belongs to the scene.",
         ),
     ),
     "cmudrn-25k": Card(
@@ -106,6 +108,13 @@ def lines_of(run: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def data_of(run: str) -> dict[str, Any]:
+    """Return what a run was trained on, of its configuration."""
+    text = (RUNS / run / "config.json").read_text(encoding="utf-8")
+    data: dict[str, Any] = json.loads(text)["data"]
+    return data
+
+
 def training_table(runs: tuple[str, ...]) -> str:
     """Return the rounds of a model's training as a table, and their processor time."""
     rows, hours, watt_hours = [], 0.0, 0.0
@@ -116,7 +125,10 @@ def training_table(runs: tuple[str, ...]) -> str:
         took, where = last.get("seconds"), ", graphics card" if run in ON_A_CARD else ""
         hours += (took or 0) / 3600
         watt_hours += (took or 0) / 3600 * (CARD_WATTS if run in ON_A_CARD else 2 * WATTS)
-        size = f"{data['batch']} of {data['patch']} x {data['patch']}"
+        thumbnails = data.get("view") == "thumbnails"
+        size = f"{data['batch']} " + (
+            "thumbnails" if thumbnails else f"of {data['patch']} x {data['patch']}"
+        )
         rows.append(
             f"| `{run}` | {last['step']:,} | {size} | {training['optimiser']}, "
             f"{training['learning_rate']:g}, {training['schedule']} | "
@@ -146,11 +158,12 @@ def score_table(model: ShippedModel) -> str:
 
 def photographs(runs: tuple[str, ...]) -> str:
     """Return the sentences on the training photographs."""
-    config = json.loads((RUNS / runs[-1] / "config.json").read_text(encoding="utf-8"))
+    every = [data_of(run) for run in runs]
     listed = training_photographs()
-    if not config["data"].get("also_clean"):
+    if not any(data.get("also_clean") for data in every):
         listed = [x for x in listed if x.file.startswith("train/")]
-    weathers = sorted({x["weather"] for x in config["data"]["sources"].values() if x["weather"]})
+    sources = [x for data in every for x in data["sources"].values()]
+    weathers = sorted({x["weather"] for x in sources if x["weather"]})
     named = sum(bool(x.author) for x in listed)
     return (
         f"{len(listed)} photographs without weather (`cmudrn models --credits`: source and licence of each, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,14 @@ def test_a_card_that_a_machine_lacks_is_told(
     outcome = worker.restore(Task("a.png", "1"))
     assert outcome.state == "bad" and "no device 'directml'" in outcome.reason
     assert settings.key != SETTINGS.key
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(RestoreSettings)])
+def test_every_setting_has_a_ledger_of_its_own(name: str) -> None:
+    others: dict[str, Any] = {"strength": 0.5, "stages": 2, "recursions": 2}
+    other = others.get(name, True)
+    changed = replace(SETTINGS, restore=replace(SETTINGS.restore, **{name: other}))
+    assert changed.key != SETTINGS.key
 
 
 def test_the_ledger_knows_source_and_settings(memory: MemoryFileSystem, worker: Worker) -> None:

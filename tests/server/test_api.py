@@ -162,6 +162,7 @@ def test_metrics_are_prometheus_text(client: httpx.Client) -> None:
         ({"strengh": "0.5"}, 422, "no parameter 'strengh'"),
         ({"model": "none"}, 404, "no model 'none'"),
         ({"view": "hail"}, 422, "view"),
+        ({"dehaze": "true"}, 422, "no veil estimator"),
         ({"url": "http://127.0.0.1/x.png"}, 422, "no parameter 'url'"),
     ],
 )

@@ -67,13 +67,10 @@ class Run:
 
     def _check_settings(self) -> None:
         """Refuse, before any file, what would fail with each."""
-        from cmudrn.models.info import check_depth
-        from cmudrn.restoration.weather_classifier import check_scorable
+        from cmudrn.restoration import check_settings
 
-        wanted, codec = self.photo.restore, self.clip[0]
-        check_depth(self.restorer.info, wanted.stages, wanted.recursions)
-        if wanted.scored:
-            check_scorable(self.restorer.info)
+        check_settings(self.restorer.info, self.photo.restore)
+        codec = self.clip[0]
         if codec is None:
             return
         try:

@@ -19,9 +19,8 @@ from cmudrn.engines.base import available_cores
 from cmudrn.errors import CmudrnError, InvalidSettingError
 from cmudrn.files import claim_target, file_kind, find_results, is_hidden, list_folder
 from cmudrn.models import find_model
-from cmudrn.models.info import check_depth
 from cmudrn.models.model_file import read_model_file
-from cmudrn.restoration import RestoreSettings
+from cmudrn.restoration import RestoreSettings, check_settings
 
 MAX_BLOCKS = 5000
 """Most pieces a job is cut into: each costs Ray some milliseconds."""
@@ -251,7 +250,7 @@ def _settings(job: Job, model: bytes) -> JobSettings:
         )
     here = job.device if job.address is None else "cpu"  # a cluster's cards are elsewhere
     info = open_engine(job.model, threads=1, device=here).info
-    check_depth(info, job.restore.stages, job.restore.recursions)
+    check_settings(info, job.restore)
     return JobSettings(hashlib.sha256(model).hexdigest(), job.restore, job.quality, job.device)
 
 

@@ -8,7 +8,7 @@ import platform
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from cmudrn.cluster.files import is_disk, open_folder, read_whole, sentence, write_whole
@@ -39,15 +39,17 @@ class JobSettings:
     @property
     def key(self) -> str:
         """The settings as one line, for the ledger."""
-        parts = {
+        parts: dict[str, object] = {
             "model_sha256": self.model_sha256,
             "quality": self.quality,
             "recursions": self.restore.recursions,
             "stages": self.restore.stages,
             "strength": self.restore.strength,
         }
-        if self.device != "cpu":
-            parts["device"] = self.device
+        given = asdict(self.restore) | {"device": self.device}
+        usual = asdict(RestoreSettings()) | {"device": "cpu"}
+        # What is as usual is left out: ledgers are kept that are older than a setting.
+        parts |= {name: value for name, value in given.items() if value != usual[name]}
         return repr(list(parts.items()))
 
 

@@ -15,15 +15,14 @@ from cmudrn.live.outputs import RefusedImageError, Tell
 from cmudrn.live.queue import DropOldestQueue
 from cmudrn.live.sources import Arrival, FolderSource, Source, UnreadableFile
 from cmudrn.live.statistics import WatchStatistics
-from cmudrn.models.info import check_depth
 from cmudrn.restoration import (
     FrameRestorer,
     RestoredImage,
     Restorer,
     RestoreSettings,
+    check_settings,
     restore_image,
 )
-from cmudrn.restoration.weather_classifier import check_scorable
 from cmudrn.video.access import AddressRefusedError
 
 MIN_REOPEN_S, MAX_REOPEN_S = 0.5, 10.0
@@ -69,11 +68,10 @@ def make_restore(
 
     Raises:
         ModelFileError: the gate or score is wanted and the model gives no score.
-        InvalidSettingError: there is no such lookahead, or the model has no such depth.
+        InvalidSettingError: there is no such lookahead, or the model has no such depth or no veil
+            estimator.
     """
-    check_depth(restorer.info, settings.stages, settings.recursions)
-    if settings.scored:
-        check_scorable(restorer.info)
+    check_settings(restorer.info, settings)
     if not source.is_sequence:
         return lambda pixels: [restore_image(restorer, pixels, settings)]
     frames = FrameRestorer(restorer, settings, lookahead=lookahead)

@@ -3,7 +3,7 @@
 from cmudrn.restoration.frame_restorer import FrameRestorer
 from cmudrn.restoration.pieces import run_network
 from cmudrn.restoration.restorer import OnTile, Restorer, restore_image
-from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
+from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence, check_settings
 
 __all__ = [
     "FrameRestorer",
@@ -12,6 +12,7 @@ __all__ = [
     "RestoredImage",
     "Restorer",
     "Sequence",
+    "check_settings",
     "restore_image",
     "run_network",
 ]

@@ -1,6 +1,6 @@
-"""The context branch of a model: what veil lies over the whole picture (NumPy).
+"""The veil estimator of a model: what veil lies over the whole picture (NumPy).
 
-A window of some 91 pixels cannot tell a bright wall from fog. The branch sees a thumbnail of the
+A window of a picture does not tell a bright wall from fog. The estimator sees a thumbnail of the
 whole degraded picture and says how much of each place's light came through, and what colour the
 veil has; `VeilCorrection` undoes I = t J + (1 - t) A before the network sees its tiles.
 """
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, Pixels
 from cmudrn.image.resampling import SIDE, Area, enlarge, make_thumbnail
-from cmudrn.models.info import VEIL_BLOCK, VEIL_MAX_THICKNESS
+from cmudrn.models.info import VEIL_BLOCK, VEIL_MAX_THICKNESS, ModelInfo
 
 Floats = NDArray[np.float32]
 
@@ -119,6 +120,20 @@ class VeilEstimator:
         sums = np.tensordot(weight, windows[:, ::stride, ::stride], ((1, 2, 3), (0, 3, 4)))
         done: Floats = sums + bias[:, None, None]
         return done
+
+
+def check_dehazing(info: ModelInfo) -> None:
+    """Refuse a model that has no veil estimator.
+
+    Raises:
+        InvalidSettingError: it has none.
+    """
+    if not info.veil_weights:
+        raise InvalidSettingError(
+            f"The model {info.name} has no veil estimator; dehazing needs one.",
+            setting="dehazing",
+            value=True,
+        )
 
 
 def _relu(values: Floats) -> Floats:

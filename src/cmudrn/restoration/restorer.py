@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.base import Engine, StreamingEngine
-from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Pixels, check_array, from_float
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.changed import share_changed
-from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator, check_dehazing
 from cmudrn.restoration.layers import Layers, OnResiduals
 from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
 from cmudrn.restoration.pil_images import is_pil_image, restore_pil_image
@@ -76,7 +75,9 @@ def restore_image(
     layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
     if settings.strength == 0 and not layers.are_wanted:
         return RestoredImage(image.copy())
-    correction = _estimate_veil(restorer, image) if settings.dehazing else None
+    correction = restorer.estimate_veil(image) if settings.dehazing else None
+    if settings.dehazing and correction is None:
+        check_dehazing(restorer.info)
     if sequence is not None:
         correction = sequence.smooth_veil(correction)
     restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
@@ -89,17 +90,6 @@ def restore_image(
     if passed:
         return RestoredImage(image, layers.branches, layers.residuals, weather, passed)
     return RestoredImage(restored, layers.branches, layers.residuals, weather, changed=changed)
-
-
-def _estimate_veil(restorer: Restorer, image: Pixels) -> VeilCorrection:
-    correction = restorer.estimate_veil(image)
-    if correction is None:
-        raise InvalidSettingError(
-            f"The model {restorer.info.name} has no veil estimator; dehazing needs one.",
-            setting="dehazing",
-            value=True,
-        )
-    return correction
 
 
 class Restorer:

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Image, Pixels
+from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.changed import warn_of_change
-from cmudrn.restoration.dehazing import VeilCorrection
+from cmudrn.restoration.dehazing import VeilCorrection, check_dehazing
 from cmudrn.restoration.temporal_smoothing import VeilSmoother
-from cmudrn.restoration.weather_classifier import WeatherScore
+from cmudrn.restoration.weather_classifier import WeatherScore, check_scorable
 
 Settings = TypeVar("Settings")
 
@@ -60,6 +61,20 @@ class RestoreSettings:
     def scored(self) -> bool:
         """Whether the weather score is needed."""
         return self.gate or self.score
+
+
+def check_settings(info: ModelInfo, settings: RestoreSettings) -> None:
+    """Refuse settings that would fail with every image.
+
+    Raises:
+        InvalidSettingError: the model does not take this depth, or has no veil estimator.
+        ModelFileError: it gives no weather score.
+    """
+    check_depth(info, settings.stages, settings.recursions)
+    if settings.scored:
+        check_scorable(info)
+    if settings.dehazing:
+        check_dehazing(info)
 
 
 def compose(kind: type[Settings], values: Mapping[str, Any]) -> Settings:

@@ -19,10 +19,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cmudrn.engines import open_engine
+from cmudrn.errors import InvalidSettingError
 from cmudrn.models import ModelInfo
 from cmudrn.models.info import fixed_depth_sentence
 from cmudrn.page import ASSETS, SERVED
 from cmudrn.restoration import RestoreSettings
+from cmudrn.restoration.dehazing import check_dehazing
 from cmudrn.server import description
 from cmudrn.server.answers import Readers, StreamedAnswer
 from cmudrn.server.body import Intake, departure
@@ -303,6 +305,11 @@ def _check_request(request: RestoreRequest, models: Mapping[str, ModelInfo]) -> 
     chosen = request.settings.stages or request.settings.recursions
     if not info.adjustable and chosen:
         raise Problem(422, fixed_depth_sentence(info))
+    if request.settings.dehazing:
+        try:
+            check_dehazing(info)
+        except InvalidSettingError as error:
+            raise Problem(422, str(error)) from error
 
 
 async def _page(file: Path) -> Response:
