@@ -242,6 +242,20 @@ def test_a_second_picture_track_is_copied_and_named(identity_model: Path, tmp_pa
         assert [stream.type for stream in clip.streams] == ["video", "video"]
 
 
+@pytest.mark.parametrize("flags", ["+ilme+ildct", ""])
+def test_interlaced_frames_are_named(flags: str, identity_model: Path, tmp_path: Path) -> None:
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as output:
+        video = output.add_stream("libx264", rate=25, options={"flags": flags} if flags else {})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            pixels = np.full((48, 64, 3), 90 + number, np.uint8)
+            output.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        output.mux(video.encode(None))
+    notes = untouched(identity_model, source, tmp_path / "b.mp4").notes
+    assert ("Interlaced frames are marked as progressive." in notes) == bool(flags)
+
+
 def test_two_runs_of_one_result_do_not_meet(
     source: Path, identity_model: Path, tmp_path: Path
 ) -> None:

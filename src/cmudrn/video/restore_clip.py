@@ -200,6 +200,7 @@ class _Work:
         self._carried, self._on_frame, self._on_note = carried, on_frame, on_note
         self._reader = FrameReader(clip, settings.limits)
         self.count = self.frames = self.resumed_at = self._told = 0
+        self._interlaced = False
 
     def make_segments(self) -> None:
         """Make the segments that are missing.
@@ -238,6 +239,8 @@ class _Work:
         stored = self._encodings["restored"].pixel_format
         if settings.format.pixel_format is None and (lost := lost_of(clip.pixel_format, stored)):
             notes.append(f"{clip.pixel_format} became {stored}: {lost}.")
+        if self._interlaced:
+            notes.append("Interlaced frames are marked as progressive.")
         return [*notes, *check_integrity(self._clip, self.frames), *self._reader.notes()]
 
     def _make_from(self, state: NDArray[np.float64]) -> None:
@@ -276,6 +279,7 @@ class _Work:
             for frame in chain(frames, [None]):
                 if frame is not None:
                     pending.append(frame)
+                    self._interlaced |= bool(frame.picture.interlaced_frame)
                 for done in restorer.flush() if frame is None else restorer.put(frame.pixels):
                     known -= 1
                     own = pending.popleft()
