@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections import deque
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from cmudrn.files import NotRegularError, check_regular
 from cmudrn.image import Pixels
 from cmudrn.video.access import file_options
 from cmudrn.video.colour import Colours, colours_of, to_pixels
+from cmudrn.video.cut_files import find_cut
 from cmudrn.video.hdr import UNKNOWN, Mastering, mastering_of
 from cmudrn.video.limits import USUAL_LIMITS, ClipLimits
 from cmudrn.video.timeline import Timeline, may_jump
@@ -109,8 +109,16 @@ def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
     except (av.FFmpegError, NotRegularError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise VideoFileError(
-            f"{path} is not a video that can be read: {reason}.", path=path
+            f"{path} is not a video that can be read: {reason}{_cut_of(path)}.", path=path
         ) from error
+
+
+def _cut_of(path: Path) -> str:
+    try:
+        cut = find_cut(path)
+    except OSError:
+        return ""
+    return f"; it is {cut}" if cut else ""
 
 
 def _open(path: Path, limits: ClipLimits) -> Any:
@@ -149,9 +157,10 @@ def probe(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Clip:
         stream = main_stream(container, path)
         _bound(stream, path, limits)
         limits.check_length(path, (container.duration or 0) / av.time_base)
-        first = next(iter(container.decode(stream)), None)
+        first = next(decode_all(container, stream), None)
         if first is None:
-            raise VideoFileError(f"{path} holds no frame that can be decoded.", path=path)
+            reason = f"{path} holds no frame that can be decoded{_cut_of(path)}."
+            raise VideoFileError(reason, path=path)
         limits.check_frame(path, first.width, first.height)
         rate = _rate(stream)
         return Clip(
@@ -204,7 +213,7 @@ def main_stream(container: Any, path: Path) -> Any:
     for stream in container.streams.video:
         if not is_cover(stream) and stream.codec_context is not None:
             return stream
-    raise VideoFileError(f"{path} holds no video.", path=path)
+    raise VideoFileError(f"{path} holds no video{_cut_of(path)}.", path=path)
 
 
 def is_cover(stream: Any) -> bool:
@@ -269,19 +278,45 @@ class FrameReader:
         with open_clip(self._clip.path, self._limits) as container:
             stream = container.streams[self._clip.stream]
             _bound(stream, self._clip.path, self._limits)
-            stream.thread_type = "AUTO"
+            # Frames decoded at once are lost where one of them is damaged; their parts are not.
+            stream.thread_type = "SLICE"
             if not may_jump(container):
                 times = look_at_times(self._clip, self._limits)
-                decode = _in_order if times.in_file_order else type(container).decode
+                decode = _in_order if times.in_file_order else decode_all
                 for picture in decode(container, stream):
                     if picture.pts is not None:
                         picture.pts -= times.late
                     yield picture
                 return
-            for packet in container.demux():  # all streams: the first to jump decides for all
+            for packet in packets(container):  # all streams: the first to jump decides for all
                 self._timeline.place(packet)
                 if packet.stream.index == stream.index:
-                    yield from packet.decode()
+                    yield from decode_packet(packet)
+
+
+def packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of streams, or of all, as far as they can be read; empty ones come last."""
+    try:
+        yield from container.demux(*streams)
+    except av.InvalidDataError:
+        for stream in streams or container.streams:
+            last = av.Packet()
+            last.stream = stream
+            yield last
+
+
+def decode_packet(packet: Any) -> list[Any]:
+    """Return the frames that a packet completes: none where it is damaged."""
+    try:
+        return list(packet.decode())
+    except (av.InvalidDataError, av.error.ExternalError, EOFError):
+        return []
+
+
+def decode_all(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield all frames of a stream that can be decoded."""
+    for packet in packets(container, stream):
+        yield from decode_packet(packet)
 
 
 @dataclass(frozen=True)
@@ -333,54 +368,16 @@ def _delay(packet: Any) -> int | None:
 def _in_order(container: Any, stream: Any) -> Iterator[Any]:
     """Yield frames with the times of packets, in the order of the file."""
     times: deque[tuple[int, int]] = deque()  # said by the container, and by FFmpeg
-    for packet in container.demux(stream):
+    for packet in packets(container, stream):
         time = packet.dts if container.format.name == "avi" else packet.pts
         if packet.size and time is not None:
             times.append((time, time if packet.pts is None else packet.pts))
-        for frame in packet.decode():
+        for frame in decode_packet(packet):
             # After frames that could not be decoded, a key frame has its own time again.
             while frame.key_frame and times and times[0][1] < (frame.pts or 0):
                 times.popleft()
             frame.pts = times.popleft()[0] if times else None
             yield frame
-
-
-def check_integrity(clip: Clip, frames: int) -> list[str]:
-    """Return notes on what a clip announces and does not hold: FFmpeg skips it silently.
-
-    Args:
-        clip: the clip.
-        frames: how many frames of it were decoded.
-
-    Raises:
-        VideoFileError: the file cannot be read.
-    """
-    packets = damaged = end = 0
-    with open_clip(clip.path) as container:
-        stream = container.streams[clip.stream]
-        # What an edit list cuts off is in the file, but not to be shown.
-        said = sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries)
-        seconds = _seconds(stream.metadata.get("DURATION", ""))
-        for packet in container.demux(stream):
-            if not packet.size:
-                continue
-            packets += not packet.is_discard
-            damaged += packet.is_corrupt
-            end = max(end, (packet.pts or 0) + (packet.duration or 0))
-    # Packets without a frame are nothing amiss where they may hold one field or nothing to show.
-    in_pairs = clip.interlaced or clip.codec in ("vp8", "mpeg4")
-    if packets < said or (frames < packets and not in_pairs):
-        return [f"The file says {max(said, packets)} frames; {frames} could be decoded."]
-    ends = float(end * clip.time_base)
-    if seconds > ends + max(1.0, float(2 / clip.rate)):
-        return [f"The file says {seconds:.1f} s of video; it ends after {ends:.1f} s."]
-    return [f"The video is damaged in {damaged} of {packets} packets."] if damaged else []
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds of Matroska's "00:01:02.500000000"; 0 where it is something else."""
-    found = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", text.strip())
-    return int(found[1]) * 3600 + int(found[2]) * 60 + float(found[3]) if found else 0.0
 
 
 def _guess_frames(container: Any, stream: Any, rate: Fraction) -> int:

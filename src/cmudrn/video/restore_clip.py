@@ -28,12 +28,12 @@ from cmudrn.video.decode import (
     Frame,
     FrameReader,
     VideoFileError,
-    check_integrity,
     open_clip,
     probe,
 )
 from cmudrn.video.disk import SPARE, disk_note, measure_copied, needed_bytes
 from cmudrn.video.encode import SEGMENT_FRAMES, Encoding, choose_encoding
+from cmudrn.video.integrity import check_integrity
 from cmudrn.video.mux import check_muxable, mux_segments
 from cmudrn.video.pixel_formats import lost_of
 from cmudrn.video.prefetch import prefetch
