@@ -45,31 +45,50 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def read_preset(name: str, extended_by: tuple[str, ...] = ()) -> dict[str, Any]:
+def read_preset(name: str) -> dict[str, Any]:
     """Return a preset's table, its `extends` chain merged in.
 
     Args:
         name: a shipped preset's name, or the path of a .toml file.
-        extended_by: presets that are being read and extend this one.
 
     Raises:
         FileError: there is no such preset, or it is not TOML.
         InvalidSettingError: it extends itself, or no preset.
     """
+    own = read_toml(name, PRESETS, "preset").get("name", Path(name).stem)
+    return {**read_extended(name, PRESETS, "preset"), "name": own}
+
+
+def read_extended(
+    name: str, folder: Path, kind: str, extended_by: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return the table of a TOML file laid over the one that its `extends` names, and so on.
+
+    Args:
+        name: of a file in the folder, without its suffix, or the path of a .toml file.
+        folder: where the shipped files are.
+        kind: what to call such a file in an error.
+        extended_by: files that are being read and extend this one.
+
+    Raises:
+        FileError: there is no such file, or it is not TOML.
+        InvalidSettingError: it extends itself, or something that is no name.
+    """
     if name in extended_by:
         raise InvalidSettingError(
-            f"The preset {name!r} extends itself.", setting="extends", value=name
+            f"The {kind} {name!r} extends itself.", setting="extends", value=name
         )
-    table = read_toml(name, PRESETS, "preset")
+    table = read_toml(name, folder, kind)
     parent = table.pop("extends", "")
     if not isinstance(parent, str):
         raise InvalidSettingError(
-            f"The preset {name!r} extends {parent!r}, which is not a preset's name.",
+            f"The {kind} {name!r} extends {parent!r}, which is not a {kind}'s name.",
             setting="extends",
             value=parent,
         )
-    table.setdefault("name", Path(name).stem)
-    return merge(read_preset(parent, (*extended_by, name)), table) if parent else table
+    if not parent:
+        return table
+    return merge(read_extended(parent, folder, kind, (*extended_by, name)), table)
 
 
 def read_toml(name: str, folder: Path, kind: str) -> dict[str, Any]:

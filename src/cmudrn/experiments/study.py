@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint
-from cmudrn.config import PRESETS, Table, merge, read_preset, read_toml
+from cmudrn.config import PRESETS, Table, merge, read_extended, read_preset
 from cmudrn.datasets import Dataset, open_dataset
 from cmudrn.datasets.doctor import fingerprint
 from cmudrn.errors import CmudrnError, FileError, InvalidSettingError
@@ -153,7 +153,7 @@ def read_study(name: str) -> Study:
         CmudrnError: there is no such study, or its file is wrong.
     """
     try:
-        return Study.model_validate(read_toml(name, STUDIES, "study"))
+        return Study.model_validate(read_extended(name, STUDIES, "study"))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -184,7 +184,7 @@ def list_trials(
             setting="rows",
             value=unknown[0],
         )
-    budget = read_toml(study.budget, BUDGETS, "budget")
+    budget = read_extended(study.budget, BUDGETS, "budget")
     trials = []
     for row_name in rows or study.rows:
         row = study.rows[row_name]
