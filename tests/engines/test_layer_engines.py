@@ -5,14 +5,17 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from support.layer_reference import run_layers
 from support.random_networks import random_network, record
+from support.wide_networks import NetworkBuilder
 
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import Batch, Engine
+from cmudrn.engines.onnx import _without_narrow_groups
 from cmudrn.errors import ImageValueError, ModelFileError
 from cmudrn.models.layers import LayerList
 from cmudrn.models.onnx_writer import write_onnx
@@ -129,3 +132,37 @@ def test_a_plain_file_runs_in_bare_onnxruntime() -> None:
     assert np.abs(restored - expected.restored).max() < 1e-5
     assert np.abs(rain - expected.branches["rain"]).max() < 1e-5
     assert np.abs(snow - expected.branches["snow"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_that_are_joined_for_wide_processors_give_the_same(seed: int) -> None:
+    builder = NetworkBuilder(seed)
+    narrow = builder.conv(builder.conv(0, 2 * (5 + seed)), 2 * (3 + seed), groups=2)
+    restored = builder.conv(builder.conv(narrow, 8, groups=2), 3)
+    network = LayerList(tuple(builder.layers), {"restored": restored})
+    batch = np.random.default_rng(seed).random((1, 3, 18, 22), np.float32)
+    joined = _without_narrow_groups(network)
+    assert all(layer.groups == 1 for layer in joined.layers)
+    difference = run_layers(network, batch)["restored"] - run_layers(joined, batch)["restored"]
+    assert np.abs(difference).max() < 1e-5
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_branches_are_computed_only_where_they_are_wanted(
+    name: str, avx512: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmudrn.engines.onnx._has_avx512", lambda: avx512)
+    written = []
+
+    def write(layers: LayerList, **about: Any) -> bytes:
+        written.append(list(layers.outputs))
+        return write_onnx(layers, **about)
+
+    monkeypatch.setattr(f"cmudrn.engines.{name}.write_onnx", write)
+    engine = opened("cmudrn", name)
+    batch = np.random.default_rng(1).random((1, 3, 64, 96), np.float32)
+    alone, together = engine(batch), engine(batch, branches=True)
+    assert written == [["restored"], ["restored", "rain", "snow"]]
+    assert (alone.branches, set(together.branches)) == ({}, {"rain", "snow"})
+    assert np.abs(alone.restored - together.restored).max() < 1e-5

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import ImageValueError
 from cmudrn.models.info import ModelInfo
+from cmudrn.models.layers import LayerList
 
 Batch = NDArray[np.float32]
 """(B, 3, H, W) float32, RGB, degraded or restored, nominally in [0, 1]."""
@@ -188,6 +189,26 @@ def name_outputs(names: Sequence[str], arrays: Sequence[Batch], info: ModelInfo)
     found = dict(zip(names, arrays, strict=True))
     restored = found["restored"]
     return EngineOutputs(restored, {task: found.get(task, restored) for task in info.tasks})
+
+
+def needed_layers(
+    info: ModelInfo, stages: int, recursions: int, *, branches: bool
+) -> LayerList | None:
+    """Return the layers that a call needs, or None where the network is not known as layers.
+
+    Args:
+        info: of the model.
+        stages: T.
+        recursions: S.
+        branches: whether the images of the tasks are wanted besides the restored one.
+    """
+    layers = info.layers(stages, recursions)
+    if layers is None:
+        return None
+    if info.network == "other":
+        return layers.restricted([next(iter(layers.outputs))])
+    tasks = [task for task in info.tasks if branches and task in layers.outputs]
+    return layers.restricted(["restored", *tasks])
 
 
 def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

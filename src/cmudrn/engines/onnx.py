@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +23,12 @@ from cmudrn.engines.base import (
     available_cores,
     check_batch,
     name_outputs,
+    needed_layers,
 )
 from cmudrn.engines.confined import ConfinedError, ConfinedSession
 from cmudrn.errors import DeviceError, ModelFileError
 from cmudrn.models.info import ModelInfo, check_depth
+from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 from cmudrn.models.onnx_writer import write_onnx
 
@@ -95,9 +100,10 @@ class OnnxEngine:
         self._info = make_info(self._model)
         self.threads = threads or available_cores()
         self._asked_threads = threads
-        self._sessions: dict[tuple[int, int], Any] = {}
-        depth = (self._info.stages, self._info.recursions)
-        self._session(*depth)  # what cannot be run is told when it is opened
+        self._sessions: dict[tuple[int, int, bool], Any] = {}
+        self._session(
+            self._info.stages, self._info.recursions, False
+        )  # what cannot be run is told when it is opened
         if device != "cpu":  # a card may start and then fail
             side = -(-32 // self._info.alignment) * self._info.alignment
             self(np.zeros((1, 3, side, side), np.float32))
@@ -122,15 +128,15 @@ class OnnxEngine:
             ImageValueError: the batch is of another shape.
             ModelFileError: the network failed, or returned an image of another shape.
         """
-        depth = check_depth(self._info, stages, recursions)
-        session = self._session(*depth)
+        key = (*check_depth(self._info, stages, recursions), branches)
+        session = self._session(*key)
         check_batch(batch, self._info)
         wanted = self._outputs(session, branches)
         feeds = {session.get_inputs()[0].name: np.ascontiguousarray(batch, np.float32)}
         try:
             arrays = session.run(wanted, feeds)
         except Exception as error:  # ONNX Runtime's errors have no common type
-            del self._sessions[depth]  # a process that failed has ended
+            del self._sessions[key]  # a process that failed has ended
             if self.device != "cpu":
                 raise DeviceError(
                     f"The device {self.device} failed: {first_line(error)}.", device=self.device
@@ -161,17 +167,48 @@ class OnnxEngine:
             return names[:1]
         return ["restored", *(task for task in self._info.tasks if branches and task in names)]
 
-    def _session(self, stages: int, recursions: int) -> Any:
-        key = (stages, recursions)
+    def _session(self, stages: int, recursions: int, branches: bool) -> Any:
+        key = (stages, recursions, branches)
         if key not in self._sessions:
             if len(self._sessions) == MAX_SESSIONS:
                 del self._sessions[next(iter(self._sessions))]
-            layers = self._info.layers(stages, recursions)
-            data = self._model.data if layers is None else write_onnx(layers)
+            layers = needed_layers(self._info, stages, recursions, branches=branches)
+            data = self._model.data
+            if layers is not None:
+                wide = self.device == "cpu" and _has_avx512()
+                data = write_onnx(_without_narrow_groups(layers) if wide else layers)
             self._sessions[key] = _open_session(
                 self._model, data, self.threads, self.device, is_known=layers is not None
             )
         return self._sessions[key]
+
+
+def _without_narrow_groups(layers: LayerList) -> LayerList:
+    """Return a network with its narrow pairs of groups as one group, with zeros between them.
+
+    ONNX Runtime has fast convolutions on AVX-512 for groups of sixteen channels or a multiple. Two
+    groups of 24 take it 1.3 times as long as one of 48, of twice the multiply-adds.
+    """
+    changed = []
+    for layer in layers.layers:
+        weight = layer.weight
+        if layer.operator == "conv" and layer.groups == 2 and weight is not None:
+            outputs, inputs = weight.shape[0] // 2, weight.shape[1]
+            if inputs <= 32 and (inputs % 16 or outputs % 16):
+                whole = np.zeros((2 * outputs, 2 * inputs, *weight.shape[2:]), np.float32)
+                whole[:outputs, :inputs], whole[outputs:, inputs:] = np.split(weight, 2)
+                layer = replace(layer, weight=whole, groups=1)
+        changed.append(layer)
+    return LayerList(tuple(changed), layers.outputs)
+
+
+@cache
+def _has_avx512() -> bool:
+    """Return whether the processor has AVX-512, as far as Linux says so."""
+    try:
+        return " avx512f " in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
 
 
 def _reopen(data: bytes, path: str, threads: int | None, device: str) -> OnnxEngine:

@@ -16,6 +16,7 @@ from cmudrn.engines.base import (
     available_cores,
     check_batch,
     name_outputs,
+    needed_layers,
 )
 from cmudrn.errors import ModelFileError
 from cmudrn.models.info import ModelInfo, check_depth
@@ -93,25 +94,30 @@ class OpenVinoEngine:
         """
         depth = check_depth(self._info, stages, recursions)
         check_batch(batch, self._info)
-        names, request = self._request((*batch.shape, *depth))
+        names, request = self._request((*batch.shape, *depth, branches))
         results = request.infer([np.ascontiguousarray(batch, np.float32)])
         arrays = [np.array(results[index]) for index in range(len(names))]
         if self._info.network == "other":
             return EngineOutputs(arrays[0], {})
-        outputs = name_outputs(names, arrays, self._info)
-        return outputs if branches else EngineOutputs(outputs.restored, {})
+        if not branches:
+            return EngineOutputs(arrays[0], {})
+        return name_outputs(names, arrays, self._info)
 
     def __reduce__(self) -> tuple[Callable[..., OpenVinoEngine], tuple[Any, ...]]:
         about = (self._model.data, self._model.path, self._asked_threads, self.precision)
         return _reopen, about
 
     def _request(self, key: tuple[int, ...]) -> tuple[list[str], Any]:
-        """Return the names of the outputs and what runs the network for (B, 3, H, W, T, S)."""
+        """Return the names of the outputs, and what runs the network.
+
+        Args:
+            key: B, 3, H, W, T, S, and whether the branches are wanted.
+        """
         if key not in self._compiled:
             if len(self._compiled) == MAX_COMPILED:
                 del self._compiled[next(iter(self._compiled))]
-            batch, _, height, width, stages, recursions = key
-            layers = self._info.layers(stages, recursions)
+            batch, _, height, width, stages, recursions, branches = key
+            layers = needed_layers(self._info, stages, recursions, branches=bool(branches))
             assert layers is not None  # the model was refused otherwise
             data = write_onnx(layers, size=(height, width), batch=batch)
             compiled = self._core.compile_model(self._core.read_model(data), "CPU", self._settings)
