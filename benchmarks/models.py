@@ -1,4 +1,4 @@
-"""Time models against each other on the same engine, in interleaved rounds: a table for docs/speed.md.
+"""Time models against each other on one engine, in interleaved rounds: a table for docs/speed.md.
 
     python benchmarks/models.py cmudrn cmudrn-25k --sides 500 1000 --rounds 9
 
@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from engines import write_between
+from engines import write_between  # of benchmarks/engines.py
 
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import Engine, available_cores
@@ -51,7 +51,7 @@ def measure(
 
 
 def table(models: list[str], sides: list[int], rounds: int, threads: int) -> list[str]:
-    """Return the rows of the table: the last column says how many times faster the first model is."""
+    """Return the rows; the last column says how many times as fast the first model is."""
     rows = [
         "| engine | side | " + " | ".join(f"{m}, ms (processor)" for m in models) + " | times |"
     ]
