@@ -35,7 +35,7 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="ablation, baselines, unveiled, alpha, loops, claims, comparators, haze, "
+            help="ablation, baselines, unveiled, alpha, loops, comparators, haze, "
             "networks, or a .toml file."
         ),
     ] = "",
