@@ -14,7 +14,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from cmudrn.cli.app import app
+from cmudrn.cli import app
 from cmudrn.config import PRESETS
 from cmudrn.weather import WEATHERS
 

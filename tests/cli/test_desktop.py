@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cmudrn.cli.app import app
+from cmudrn.cli import app
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "rain.jpg"
 

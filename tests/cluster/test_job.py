@@ -21,7 +21,7 @@ pytest.importorskip("ray", reason="the cluster extra is not installed")
 import ray
 
 import cmudrn
-from cmudrn.cli.app import app
+from cmudrn.cli import app
 from cmudrn.cli.batch import batch
 from cmudrn.cluster.job import FOLDER, Job, Progress, list_tasks, run_job
 from cmudrn.cluster.worker import Outcome

@@ -25,9 +25,12 @@ from cmudrn.errors import CmudrnError
 from cmudrn.files import atomic_file
 from cmudrn.image import (
     Picture,
+    Pixels,
     encode_picture,
     from_batch,
     from_float,
+    put_float,
+    put_pixels,
     read_image,
     read_picture,
     to_batch,
@@ -135,6 +138,24 @@ def test_every_integer_survives_the_way_through_floats(dtype: type[Any]) -> None
 def test_floats_are_rounded_not_cut() -> None:
     values = np.array([[-1, 0.49 / 255, 0.51 / 255, 254.51 / 255, 2]], np.float32)
     assert from_float(values, np.uint8).tolist() == [[0, 0, 1, 255, 255]]
+
+
+@pytest.mark.parametrize("shape", [(70, 1000), (70, 1000, 3), (3, 40_000, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_values_are_put_where_they_belong_as_they_would_be_returned(
+    dtype: type, shape: tuple[int, ...]
+) -> None:
+    """By channels and bands, from planes that lie behind one another as a network's answer."""
+    values = np.random.default_rng(0).uniform(-0.1, 1.1, shape).astype(np.float32)
+    stored: Pixels = np.zeros(shape, dtype)
+    for layout in (values, np.moveaxis(np.moveaxis(values, -1, 0).copy(), 0, -1)):
+        put_pixels(layout, stored)
+        assert np.array_equal(stored, from_float(values, dtype))
+        read = np.empty(shape, np.float32)
+        put_float(stored, read)
+        assert np.array_equal(read, to_float(stored))
+        white = np.float32(np.iinfo(dtype).max)
+        assert np.array_equal(read, stored.astype(np.float32) / white)
 
 
 def test_batch_round_trip() -> None:

@@ -111,6 +111,7 @@ def serve(orders: int, answers: int) -> None:
     """Fork for each order; the process that forked goes on as the command line."""
     for name in IMPORTED:
         importlib.import_module(name)
+    importlib.import_module("cmudrn.cli").load()
     with open(orders, encoding="utf-8") as lines:
         while line := lines.readline():
             child = os.fork()

@@ -1,19 +1,24 @@
 """The command line: `cmudrn COMMAND`. One file for each command, all registered on `app`.
 
-Importing this package must stay fast (`cmudrn --help` in under half a second), so command files
-import the rooms they need inside each command.
+A command must start fast: `main` imports the file of the one that runs, and command files import
+the rooms they need inside each command.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from cmudrn.cli.terminal import complain, describe, exit_code, missing_extra
 from cmudrn.errors import CmudrnError
+
+if TYPE_CHECKING:
+    from cmudrn.cli.application import App, app
 
 INTERRUPTED = 130
 """Exit code that Typer makes of Ctrl-C."""
@@ -51,31 +56,37 @@ def _one_sentence() -> Iterator[None]:
         raise
 
 
-with _one_sentence():  # the imports take long enough for a Ctrl-C
-    import cmudrn.cli.batch
-    import cmudrn.cli.bench
-    import cmudrn.cli.desktop
-    import cmudrn.cli.doctor
-    import cmudrn.cli.evaluate
-    import cmudrn.cli.models
-    import cmudrn.cli.page
-    import cmudrn.cli.parity
-    import cmudrn.cli.restore
-    import cmudrn.cli.serve
-    import cmudrn.cli.sheet
-    import cmudrn.cli.study
-    import cmudrn.cli.train
-    import cmudrn.cli.verify
-    import cmudrn.cli.watch
-    import cmudrn.cli.weather  # noqa: F401  (registers its commands)
-    from cmudrn.cli.app import app
+COMMANDS = (
+    *("batch", "bench", "desktop", "doctor", "evaluate", "models", "page", "parity", "restore"),
+    *("serve", "sheet", "train", "export", "study", "verify", "watch", "weather"),
+)
+"""In the order of the help; each is registered by the file of its name, but for those below."""
+_ELSEWHERE = {"export": "train"}
+
+
+def load(commands: Iterable[str] = COMMANDS) -> App:
+    """Return the application with some of its commands, those that were loaded before included."""
+    from cmudrn.cli.application import app
+
+    for name in commands:
+        importlib.import_module(f"cmudrn.cli.{_ELSEWHERE.get(name, name)}")
+    app.put_in_order(COMMANDS)
+    return app
+
+
+def _wanted(words: Sequence[str]) -> Iterable[str]:
+    """Return the commands that a command line needs: the one that it names, else all."""
+    if words[:1] == ["--version"]:
+        return ()
+    named = next((word for word in words if not word.startswith("-")), "")
+    return [named] if named in COMMANDS else COMMANDS
 
 
 def main() -> None:
     """Run the command line; errors become one sentence on stderr and an exit code."""
-    with _one_sentence():
+    with _one_sentence():  # the imports, too, take long enough for a Ctrl-C
         _make_streams_usable()
-        app()
+        load(_wanted(sys.argv[1:]))()
 
 
 def _make_streams_usable() -> None:
@@ -85,6 +96,12 @@ def _make_streams_usable() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def __getattr__(name: str) -> App:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return load()
 
 
 __all__ = ["app", "main"]

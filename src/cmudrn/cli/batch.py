@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.options import Dehaze, Device, FollowLinks
 from cmudrn.cli.terminal import complain, show
 from cmudrn.errors import CmudrnError, MissingExtraError

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.terminal import say
 from cmudrn.errors import CmudrnError
 

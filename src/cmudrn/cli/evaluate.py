@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.terminal import show, show_count
 from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 import types
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -13,10 +14,20 @@ from typer.models import ParameterInfo
 
 _METAVARS = {Path: "PATH", str: "TEXT", int: "N", float: "N"}
 """What stands for a value of a type; flags have none, choices name themselves."""
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+"""A number that every reader of numbers takes for the same."""
 
 
 class Command(TyperCommand):
-    """A command whose arguments and options are listed by panel, without a frame."""
+    """A command whose arguments and options are listed by panel, without a frame.
+
+    What a value of them is stands in its function's `kinds`: parameter -> annotation.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        kinds = getattr(self.callback, "kinds", {})
+        return [_convert_less(one, kinds.get(one.name)) for one in super().get_params(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections; those of a panel follow those without one."""
@@ -38,6 +49,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """Commands, each with the whole first sentence of its help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the parameters."""
+        return [_convert_less(parameter) for parameter in super().get_params(ctx)]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the list of commands."""
@@ -62,6 +77,39 @@ def with_metavar(parameter: inspect.Parameter) -> inspect.Parameter:
     named = copy.copy(info)
     named.metavar = metavar if info.__class__.__name__ == "OptionInfo" else parameter.name.upper()
     return parameter.replace(annotation=Annotated[kind, named])
+
+
+def _convert_less(parameter: Any, annotation: Any = None) -> Any:
+    """Return a parameter that takes plain texts and numbers without Typer's own conversion.
+
+    That imports pydantic, which takes a tenth of a second. It still words every refusal.
+    """
+    if "process_value" in vars(parameter):
+        return parameter
+    convert = parameter.process_value
+    value_type, info = (*get_args(annotation), None, None)[:2]
+    kind, several = _value_type(value_type), parameter.multiple or parameter.nargs == -1
+
+    def process_value(context: Any, value: Any) -> Any:
+        ready = value is None and not parameter.required
+        ready = ready or (kind in (*_METAVARS, bool) and isinstance(value, kind))
+        if several:
+            ready = bool(value) and all(type(one) is kind for one in value)
+            value = list(value) if ready else value
+        elif kind in (int, float) and isinstance(value, str) and _NUMBER.fullmatch(value):
+            number = float(value)
+            ready = (kind is float or "." not in value) and _within(number, info)
+            value = kind(number) if ready else value
+        if not ready:
+            return convert(context, value)
+        return parameter.callback(context, parameter, value) if parameter.callback else value
+
+    parameter.process_value = process_value
+    return parameter
+
+
+def _within(number: float, info: Any) -> bool:
+    return (info.min is None or number >= info.min) and (info.max is None or number <= info.max)
 
 
 def _value_type(annotation: Any) -> Any:

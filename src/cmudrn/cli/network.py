@@ -31,9 +31,6 @@ class Network:
             CmudrnError: there is no such model or engine, or no profile for a budget.
         """
         import cmudrn
-        from cmudrn.engines import open_engine
-        from cmudrn.restoration.profile import load_profile
-        from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
 
         if self.budget_ms is None:
             restorer = cmudrn.load(
@@ -45,10 +42,7 @@ class Network:
                 change_gating=change_gating,
             )
         else:
-            info = open_engine(self.model, self.engine, 1, self.precision).info
-            profile = load_profile(info, f"{self.engine} {self.precision}")
-            opener = EngineOpener(self.model, self.engine, self.precision)
-            restorer = BudgetRestorer(opener, profile, self.budget_ms, change_gating=change_gating)
+            restorer = self._open_within(self.budget_ms, change_gating)
         if verbosity() > 0:
             kind = type(restorer.engine).__name__.removesuffix("Engine")
             precision = getattr(restorer.engine, "precision", "fp32")
@@ -56,6 +50,16 @@ class Network:
             kind += "" if where == "cpu" else f" ({where})"
             complain(f"The model {restorer.info.name} runs on {kind} in {precision}.")
         return restorer
+
+    def _open_within(self, budget_ms: float, change_gating: bool) -> Restorer:
+        from cmudrn.engines import open_engine
+        from cmudrn.restoration.profile import load_profile
+        from cmudrn.restoration.time_budget import BudgetRestorer, EngineOpener
+
+        info = open_engine(self.model, self.engine, 1, self.precision).info
+        profile = load_profile(info, f"{self.engine} {self.precision}")
+        opener = EngineOpener(self.model, self.engine, self.precision)
+        return BudgetRestorer(opener, profile, budget_ms, change_gating=change_gating)
 
     def provenance(self) -> Provenance:
         """Return what a record says of the choice."""

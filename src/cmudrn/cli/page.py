@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cmudrn.cli import options
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.terminal import say
 
 

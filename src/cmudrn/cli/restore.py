@@ -8,7 +8,7 @@ import typer
 from typer import BadParameter
 
 from cmudrn.cli import options
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.network import Network
 
 _NEED_FILES = frozenset({"layers", "as_json", "evidence", "gate", "score", "skip_existing"})

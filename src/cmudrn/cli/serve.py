@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.options import Device
 from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.evaluate import need_metrics, open_model, open_sets, split_name
 from cmudrn.errors import CmudrnError, InvalidSettingError
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.evaluate import Format, need_metrics
 from cmudrn.cli.terminal import show
 from cmudrn.cli.train import DataFolder, need_torch, options_for_settings, set_data_folder

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.plain import Plain, PlainSettings, Recursions, Size, Stages, export_plain_file
 from cmudrn.cli.terminal import show
 from cmudrn.errors import InvalidSettingError, MissingExtraError

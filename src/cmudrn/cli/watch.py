@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from cmudrn.cli import options
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.outlets import Mqtt, Outlets, Publish, Push
 from cmudrn.cli.terminal import show, show_json
 from cmudrn.errors import MissingExtraError

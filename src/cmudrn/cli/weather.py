@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cmudrn.cli.app import app
+from cmudrn.cli.application import app
 from cmudrn.cli.options import FollowLinks
 from cmudrn.cli.terminal import say, show_count
 from cmudrn.errors import InvalidSettingError

@@ -98,8 +98,19 @@ def to_float(pixels: Pixels) -> NDArray[np.float32]:
     """Return pixels of any accepted type as float32 with white at 1, shaped alike."""
     if pixels.dtype == np.float32:
         return pixels
-    white = np.float32(np.iinfo(pixels.dtype).max)
-    return pixels.astype(np.float32) / white
+    return np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), dtype=np.float32)
+
+
+_BAND_PIXELS = 1 << 15
+"""Handled at once by `put_pixels`."""
+
+
+def put_float(pixels: Pixels, into: NDArray[np.float32]) -> None:
+    """Write pixels of any accepted type into float32, white at 1, shaped alike."""
+    if pixels.dtype == np.float32:
+        into[...] = pixels
+    else:
+        np.divide(pixels, np.float32(np.iinfo(pixels.dtype).max), out=into, dtype=np.float32)
 
 
 def from_float(values: NDArray[np.float32], dtype: np.dtype[Any] | type) -> Pixels:
@@ -109,6 +120,22 @@ def from_float(values: NDArray[np.float32], dtype: np.dtype[Any] | type) -> Pixe
         return clipped
     stored: Pixels = np.rint(clipped * np.float32(np.iinfo(dtype).max)).astype(dtype)
     return stored
+
+
+def put_pixels(values: NDArray[np.float32], into: Pixels) -> None:
+    """Write what `from_float` returns into whole numbers, shaped alike, (h, w) or (h, w, C).
+
+    One channel after another and a few rows at a time: that stays in the processor's caches.
+    """
+    planes = [(values, into)]
+    if values.ndim == 3:
+        planes = [(values[..., c], into[..., c]) for c in range(values.shape[2])]
+    rows, white = max(1, _BAND_PIXELS // values.shape[1]), np.float32(np.iinfo(into.dtype).max)
+    for start in range(0, len(values), rows):
+        for plane, stored in planes:
+            band = np.clip(plane[start : start + rows], np.float32(0), np.float32(1))
+            np.multiply(band, white, out=band)
+            stored[start : start + rows] = np.rint(band, out=band)
 
 
 def to_rgb(pixels: Pixels) -> Pixels:

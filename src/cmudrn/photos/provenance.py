@@ -1,29 +1,13 @@
-"""How a restored file came about: a mark inside it and a record beside it."""
+"""What marks a restored file: a mark inside it and the name of the record beside it."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from cmudrn.errors import UnsupportedImageError
 from cmudrn.image import Picture
-from cmudrn.models import ModelInfo, shipped_models
-from cmudrn.photos.record import (
-    FORMAT,
-    FileRecord,
-    MachineRecord,
-    ModelRecord,
-    ProgramRecord,
-    Record,
-    SettingsRecord,
-)
-from cmudrn.version import __version__
 
 ENHANCED = b"http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicallyEnhanced"
 """IPTC's term for a picture whose content a program improved without making it up."""
@@ -116,79 +100,3 @@ def mark_xmp(xmp: bytes, name: str = "The picture") -> bytes:
 def evidence_path(target: Path) -> Path:
     """Return where the record of a restored file goes: `photo.restored.jpg.evidence.json`."""
     return target.with_name(target.name + ".evidence.json")
-
-
-def make_record(
-    source: tuple[Path, bytes],
-    target: tuple[Path, bytes],
-    info: ModelInfo,
-    provenance: Provenance,
-    settings: SettingsRecord,
-    changed: float | None = None,
-) -> Record:
-    """Return the record of a restored file.
-
-    Args:
-        source: the input file, and its bytes as they were read.
-        target: where the output goes, and its bytes.
-        info: of the model that was run.
-        provenance: how it was asked for.
-        settings: of the restoration.
-        changed: share of the pixels that it changed strongly.
-    """
-    folder = target[0].parent
-    shipped = provenance.model in shipped_models()
-    return Record(
-        format=FORMAT,
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
-        program=ProgramRecord(name="cmudrn", version=__version__, libraries=_libraries()),
-        input=_file_record(_relative(source[0], folder), source[1]),
-        output=_file_record(target[0].name, target[1]),
-        model=ModelRecord(
-            name=info.name,
-            path=provenance.model if shipped else _relative(Path(provenance.model), folder),
-            shipped=shipped,
-            sha256=info.sha256,
-        ),
-        settings=settings,
-        arguments=provenance.arguments,
-        statement=NOT_EVIDENCE,
-        machine=_machine(),
-        changed=None if changed is None else round(changed, 4),
-    )
-
-
-def _file_record(path: str, data: bytes) -> FileRecord:
-    return FileRecord(path=path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
-
-
-def _relative(path: Path, folder: Path) -> str:
-    real = os.path.realpath(path)
-    try:
-        return Path(os.path.relpath(real, os.path.realpath(folder))).as_posix()
-    except ValueError:  # on another drive
-        return Path(real).as_posix()
-
-
-def _libraries() -> dict[str, str]:
-    return {name: version(name) for name in ("numpy", "onnxruntime", "pyvips", "pyvips-binary")}
-
-
-def _machine() -> MachineRecord:
-    return MachineRecord(
-        name=platform.node(),
-        system=platform.platform(),
-        processor=processor_name(),
-        cores=os.cpu_count(),
-        python=platform.python_version(),
-    )
-
-
-def processor_name() -> str:
-    """Return what the processor calls itself."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-        return next(names, platform.machine())
-    except OSError:
-        return platform.processor() or platform.machine()

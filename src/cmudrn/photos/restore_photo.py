@@ -22,9 +22,7 @@ from cmudrn.image import (
     read_picture,
     unsupported_features,
 )
-from cmudrn.models.info import check_depth
-from cmudrn.photos.provenance import evidence_path, make_record, mark_enhanced
-from cmudrn.photos.record import SettingsRecord, encode_record
+from cmudrn.photos.provenance import evidence_path, mark_enhanced
 from cmudrn.photos.settings import PhotoResult, PhotoSettings, RestoredBytes
 from cmudrn.restoration import OnTile, RestoredImage, Restorer, restore_image
 
@@ -191,25 +189,17 @@ def _contents(
     yield target, output
     if settings.provenance is None or data is None:
         return
-    asked, info = settings.restore, restorer.info
-    stages, recursions = check_depth(info, asked.stages, asked.recursions)
-    recorded = SettingsRecord(
-        engine=settings.provenance.engine,
-        instruction_set=restorer.engine.instruction_set,
-        threads=settings.provenance.threads,
-        strength=asked.strength,
-        stages=stages,
-        recursions=recursions,
-        tile_pixels=restorer.tile_pixels,
-        change_gating=restorer.change_gating,
-        dehazing=asked.dehazing,
-        format=settings.format,
-        quality=settings.quality,
-        subsampling=settings.subsampling,
-        side_by_side=settings.side_by_side,
-    )
+    # Few results have a record; the others need not wait for these imports.
+    from cmudrn.photos.making_records import make_record, recorded_settings  # noqa: PLC0415
+    from cmudrn.photos.record import encode_record  # noqa: PLC0415
+
     record = make_record(
-        (source, data), (target, output), info, settings.provenance, recorded, changed
+        (source, data),
+        (target, output),
+        restorer.info,
+        settings.provenance,
+        recorded_settings(restorer, settings),
+        changed,
     )
     yield evidence_path(target), encode_record(record)
 

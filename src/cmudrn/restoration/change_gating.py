@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cmudrn.image import Image, Pixels
+from cmudrn.image import Image, Pixels, put_float
 from cmudrn.image.resampling import enlarge
 from cmudrn.restoration.tiling import Area
 
@@ -47,18 +47,27 @@ class ChangeGate:
     def __post_init__(self) -> None:
         self._energy = np.zeros((-(-self.height // BLOCK), -(-self.width // BLOCK)))
 
-    def add(self, area: Area, degraded: Image, restored: Image) -> None:
-        """Count in what the network made of an area, (H, W, 3) each; each area once."""
+    def add(self, area: Area, degraded: Pixels, restored: Image) -> None:
+        """Count in what the network made of an area; each area once.
+
+        Args:
+            area: rows and columns of the picture.
+            degraded: (h, w, 3) or (h, w), the picture there; floats count within [0, 1].
+            restored: (h, w, 3).
+        """
         rows, columns = area
         across = _edges(columns)
         for start in range(rows.start // BLOCK * BLOCK, rows.stop, BLOCK):  # one row of blocks
             first, last = max(start, rows.start), min(start + BLOCK, rows.stop)
             band = slice(first - rows.start, last - rows.start)
             energy = np.zeros(columns.stop - columns.start, np.float32)
-            for channel in range(degraded.shape[2]):
-                change = restored[band, :, channel] - degraded[band, :, channel]
+            for channel in range(restored.shape[2]):
+                before = degraded[band] if degraded.ndim == 2 else degraded[band, :, channel]
+                change = np.empty(before.shape, np.float32)
+                put_float(np.clip(before, 0, 1) if before.dtype == np.float32 else before, change)
+                np.subtract(restored[band, :, channel], change, out=change)
                 energy += np.einsum("hw,hw->w", change, change)
-            sums = np.add.reduceat(energy, across, dtype=np.float64) / degraded.shape[2]
+            sums = np.add.reduceat(energy, across, dtype=np.float64) / restored.shape[2]
             left = columns.start // BLOCK
             self._energy[start // BLOCK, left : left + len(sums)] += sums
 

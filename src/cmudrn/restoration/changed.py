@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmudrn.image import Pixels
 
@@ -23,17 +24,24 @@ def share_changed(before: Pixels, after: Pixels) -> float:
         before: (H, W, 3) RGB or (H, W) grey; uint8, uint16, or float32 in [0, 1].
         after: of the same shape and type.
     """
-    white = 1.0 if before.dtype == np.float32 else float(np.iinfo(before.dtype).max)
-    limit = np.float32(STRONG_STEPS / 255 * white)
     rows = max(1, _BAND_PIXELS // before.shape[1])
     changed = 0
     for first in range(0, before.shape[0], rows):
-        one, other = (pixels[first : first + rows].astype(np.float32) for pixels in (before, after))
-        strong = np.abs(one - other) > limit
+        band = slice(first, first + rows)
+        strong = _strong(before[band], after[band])
         if strong.ndim == 3:  # one channel after another: numpy is slow along an axis of three
             strong = strong[..., 0] | strong[..., 1] | strong[..., 2]
         changed += int(np.count_nonzero(strong))
     return changed / int(before.shape[0] * before.shape[1])
+
+
+def _strong(before: Pixels, after: Pixels) -> NDArray[np.bool_]:
+    """Return which values differ strongly."""
+    apart, white = np.maximum(before, after) - np.minimum(before, after), 1.0
+    if before.dtype != np.float32:
+        white = float(np.iinfo(before.dtype).max)
+    strong: NDArray[np.bool_] = apart > apart.dtype.type(STRONG_STEPS / 255 * white)
+    return strong
 
 
 def warn_of_change(changed: float) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from cmudrn.engines.base import Batch, Engine, EngineOutputs, StreamingEngine
 from cmudrn.errors import ModelFileError
-from cmudrn.image import Image, Pixels, to_batch, to_float, to_rgb
+from cmudrn.image import Image, Pixels, put_float, to_batch, to_float, to_rgb
 from cmudrn.restoration.dehazing import VeilCorrection
 from cmudrn.restoration.tiling import Area, Tile
 
@@ -49,15 +50,20 @@ class Piece:
 
     Attributes:
         core: its rows and columns in the image.
-        degraded: (h, w, 3) in [0, 1], the image there.
+        source: (h, w, 3) or (h, w), the image there, in its own type.
         fused: (h, w, 3), the restored image, not clipped.
         branches: task -> (h, w, 3), each branch's estimate, not clipped; empty unless wanted.
     """
 
     core: Area
-    degraded: Image
+    source: Pixels = field(repr=False)
     fused: Image
     branches: Mapping[str, Image]
+
+    @cached_property
+    def degraded(self) -> Image:
+        """The image there as the network's input, (h, w, 3) in [0, 1]; made when first asked."""
+        return to_rgb(to_float(clipped(self.source)))
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,11 @@ class Passage:
         Raises:
             ModelFileError: the network returned values that are no numbers.
         """
-        window, seen = self._see(*tile.window)
-        batch = _padded(seen, tile.padding)
+        batch = self._see(*tile.window, tile.padding)
         outputs = run_network(
             engine, batch, branches=self.branches, stages=self.stages, recursions=self.recursions
         )
-        return _piece(tile.core, window[tile.inner], outputs, tile.inner)
+        return _piece(tile.core, self.image[tile.core], outputs, tile.inner)
 
     def in_rows(self, engine: StreamingEngine, tile: Tile) -> Iterator[Piece | None]:
         """Yield a tile of the image's whole height as its rows are finished.
@@ -108,29 +113,34 @@ class Passage:
             made = 0
             for start in range(0, height, STREAM_ROWS):
                 rows = slice(start, min(start + STREAM_ROWS, height))
-                _, seen = self._see(rows, columns)
-                padded = _padded(seen, (below * (rows.stop == height), right))
-                outputs = _checked(engine, stream.push(padded[0]))
+                seen = self._see(rows, columns, (below * (rows.stop == height), right))
+                outputs = _checked(engine, stream.push(seen[0]))
                 first, made = made, made + outputs.restored.shape[2]
                 core = (slice(first, min(made, height)), tile.core[1])
                 if core[0].start >= core[0].stop:
                     yield None
                     continue
-                degraded = self._window(core[0], columns)[:, inner]
                 kept = (slice(0, core[0].stop - first), inner)
-                yield _piece(core, degraded, outputs, kept)
+                yield _piece(core, self.image[core], outputs, kept)
 
-    def _window(self, *area: slice) -> Image:
-        return to_rgb(to_float(clipped(self.image[area])))
+    def _see(self, rows: slice, columns: slice, padding: tuple[int, int]) -> Batch:
+        """Return what the network sees of rows and columns of the image.
 
-    def _see(self, *area: slice) -> tuple[Image, Batch]:
-        """Return rows and columns of the image, and what the network sees of them."""
-        rows, columns = area
-        window = self._window(rows, columns)
+        The last of them are repeated below and on the right.
+        """
+        window = self.image[rows, columns]
+        (height, width), (below, right) = window.shape[:2], padding
+        batch = np.empty((1, 3, height + below, width + right), np.float32)
         if self.correction is None:
-            return window, to_batch(window)
-        height, width = self.image.shape[:2]
-        return window, to_batch(self.correction(window, (rows, columns), (height, width)))
+            for channel, plane in enumerate(batch[0, :, :height, :width]):
+                put_float(clipped(window if window.ndim == 2 else window[..., channel]), plane)
+        else:
+            size = (self.image.shape[0], self.image.shape[1])
+            seen = self.correction(to_rgb(to_float(clipped(window))), (rows, columns), size)
+            batch[..., :height, :width] = to_batch(seen)
+        batch[..., :height, width:] = batch[..., :height, width - 1 : width]
+        batch[..., height:, :] = batch[..., height - 1 : height, :]
+        return batch
 
 
 def steps(tile: Tile) -> int:
@@ -152,16 +162,9 @@ def _checked(engine: Engine, outputs: EngineOutputs) -> EngineOutputs:
     return outputs
 
 
-def _piece(core: Area, degraded: Image, outputs: EngineOutputs, inner: Area) -> Piece:
+def _piece(core: Area, source: Pixels, outputs: EngineOutputs, inner: Area) -> Piece:
     branches = {task: _cut(batch, inner) for task, batch in outputs.branches.items()}
-    return Piece(core, degraded, _cut(outputs.restored, inner), branches)
-
-
-def _padded(batch: Batch, padding: tuple[int, int]) -> Batch:
-    """Return a window with the image's last rows and columns repeated below and on the right."""
-    if not any(padding):
-        return batch
-    return np.pad(batch, ((0, 0), (0, 0), (0, padding[0]), (0, padding[1])), mode="edge")
+    return Piece(core, source, _cut(outputs.restored, inner), branches)
 
 
 def _cut(batch: Batch, inner: Area) -> Image:

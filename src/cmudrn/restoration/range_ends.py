@@ -55,28 +55,47 @@ def _held(band: Pixels) -> NDArray[np.float32] | None:
     """Return how much of the change is held back, (H, W) in [0, 1]; None where nothing is."""
     channels = [band] if band.ndim == 2 else [band[..., c] for c in range(band.shape[2])]
     found = None
-    for sign, (begin, end), pick in ((1, WHITE, np.minimum), (-1, BLACK, np.maximum)):
-        # One channel after another: numpy is slow along an axis of three.
-        plane = sign * to_float(functools.reduce(pick, channels))
-        if not (plane > sign * begin).any():
+    for pick, ends in ((np.minimum, WHITE), (np.maximum, BLACK)):
+        if not _beyond(band, pick, ends):
             continue
-        lowest = _lowest_around(plane)
-        share = np.clip((lowest - sign * begin) / abs(end - begin), 0, 1).astype(np.float32)
-        if share.any():
-            smooth = _mean_around(share)
-            found = smooth if found is None else np.maximum(found, smooth)
+        # One channel after another: numpy is slow along an axis of three.
+        plane = functools.reduce(pick, channels)
+        if not _beyond(plane, pick, ends):
+            continue
+        worst = _worst_around(plane, pick)
+        if not _beyond(worst, pick, ends):
+            continue
+        smooth = _mean_around(_held_back(worst, pick, ends))
+        found = smooth if found is None else np.maximum(found, smooth)
     return found
 
 
-def _lowest_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the least value within reach of each place; there is nothing beyond the border."""
+def _beyond(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> bool:
+    """Return whether any value is nearer to white, or to black, than where holding back begins."""
+    best = plane.max() if pick is np.minimum else plane.min()
+    return bool(_held_back(np.array([best]), pick, ends)[0] > 0)
+
+
+def _held_back(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> NDArray[np.float32]:
+    """Return how much of the change is held back where values are the worst ones around."""
+    sign, (begin, end) = (1 if pick is np.minimum else -1), ends
+    share = (sign * to_float(plane) - sign * begin) / abs(end - begin)
+    held: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
+    return held
+
+
+def _worst_around(plane: Pixels, pick: np.ufunc) -> Pixels:
+    """Return the least value, or the greatest, within reach of each place.
+
+    There is nothing beyond the border.
+    """
     for axis in (0, 1):
         padded = np.pad(plane, [(REACH, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
         width, wanted = 1, 2 * REACH + 1
         while width < wanted:
             step = min(width, wanted - width)
             behind, ahead = _along(padded, axis, 0, -step), _along(padded, axis, step, None)
-            padded = np.minimum(behind, ahead)
+            padded = pick(behind, ahead)
             width += step
         plane = padded
     return plane

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.engines.base import Engine, StreamingEngine
-from cmudrn.image import Pixels, check_array, from_float
+from cmudrn.image import Pixels, check_array, put_pixels
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.restoration.changed import share_changed
@@ -223,7 +223,9 @@ def _run_tiles(
     """Return the restored image; what its layers are goes to `layers`."""
     restored, gate = np.empty_like(image), restorer.make_change_gate(image)
     for piece in _pieces(restorer, image, settings, layers.are_wanted, correction, on_tile):
-        restored[piece.core] = _finish(piece, settings.strength, image, gate)
+        if gate:
+            gate.add(piece.core, piece.source, piece.fused)
+        _finish(piece, settings.strength, restored[piece.core])
         layers.add(piece)
         del piece  # or it would stay in memory beside the next one
     if gate:
@@ -259,19 +261,15 @@ def _pieces(
             on_tile(done, count)
 
 
-def _finish(
-    piece: Piece, strength: float, array: Pixels, change_gating: ChangeGate | None
-) -> Pixels:
-    """Return the piece at a strength, in the kind and type of array; tell the change gate of it."""
+def _finish(piece: Piece, strength: float, finished: Pixels) -> None:
+    """Write the piece at a strength, in the kind and type of the image."""
     mixed: NDArray[np.float32] = piece.fused
-    if change_gating:
-        change_gating.add(piece.core, piece.degraded, piece.fused)
     if strength < 1:
         mixed = piece.degraded + np.float32(strength) * (piece.fused - piece.degraded)
-    if array.ndim == 2:
+    if finished.ndim == 2:
         mixed = mixed.mean(axis=2)
-    finished = from_float(mixed, array.dtype)
-    if array.dtype == np.float32:
-        own = array[piece.core]
-        finished += own - clipped(own)
-    return finished
+    if finished.dtype == np.float32:
+        np.clip(mixed, np.float32(0), np.float32(1), out=finished)
+        finished += piece.source - clipped(piece.source)
+    else:
+        put_pixels(mixed, finished)

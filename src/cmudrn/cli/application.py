@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import typer
 
@@ -33,6 +33,12 @@ class App(typer.Typer):
 
         return decorate
 
+    def put_in_order(self, names: Sequence[str]) -> None:
+        """Have the help list commands in the order of their names here."""
+        self.registered_commands.sort(
+            key=lambda entry: names.index(getattr(entry.callback, "__name__", ""))
+        )
+
 
 def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command that also takes --quiet and --verbose, and keeps them for `terminal`."""
@@ -53,6 +59,11 @@ def _with_verbosity(function: Callable[..., Any]) -> Callable[..., Any]:
     whole = signature.replace(parameters=[*own, *parameters])
     command.__signature__ = whole  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in whole.parameters.values()}
+    command.kinds = {  # type: ignore[attr-defined]
+        one.name: one.annotation
+        for one in whole.parameters.values()
+        if get_origin(one.annotation) is Annotated
+    }
     return command
 
 
