@@ -9,7 +9,7 @@ CPP := $(wildcard src/cmudrn/engines/native/cpp/*.cpp src/cmudrn/engines/native/
 NATIVE := src/cmudrn/engines/native/cpp
 # What an installation is made from; Python files are read where they lie.
 BUILT := pyproject.toml setup.py $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h $(NATIVE)/*.inl)
-WASM := kernels_portable packing program ranges rounded schedule steps task winograd
+WASM := fusion kernels_portable packing program ranges rounded schedule steps task winograd
 # Scripts call what exists; their arrays' element types are not checked. Mypy forgets what it knows when options change,
 # so they have a cache of their own.
 LOOSELY := $(patsubst %,--disable-error-code=%,arg-type assignment call-overload import-not-found misc no-any-return)

@@ -74,7 +74,9 @@ class NetworkBuilder:
 
 
 def random_network(seed: int) -> LayerList:
-    """Return a network of 4 to 24 random layers that returns an image."""
+    """Return a network that returns an image: 4 to 24 random layers, or every third one a U-Net."""
+    if seed % 3 == 0:
+        return random_unet(seed)
     build = NetworkBuilder(seed)
     rng = build.rng
     for _ in range(rng.integers(4, 25)):
@@ -146,15 +148,63 @@ def _shuffle(build: NetworkBuilder, operator: str, x: int, channels: int, scale:
     build.add(operator, x, channels=channels, scale=scale, block=2, **order)
 
 
-def _cross_stitch(build: NetworkBuilder, x: int) -> None:
-    """Append a 1x1 convolution that mixes two halves channel by channel."""
+def _cross_stitch(build: NetworkBuilder, x: int, parts: int = 2, *, bias: bool = False) -> int:
+    """Append a 1x1 convolution that mixes equal parts channel by channel."""
     channels = build.channels[x]
-    if channels % 2:
-        build.relu(x)
-        return
-    eye = np.eye(channels // 2, dtype=np.float32)
-    weight = np.block([[a * eye for a in row] for row in build.numbers(2, 2)])
-    build.add("conv", x, channels=channels, weight=weight[:, :, None, None].astype(np.float32))
+    if channels % parts:
+        return build.relu(x)
+    weight = np.zeros((channels, channels), np.float32)
+    each = channels // parts
+    for row in range(parts):
+        for column in range(parts):
+            block = weight[row * each : (row + 1) * each, column * each : (column + 1) * each]
+            block[np.diag_indices(each)] = build.numbers(each)
+    return build.add(
+        "conv", x, channels=channels, weight=weight[:, :, None, None],
+        bias=build.numbers(channels, size=0.1) if bias else None,
+    )  # fmt: skip
+
+
+def random_unet(seed: int) -> LayerList:
+    """Return a small U-Net of one to four branches that mix, as the default model's do."""
+    build = NetworkBuilder(seed)
+    rng = build.rng
+    branches, widths = int(rng.integers(1, 5)), [int(n) for n in rng.integers(1, 28, 3)]
+    x = build.add("pixel_unshuffle", 0, channels=12, scale=2, block=2)
+    x = build.relu(build.conv(x, branches * widths[0]))
+    skips = []
+    for width in widths[1:]:
+        skips.append(_mixed_block(build, x, branches))
+        x = build.relu(build.conv(skips[-1], branches * width, stride=2, groups=branches))
+    x = _mixed_block(build, x, branches)
+    for skip in reversed(skips):
+        x = build.sum(*rng.permutation([_enlarged(build, x, skip, branches), skip]).tolist())
+        if rng.random() < 0.5:
+            extra = build.conv(skip, build.channels[skip], groups=branches)
+            x = build.sum(*rng.permutation([x, extra]).tolist())
+        x = _mixed_block(build, x, branches)
+    x = build.add("pixel_shuffle", build.conv(x, 12), channels=3, scale=0.5, block=2)
+    return build.finish(restored=build.sum(0, x))
+
+
+def _mixed_block(build: NetworkBuilder, x: int, branches: int) -> int:
+    """Append a residual block for each branch, and mostly what mixes them."""
+    channels = build.channels[x]
+    inner = build.relu(build.conv(x, channels, groups=branches))
+    y = build.sum(x, build.conv(inner, channels, groups=branches))
+    if branches == 1 or build.rng.random() < 0.3:
+        return y
+    return _cross_stitch(build, y, branches, bias=bool(build.rng.random() < 0.5))
+
+
+def _enlarged(build: NetworkBuilder, x: int, like: int, branches: int) -> int:
+    """Append what brings a map to the size and the channels of another one."""
+    channels = build.channels[like]
+    if build.rng.random() < 0.5:
+        return build.conv_transpose(x, channels, 2, branches)
+    groups = int(build.rng.choice([1, branches]))
+    y = build.conv(x, 4 * channels, int(build.rng.choice([1, 1, 3])), groups=groups)
+    return build.add("pixel_shuffle", y, channels=channels, scale=0.5, block=2)
 
 
 def _divisors(number: int) -> list[int]:

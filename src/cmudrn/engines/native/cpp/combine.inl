@@ -101,3 +101,42 @@ void combine_layer(const CombineSource* sources, int count, bool product, const 
                                                    combine_count<3>, combine_count<4>};
   table[count - 1](sources, product, bias, activation, slopes, first, pixels, channels, out, pixel);
 }
+
+// Some maps of a pixel, one behind the other.
+template <int Maps>
+void mix_maps(float* row, long pixel, int pixels, int channels, const float* weights) {
+  const int pitch = round_up(channels, kMixUnit);
+  for (int channel = 0; channel < channels; channel += kLanes) {
+    Vec factors[Maps][Maps + 1];
+#pragma GCC unroll 4
+    for (int i = 0; i < Maps; ++i)
+#pragma GCC unroll 5
+      for (int j = 0; j <= Maps; ++j)
+        factors[i][j] = load(weights + (i * (Maps + 1) + j) * pitch + channel);
+    const int count = channels - channel;
+    float* at = row + channel;
+    for (int x = 0; x < pixels; ++x, at += pixel) {
+      Vec before[Maps], after[Maps];
+#pragma GCC unroll 4
+      for (int j = 0; j < Maps; ++j) before[j] = load_any(at + j * channels);
+#pragma GCC unroll 4
+      for (int i = 0; i < Maps; ++i) {
+        after[i] = factors[i][Maps];
+#pragma GCC unroll 4
+        for (int j = 0; j < Maps; ++j) after[i] += factors[i][j] * before[j];
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < Maps; ++i)
+        if (count >= kLanes)
+          store_any(at + i * channels, after[i]);
+        else
+          store_first(at + i * channels, after[i], count);
+    }
+  }
+}
+
+void mix_layer(float* row, long pixel, int pixels, int maps, int channels, const float* weights) {
+  static_assert(kMaxSources == 4);
+  constexpr decltype(&mix_maps<2>) table[] = {mix_maps<2>, mix_maps<3>, mix_maps<4>};
+  table[maps - 2](row, pixel, pixels, channels, weights);
+}

@@ -31,9 +31,9 @@ namespace {
 
 const Kernels kAvx2 = {"avx2", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx2Layers = {kLanes,         kVectors,        kSums,          8,
-                                  false,          transform_layer, multiply_layer, finish_layer,
-                                  convolve_layer, combine_layer,   nullptr,        nullptr};
+const LayerKernels kAvx2Layers = {kLanes,          kVectors,       kSums,        false,
+                                  transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                  combine_layer,   mix_layer,      nullptr,      nullptr};
 
 }  // namespace cmudrn
 

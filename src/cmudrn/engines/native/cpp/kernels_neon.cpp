@@ -25,9 +25,9 @@ namespace {
 
 const Kernels kNeon = {"neon", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kNeonLayers = {kLanes,         kVectors,        kSums,          kWinogradTiles,
-                                  false,          transform_layer, multiply_layer, finish_layer,
-                                  convolve_layer, combine_layer,   nullptr,        nullptr};
+const LayerKernels kNeonLayers = {kLanes,          kVectors,       kSums,        false,
+                                  transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                  combine_layer,   mix_layer,      nullptr,      nullptr};
 
 }  // namespace cmudrn
 #endif

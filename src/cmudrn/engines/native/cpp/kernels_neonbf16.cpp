@@ -33,9 +33,9 @@ namespace {
 
 const Kernels kNeonBf16 = {"neonbf16", true, &kNeon, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kNeonBf16Layers = {
-    kLanes,         kVectors,     kSums,          kWinogradTiles, true,    transform_layer,
-    multiply_layer, finish_layer, convolve_layer, combine_layer,  nullptr, nullptr};
+const LayerKernels kNeonBf16Layers = {kLanes,          kVectors,       kSums,        true,
+                                      transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                      combine_layer,   mix_layer,      nullptr,      nullptr};
 
 }  // namespace cmudrn
 

@@ -28,8 +28,8 @@ namespace {
 
 const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kPortableLayers = {
-    kLanes,         kVectors,     kSums,          kWinogradTiles, false,   transform_layer,
-    multiply_layer, finish_layer, convolve_layer, combine_layer,  nullptr, nullptr};
+const LayerKernels kPortableLayers = {kLanes,          kVectors,       kSums,        false,
+                                      transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                      combine_layer,   mix_layer,      nullptr,      nullptr};
 
 }  // namespace cmudrn

@@ -15,15 +15,17 @@ namespace cmudrn {
 
 enum class Activation : int { none, relu, slope, gelu, sigmoid };
 
-constexpr int kMaxKernel = 32;      // side of a kernel
-constexpr int kMaxSources = 4;      // maps that one combination reads
-constexpr int kWinogradTiles = 12;  // of the longest block of the executor
-constexpr int kBlockGap = 32;       // numbers between frequencies of a block
-constexpr int kSquareRows = 4;      // of a tile in float
+constexpr int kMaxKernel = 32;                     // side of a kernel
+constexpr int kMaxSources = 4;                     // maps that one combination reads
+constexpr int kWinogradTiles = 18;                 // of a block of the executor
+constexpr int kLongestBlock = kWinogradTiles + 7;  // one that takes what is left over
+constexpr int kBlockGap = 32;                      // numbers between frequencies of a block
+constexpr int kSquareRows = 4;                     // of a tile in float
 constexpr int kSquareFrequencies = 36;
 constexpr int kTilePixels = 16;  // rows of a tile register: pixels that are multiplied together
 constexpr int kTileInputs = 32;  // bfloat16 numbers in a row of a tile register
 constexpr int kTileVectors = 2;  // of outputs that tile registers sum together
+constexpr int kMixUnit = 16;     // channels that the weights of a mix are padded to
 
 // What follows the sums of a convolution.
 struct Epilogue {
@@ -85,7 +87,6 @@ struct LayerKernels {
   int lanes;
   int vectors;  // of outputs that are computed together, at most
   int sums;     // vectors of sums that the registers hold
-  int tiles;    // of a block, at most kWinogradTiles
   bool bf16;    // Winograd blocks and weights are bfloat16
 
   void (*transform)(const WinogradInput& input, void* block);
@@ -102,6 +103,10 @@ struct LayerKernels {
   void (*combine)(const CombineSource* sources, int count, bool product, const float* bias,
                   Activation activation, const float* slopes, int first, int pixels, int channels,
                   float* out, long pixel);
+
+  // Mixes `maps` (2 to kMaxSources) parts of every pixel in place, each of so many channels: part i
+  // becomes weights[i][maps][channel] + the sum over j of weights[i][j][channel] * part j.
+  void (*mix)(float* row, long pixel, int pixels, int maps, int channels, const float* weights);
 
   // Convolutions in tile registers, of inputs that were rounded before; nullptr: there are none.
   void (*round)(const float* row, long pixel, int pixels, int channels, std::uint16_t* rounded);

@@ -24,6 +24,7 @@ class Packer {
       pack_convolution(operation);
       operation.bias = pack_groups(operation.bias, operation);
       if (operation.slopes >= 0) operation.slopes = pack_groups(operation.slopes, operation);
+      if (!operation.mix.empty()) pack_mix(operation);
     } else {
       operation.bias = pack_vector(operation.bias, operation.outputs);
       operation.slopes = pack_vector(operation.slopes, operation.outputs);
@@ -51,16 +52,28 @@ class Packer {
     return static_cast<long>(to);
   }
 
-  // Numbers of every output, each group's padded to whole vectors; zeros where there are none.
+  // Numbers of every output, each part's padded to whole vectors; zeros where there are none.
   long pack_groups(long first, const Operation& operation) {
     const auto padded = static_cast<std::size_t>(operation.padded_outputs);
-    const auto groups = static_cast<std::size_t>(operation.groups);
-    const std::size_t to = reserve(padded * groups);
+    const auto parts = static_cast<std::size_t>(operation.parts());
+    const std::size_t to = reserve(padded * parts);
     const auto count = static_cast<std::size_t>(operation.group_outputs());
-    for (std::size_t group = 0; first >= 0 && group < groups; ++group)
-      std::memcpy(&program_.packed[to + group * padded], numbers_ + first + group * count,
+    for (std::size_t part = 0; first >= 0 && part < parts; ++part)
+      std::memcpy(&program_.packed[to + part * padded], numbers_ + first + part * count,
                   sizeof(float) * count);
     return static_cast<long>(to);
+  }
+
+  // Factors one after another, each padded to `kMixUnit` channels.
+  void pack_mix(Operation& operation) {
+    const auto count = static_cast<std::size_t>(operation.group_outputs());
+    const auto pitch = static_cast<std::size_t>(round_up(operation.group_outputs(), kMixUnit));
+    const std::size_t to = reserve(pitch * operation.mix.size());
+    for (std::size_t k = 0; k < operation.mix.size(); ++k)
+      if (operation.mix[k] >= 0)
+        std::memcpy(&program_.packed[to + k * pitch], numbers_ + operation.mix[k],
+                    sizeof(float) * count);
+    operation.mix = {static_cast<long>(to)};
   }
 
   void pack_convolution(Operation& operation) {
@@ -85,15 +98,15 @@ class Packer {
           static_cast<std::size_t>(operation.kernel * row_inputs(operation)) * outputs / 2;
     operation.group_floats = (operation.group_floats + kLine - 1) / kLine * kLine;
     const float* weights = numbers_ + operation.weights;
-    const auto groups = static_cast<std::size_t>(operation.groups);
-    if (operation.group_floats > kMaxPacked / groups)
+    const auto parts = static_cast<std::size_t>(operation.parts());
+    if (operation.group_floats > kMaxPacked / parts)
       throw std::invalid_argument("too many weights");
-    const std::size_t first = reserve(operation.group_floats * groups);
+    const std::size_t first = reserve(operation.group_floats * parts);
     operation.weights = static_cast<long>(first);
-    for (std::size_t group = 0; group < groups; ++group) {
-      float* to = &program_.packed[first + group * operation.group_floats];
+    for (std::size_t part = 0; part < parts; ++part) {
+      float* to = &program_.packed[first + part * operation.group_floats];
       const float* from =
-          weights + group * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
+          weights + part * taps * inputs * static_cast<std::size_t>(operation.group_outputs());
       if (operation.rounded)
         pack_rounded(operation, from, to);
       else if (!operation.winograd)

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "fusion.h"
 #include "packing.h"
 
 namespace cmudrn {
@@ -239,6 +240,7 @@ Program::Program(const LayerKernels& chosen, const LayerKernels& exact_kernels,
   }
   reader.finish();
   checker.finish();
+  fuse(*this);
   pack(*this, numbers);
 }
 

@@ -55,12 +55,18 @@ struct Operation {
   int tile_rows = 1;         // of a Winograd convolution; else 1
   bool rounded;              // in tile registers, with inputs and weights in bfloat16
   bool exact;                // a Winograd convolution in float, where others are in bfloat16
-  std::size_t group_floats;  // packed weights of one group of a convolution
-  int padded_outputs;        // of one group: whole vectors
+  std::size_t group_floats;  // packed weights of one part of a convolution
+  int padded_outputs;        // of one part: whole vectors
+  int up = 1;                // of a convolution: pixel shuffle on the way out (fusion.cpp)
+  std::vector<long>
+      mix;  // of a convolution: for every group's place the factors of every group
+            // and the bias, indices in the numbers; later only the first, in packed floats
 
   bool has_residual() const { return kind == Kind::convolution && sources.size() == 2; }
   int group_inputs() const { return inputs / groups; }
   int group_outputs() const { return outputs / groups; }
+  // Convolutions that it is made of: one for every group and place of pixel shuffle.
+  int parts() const { return groups * up * up; }
 };
 
 struct Program {

@@ -46,8 +46,9 @@ Range scaled(Range base, int base_length, int length) {
 Range needed(const Operation& operation, std::size_t source, Range outputs, int input_length) {
   Range range = outputs;
   if (operation.kind == Kind::convolution && source == 0) {
-    range.begin = outputs.begin * operation.stride - operation.pad;
-    range.end = (outputs.end - 1) * operation.stride - operation.pad + operation.kernel;
+    range.begin = outputs.begin / operation.up * operation.stride - operation.pad;
+    range.end =
+        (outputs.end - 1) / operation.up * operation.stride - operation.pad + operation.kernel;
   } else if (operation.kind == Kind::combination || operation.kind == Kind::product) {
     const Source& view = operation.sources[source];
     range.begin = outputs.begin / view.up * view.down;

@@ -19,7 +19,8 @@ constexpr std::size_t kSlack = 64;                       // floats that vectors 
 Size output_size(const Operation& operation, std::size_t source, Size from) {
   if (operation.kind == Kind::convolution && source == 0) {
     const auto side = [&](int length) {
-      return (length + 2 * operation.pad - operation.kernel) / operation.stride + 1;
+      return ((length + 2 * operation.pad - operation.kernel) / operation.stride + 1) *
+             operation.up;
     };
     if (from.height + 2 * operation.pad < operation.kernel ||
         from.width + 2 * operation.pad < operation.kernel)
@@ -37,7 +38,8 @@ Size output_size(const Operation& operation, std::size_t source, Size from) {
 bool same(Size a, Size b) { return a.height == b.height && a.width == b.width; }
 
 bool changes_scale(const Operation& operation, const Source& source) {
-  return (operation.kind == Kind::convolution && operation.stride > 1) || source.up > 1 ||
+  const bool filters = operation.kind == Kind::convolution && &source == operation.sources.data();
+  return (filters && (operation.stride > 1 || operation.up > 1)) || source.up > 1 ||
          source.down > 1;
 }
 
@@ -217,8 +219,9 @@ void Schedule::choose_phases(Segment& segment) const {
     for (std::size_t s = 0; s < operation.sources.size(); ++s) {
       const Source& source = operation.sources[s];
       const bool filters = operation.kind == Kind::convolution && s == 0;
-      const int here = filters ? own * operation.stride + operation.pad
-                               : (own + source.up - 1) / source.up * source.down;
+      const int here =
+          filters ? (own + operation.up - 1) / operation.up * operation.stride + operation.pad
+                  : (own + source.up - 1) / source.up * source.down;
       int& needed_here = reach[segment.index(source.value)];
       needed_here = std::max(needed_here, here);
     }
@@ -268,7 +271,7 @@ double Schedule::work(const Segment& segment) const {
     const double each = operation.kind != Kind::convolution
                             ? operation.outputs
                             : static_cast<double>(operation.group_inputs()) * operation.outputs *
-                                  operation.kernel * operation.kernel;
+                                  operation.kernel * operation.kernel;  // pixel shuffle or not
     for (const ColumnStrip& strip : segment.columns)
       total += each * (strip.operations[i].end - strip.operations[i].begin);
   }

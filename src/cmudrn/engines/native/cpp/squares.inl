@@ -70,25 +70,38 @@ struct SquareProduct {
 };
 
 template <int Tiles, int Vectors>
-void multiply_square(const SquareProduct& p) {
+inline void multiply_square(const float* block, const float* weights, float* to, int inputs,
+                            int pitch, int output_pitch) {
   Vec sums[Tiles][Vectors] = {};
-  add_frequency(sums, p.block, p.pitch, p.weights, p.inputs);
+  add_frequency(sums, block, pitch, weights, inputs);
 #pragma GCC unroll 12
   for (int tile = 0; tile < Tiles; ++tile)
 #pragma GCC unroll 3
     for (int v = 0; v < Vectors; ++v)
-      store_any(p.sums + static_cast<long>(tile) * p.output_pitch + v * kLanes, sums[tile][v]);
+      store_any(to + static_cast<long>(tile) * output_pitch + v * kLanes, sums[tile][v]);
+}
+
+// As many times the same number of tiles.
+template <int Tiles, int Vectors>
+void multiply_squares(const float* block, const float* weights, float* sums, int inputs, int pitch,
+                      int output_pitch, int times) {
+  for (; times > 0; --times) {
+    multiply_square<Tiles, Vectors>(block, weights, sums, inputs, pitch, output_pitch);
+    block += static_cast<long>(Tiles) * pitch;
+    sums += static_cast<long>(Tiles) * output_pitch;
+  }
 }
 
 template <int Vectors, int... Less>
 void multiply_squares_of(SquareProduct p, int tiles, std::integer_sequence<int, Less...>) {
-  constexpr void (*table[])(const SquareProduct&) = {multiply_square<Less + 1, Vectors>...};
+  constexpr decltype(&multiply_squares<1, Vectors>) table[] = {
+      multiply_squares<Less + 1, Vectors>...};
   for (int left = tiles; left > 0;) {
-    const int some = together(left, sizeof...(Less));
-    table[some - 1](p);
-    left -= some;
-    p.block += static_cast<long>(some) * p.pitch;
-    p.sums += static_cast<long>(some) * p.output_pitch;
+    const int some = together(left, sizeof...(Less)), times = left / some;
+    table[some - 1](p.block, p.weights, p.sums, p.inputs, p.pitch, p.output_pitch, times);
+    left -= some * times;
+    p.block += static_cast<long>(some) * times * p.pitch;
+    p.sums += static_cast<long>(some) * times * p.output_pitch;
   }
 }
 

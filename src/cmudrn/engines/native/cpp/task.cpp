@@ -16,8 +16,8 @@ std::size_t block_room(const Schedule& schedule) {
   for (const Operation& operation : schedule.program.operations) {
     const int pitch = std::max(round_up(operation.group_inputs(), 16), operation.padded_outputs);
     if (!operation.winograd) continue;
-    most = std::max(most, operation.exact ? kSquareFrequencies * square_step(kWinogradTiles, pitch)
-                                          : kFrequencies / 2 * block_step(kWinogradTiles, pitch));
+    most = std::max(most, operation.exact ? kSquareFrequencies * square_step(kLongestBlock, pitch)
+                                          : kFrequencies / 2 * block_step(kLongestBlock, pitch));
   }
   return static_cast<std::size_t>(most) + kSlack;
 }
@@ -169,14 +169,15 @@ const float* Task::input_row(const Operation& operation, int y, int x, int chann
   return view.at(y, x) + source.channel + channel;
 }
 
-Epilogue Task::epilogue(const Operation& operation, int group) const {
+Epilogue Task::epilogue(const Operation& operation, int part) const {
   Epilogue epilogue{};
   epilogue.activation = operation.activation;
   epilogue.add_first = operation.add_first;
   if (operation.slopes >= 0)
     epilogue.slopes = schedule_.program.packed.data() + operation.slopes +
-                      static_cast<long>(group) * operation.padded_outputs;
-  if (operation.has_residual()) epilogue.residual_pixel = reads(operation.sources[1].value).pixel;
+                      static_cast<long>(part) * operation.padded_outputs;
+  if (operation.has_residual())
+    epilogue.residual_pixel = operation.up * reads(operation.sources[1].value).pixel;
   return epilogue;
 }
 
@@ -191,10 +192,11 @@ void Task::run_winograd(const Operation& operation, std::size_t index, Range row
   const Phase phase = segment_.phases[index];
   const int first = tile_begin(columns.begin, phase.columns, kTileColumns);
   const int tiles = (columns.end - first + kTileColumns - 1) / kTileColumns;
-  const int blocks = (tiles + kernels.tiles - 1) / kernels.tiles;
+  // Blocks of about the same length and of whole `unit`s, which are multiplied together; the last
+  // one takes the tiles that are left over: a few tiles by themselves would need as many weights.
   const int vectors = together(operation.padded_outputs / kernels.lanes, kernels.vectors);
-  const int unit = std::min(kernels.tiles, tiles_together(kernels.sums, vectors));
-  const int block = std::min(kernels.tiles, round_up((tiles + blocks - 1) / blocks, unit));
+  const int unit = tiles_together(kernels.sums, vectors);
+  const int units = std::max(1, tiles / unit), most = kWinogradTiles / unit;
   const MapView& out = reads(operation.value);
   const Size size = size_of(operation.value);
   // What tiles wrote beyond the picture becomes zeros again.
@@ -205,8 +207,13 @@ void Task::run_winograd(const Operation& operation, std::size_t index, Range row
   };
   for (int y = tile_begin(rows.begin, phase.rows, operation.tile_rows); y < rows.end;
        y += operation.tile_rows) {
-    for (int tile = 0; tile < tiles; tile += block)
-      winograd_block(operation, y, first + tile * kTileColumns, std::min(block, tiles - tile));
+    for (int tile = 0, left = units; left > 0;) {
+      const int some = together(left, most);
+      left -= some;
+      const int end = left > 0 ? tile + some * unit : tiles;
+      winograd_block(operation, y, first + tile * kTileColumns, end - tile);
+      tile = end;
+    }
     for (int row = std::max(0, y); row < std::min(y + operation.tile_rows, size.height); ++row) {
       clear(row, first, 0);
       clear(row, size.width, first + tiles * kTileColumns);
@@ -249,33 +256,58 @@ void Task::winograd_block(const Operation& operation, int y, int x, int tiles) {
     }
     kernels.finish(sums_, tiles, outputs, after, rows, out.pixel);
   }
+  const Range here = {std::max(0, y), std::min(y + operation.tile_rows, height)};
+  mix(operation, here, {x, x + tiles * kTileColumns});
+}
+
+// Mixes the groups of a convolution where that is part of it.
+void Task::mix(const Operation& operation, Range rows, Range columns) const {
+  if (operation.mix.empty()) return;
+  const MapView& out = reads(operation.value);
+  for (int y = rows.begin; y < rows.end; ++y)
+    schedule_.program.exact.mix(out.at(y, columns.begin) + operation.channel, out.pixel,
+                                columns.end - columns.begin, operation.groups,
+                                operation.group_outputs(),
+                                schedule_.program.packed.data() + operation.mix[0]);
+}
+
+// Every up-th pixel of a row of one group, from `dx` on.
+Part Task::part_of(const Operation& operation, int y, Range columns, int group, int dx) const {
+  const int up = operation.up, index = (group * up + y % up) * up + dx;
+  const int x = columns.begin + (dx - columns.begin % up + up) % up;
+  const float* packed = schedule_.program.packed.data();
+  const MapView& out = reads(operation.value);
+  Part part{};
+  part.x = x / up;
+  part.count = (columns.end - x + up - 1) / up;
+  part.weights =
+      packed + operation.weights + static_cast<std::size_t>(index) * operation.group_floats;
+  part.bias = packed + operation.bias + static_cast<long>(index) * operation.padded_outputs;
+  part.epilogue = epilogue(operation, index);
+  part.epilogue.residual[0] = residual_at(operation, y, x, group);
+  part.out = out.at(y, x) + operation.channel + group * operation.group_outputs();
+  part.pixel = up * out.pixel;
+  return part;
 }
 
 void Task::run_direct(const Operation& operation, Range rows, Range columns) {
-  const Program& program = schedule_.program;
-  const MapView& out = reads(operation.value);
-  const int inputs = operation.group_inputs(), outputs = operation.group_outputs();
+  const int inputs = operation.group_inputs(), up = operation.up, stride = operation.stride;
   DirectInput input{};
   input.pixel = reads(operation.sources[0].value).pixel;
   input.kernel = operation.kernel;
-  input.stride = operation.stride;
+  input.stride = stride;
   input.inputs = inputs;
-  for (int y = rows.begin; y < rows.end; ++y)
-    for (int group = 0; group < operation.groups; ++group) {
+  for (int y = rows.begin; y < rows.end; ++y) {
+    for (int k = 0; k < operation.groups * up; ++k) {
+      const Part part = part_of(operation, y, columns, k / up, k % up);
       for (int ky = 0; ky < operation.kernel; ++ky)
-        input.rows[ky] =
-            input_row(operation, y * operation.stride - operation.pad + ky,
-                      columns.begin * operation.stride - operation.pad, group * inputs);
-      Epilogue after = epilogue(operation, group);
-      after.residual[0] = residual_at(operation, y, columns.begin, group);
-      const float* weights = program.packed.data() + operation.weights;
-      const float* bias = program.packed.data() + operation.bias;
-      program.exact.convolve(
-          input, weights + static_cast<std::size_t>(group) * operation.group_floats,
-          bias + static_cast<long>(group) * operation.padded_outputs, outputs, after,
-          columns.end - columns.begin,
-          out.at(y, columns.begin) + operation.channel + group * outputs, out.pixel);
+        input.rows[ky] = input_row(operation, y / up * stride - operation.pad + ky,
+                                   part.x * stride - operation.pad, k / up * inputs);
+      schedule_.program.exact.convolve(input, part.weights, part.bias, operation.group_outputs(),
+                                       part.epilogue, part.count, part.out, part.pixel);
     }
+    mix(operation, {y, y + 1}, columns);
+  }
 }
 
 void Task::run_combination(const Operation& operation, Range rows, Range columns) {

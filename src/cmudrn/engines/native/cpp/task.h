@@ -21,6 +21,17 @@ struct MapView {
   }
 };
 
+// Some pixels of a row that one part of a convolution makes.
+struct Part {
+  int x;      // of the first one, before pixel shuffle
+  int count;  // of pixels; may be 0 or less
+  const float* weights;
+  const float* bias;
+  Epilogue epilogue;
+  float* out;
+  long pixel;  // floats from one to the next
+};
+
 // A pixel of a picture, and a colour of it.
 struct Place {
   int colour, row, column;
@@ -42,7 +53,9 @@ class Task {
   void run_operation(std::size_t index, Range rows, Range columns);
   void run_winograd(const Operation& operation, std::size_t index, Range rows, Range columns);
   void winograd_block(const Operation& operation, int y, int x, int tiles);
+  Part part_of(const Operation& operation, int y, Range columns, int group, int dx) const;
   void run_direct(const Operation& operation, Range rows, Range columns);
+  void mix(const Operation& operation, Range rows, Range columns) const;
   static std::size_t rounded_floats(const Schedule& schedule);  // of a convolution's rounded rows
   void run_rounded(const Operation& operation, Range rows, Range columns);
   void run_combination(const Operation& operation, Range rows, Range columns);
@@ -51,7 +64,7 @@ class Task {
   void copy_whole(const Operation& operation, Range rows);
   const float* degraded_at(const Place& place) const;
   const float* input_row(const Operation& operation, int y, int x, int channel) const;
-  Epilogue epilogue(const Operation& operation, int group) const;
+  Epilogue epilogue(const Operation& operation, int part) const;
   // Returns what is added to a place of a group's outputs, or null.
   const float* residual_at(const Operation& operation, int y, int x, int group) const;
 
