@@ -79,12 +79,13 @@ class Packer {
   void pack_convolution(Operation& operation) {
     const int lanes = program_.kernels.lanes;
     operation.padded_outputs = round_up(operation.group_outputs(), lanes);
-    operation.rounded =
-        program_.kernels.convolve_rounded && operation.group_inputs() >= kLeastRoundedInputs;
+    const bool picture = reads_picture(operation);
+    operation.rounded = program_.kernels.convolve_rounded && !picture &&
+                        operation.group_inputs() >= kLeastRoundedInputs;
     operation.winograd = !operation.rounded && operation.kernel == 3 && operation.stride == 1 &&
                          operation.pad == 1 && operation.group_inputs() >= kLeastWinogradChannels &&
                          operation.group_outputs() >= kLeastWinogradChannels;
-    operation.exact = !program_.kernels.bf16 || operation.group_inputs() % 2 != 0;
+    operation.exact = !program_.kernels.bf16 || picture || operation.group_inputs() % 2 != 0;
     if (operation.winograd) operation.tile_rows = operation.exact ? kSquareRows : kTileRows;
     const auto outputs = static_cast<std::size_t>(operation.padded_outputs);
     const auto inputs = static_cast<std::size_t>(operation.group_inputs());
@@ -116,6 +117,14 @@ class Packer {
       else
         pack_winograd_bf16(operation, from, to);
     }
+  }
+
+  // Whether it reads the degraded picture itself: rounding that would cost more than all other
+  // rounding together.
+  bool reads_picture(const Operation& operation) const {
+    for (const Operation& other : program_.operations)
+      if (other.kind == Kind::input && other.value == operation.sources[0].value) return true;
+    return false;
   }
 
   // Calls call(output, first, width) for the vectors of outputs that are computed together: their
