@@ -9,7 +9,7 @@ import cmudrn
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image.resampling import SIDE, enlarge, make_thumbnail
 from cmudrn.restoration import RestoreSettings, restore_image
-from cmudrn.restoration.dehazing import VeilCorrection
+from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 
 RAMP = np.linspace(1.2, 1.8, 64, dtype=np.float32).reshape(8, 8)
 
@@ -65,6 +65,25 @@ def test_clear_air_changes_nothing() -> None:
     window = np.random.default_rng(3).random((20, 30, 3), dtype=np.float32)
     assert clear.clear
     assert clear(window, whole((20, 30)), (20, 30)) is window
+
+
+@pytest.mark.parametrize(
+    "black, possible", [(0.0, True), (0.02, True), (0.04, False), (0.5, False)]
+)
+def test_no_veil_lies_over_what_is_black(black: float, possible: bool) -> None:
+    scene = np.random.default_rng(6).random((SIDE, SIDE, 3), dtype=np.float32)
+    t = 1 / enlarge(RAMP, whole((SIDE, SIDE)), (SIDE, SIDE))[..., None]
+    veiled = (t * scene + (1 - t)).astype(np.float32)
+    veiled[: round(black * SIDE)] = 0
+    assert VeilCorrection(RAMP, np.ones(3, np.float32)).is_possible(veiled) is possible
+
+
+def test_an_estimate_that_cannot_be_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    estimator = VeilEstimator({})
+    veil = VeilCorrection(RAMP, np.ones(3, np.float32))
+    monkeypatch.setattr(VeilEstimator, "estimate_veil", lambda *_: veil)
+    assert estimator(np.full((80, 90, 3), 200, np.uint8)).gain.max() > 1.5
+    assert estimator(np.zeros((80, 90, 3), np.uint8)).clear
 
 
 def test_haze_is_taken_off_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

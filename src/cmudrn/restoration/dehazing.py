@@ -22,6 +22,11 @@ Floats = NDArray[np.float32]
 
 MIN_GAIN_EXCESS = 1 / 256
 """Gain less 1 that is worth applying."""
+BLACKER_THAN_BLACK = -0.02
+"""A veil lights every pixel, so that without it none is darker than black, but for small errors."""
+MAX_BLACKER = 0.025
+"""Share of the thumbnail that may come out darker. Where more does, there is no such veil: perhaps
+a misty scene with something black in front of it, or one out of focus."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,16 @@ class VeilCorrection:
     def clear(self) -> bool:
         """Whether there is no veil worth the name: pictures in clear air stay as they are."""
         return bool(self.gain.max() < 1 + MIN_GAIN_EXCESS)
+
+    def is_possible(self, thumbnail: Image) -> bool:
+        """Return whether such a veil can lie over a picture, by its (SIDE, SIDE, 3) thumbnail."""
+        whole = slice(0, SIDE)
+        without = self(thumbnail, (whole, whole), (SIDE, SIDE))
+        return bool((without.min(-1) < BLACKER_THAN_BLACK).mean() <= MAX_BLACKER)
+
+    def nothing(self) -> VeilCorrection:
+        """Return a correction of the same grid that leaves every picture as it is."""
+        return VeilCorrection(np.ones_like(self.gain), self.airlight)
 
     def __call__(self, window: Image, area: Area, shape: tuple[int, int]) -> Image:
         """Return a window of a picture without the veil: A + (I - A) / t, not clipped.
@@ -84,7 +99,8 @@ class VeilEstimator:
         one = self.estimate_veil(thumbnail)
         other = self.estimate_veil(np.ascontiguousarray(thumbnail[:, ::-1]))
         gain = np.sqrt(one.gain * other.gain[:, ::-1])
-        return VeilCorrection(gain, (one.airlight + other.airlight) / np.float32(2))
+        correction = VeilCorrection(gain, (one.airlight + other.airlight) / np.float32(2))
+        return correction if correction.is_possible(thumbnail) else correction.nothing()
 
     def estimate_veil(self, thumbnail: Image) -> VeilCorrection:
         """Return what takes it off the picture that a thumbnail, (SIDE, SIDE, 3), was made of."""
