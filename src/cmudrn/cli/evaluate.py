@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cmudrn.engines import Engine
     from cmudrn.evaluation.evaluator import OnPair
     from cmudrn.evaluation.methods import Method
+
+    ScoreDownstream = Callable[[dict[str, Dataset], list[Method], int | None], list[list[str]]]
 
 
 class Format(StrEnum):
@@ -79,6 +81,10 @@ Downstream = Annotated[
     bool,
     typer.Option("--downstream", help="Instead: how much of the text can be read again."),
 ]
+Detector = Annotated[
+    Path | None,
+    typer.Option(help="With --downstream: this finds people and vehicles instead of text."),
+]
 Threads = Annotated[
     int | None, typer.Option(help="Processor threads. Without it one for each core.")
 ]
@@ -104,6 +110,7 @@ def evaluate(
     protocols: Protocols = "",
     costs: Costs = False,
     downstream: Downstream = False,
+    detector: Detector = None,
     pictures: PictureScores = None,
     overwrite: Overwrite = False,
     threads: Threads = None,
@@ -122,14 +129,16 @@ def evaluate(
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it
         _check_picture_scores(pictures, models or [], overwrite)
+    score_downstream = _downstream(downstream, detector, threads)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
     methods, chosen = [], {"change_gating": change_gating, "dehaze": dehaze}
     for text in models or []:
         methods += _methods(text, opened, (stages, recursions), branches, **chosen)
     methods += _folders(pred or [])
-    if downstream:
-        show(*_read_text(sets, methods, limit, format.value).splitlines())
+    if score_downstream:
+        rows = score_downstream(sets, methods, limit)
+        show(*table.FORMATS[format.value](rows).splitlines())
         return
     scores = []
     for name, dataset in sets.items():
@@ -146,16 +155,34 @@ def evaluate(
         show("", note, err=format is not Format.markdown)
 
 
-def _read_text(
-    sets: dict[str, Dataset], methods: list[Method], limit: int | None, table_format: str
-) -> str:
-    from cmudrn.evaluation import table
+def _downstream(wanted: bool, detector: Path | None, threads: int | None) -> ScoreDownstream | None:
+    """Return what makes the table of people and vehicles, or that of text without a detector."""
+    if not wanted:
+        if detector:
+            raise InvalidSettingError("--detector goes with --downstream.", setting="detector")
+        return None
+    if detector:
+        from cmudrn.evaluation.detection import detection_table, evaluate_detection
+        from cmudrn.evaluation.object_detector import open_detector
+
+        detect = open_detector(detector, threads)
+        return partial(_every_set, partial(evaluate_detection, detect=detect), detection_table)
     from cmudrn.evaluation.downstream import evaluate_text, open_recogniser, text_table
 
-    read, readings = open_recogniser(), []
+    return partial(_every_set, partial(evaluate_text, read=open_recogniser()), text_table)
+
+
+def _every_set(
+    evaluate_set: Callable[..., list[Any]],
+    tabulate: Callable[[list[Any]], list[list[str]]],
+    sets: dict[str, Dataset],
+    methods: list[Method],
+    limit: int | None,
+) -> list[list[str]]:
+    results = []
     for name, dataset in sets.items():
-        readings += evaluate_text(name, dataset, methods, read, limit=limit, on_pair=_teller(name))
-    return table.FORMATS[table_format](text_table(readings))
+        results += evaluate_set(name, dataset, methods, limit=limit, on_pair=_teller(name))
+    return tabulate(results)
 
 
 def _check_picture_scores(target: Path, models: list[str], overwrite: bool) -> None:

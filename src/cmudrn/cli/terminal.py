@@ -23,6 +23,7 @@ _running: ContextVar[tuple[int, frozenset[str] | None]] = ContextVar("running", 
 """Verbosity and parameters of the command that runs."""
 
 _EXTRAS = {
+    "ai_edge_litert": "detection",
     "av": "video",
     "fastapi": "serve",
     "fsspec": "cluster",
