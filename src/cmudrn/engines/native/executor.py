@@ -16,7 +16,7 @@ from cmudrn.engines.native.rows import NativeRowStream
 from cmudrn.errors import ImageValueError
 from cmudrn.models.layers import LayerList
 
-STEP_PIXELS = 500_000
+STEP_PIXELS = 600_000
 """Pixels that a stream moves on at a time: more take more memory, fewer compute more twice."""
 STEP_ROWS = 128
 """Steps are multiples of it, so that they end where the tiles of all scales end."""
