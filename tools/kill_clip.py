@@ -91,9 +91,9 @@ def used(folder: Path) -> int:
     return total
 
 
-def restore(clip: Path, target: Path, run: Run, until: int | None, model: str) -> bool:
+def restore(clip: Path, target: Path, run: Run, until: int | None, wanted: list[str]) -> bool:
     """Restore until so many segments are there, and kill then; return whether it was finished."""
-    arguments = ("restore", str(clip), "-o", str(target), "--model", model)
+    arguments = ("restore", str(clip), "-o", str(target), *wanted)
     with running(Count(), *arguments) as process:
         while process.poll() is None:
             made = segments(target)
@@ -116,12 +116,12 @@ def restore(clip: Path, target: Path, run: Run, until: int | None, model: str) -
     return True
 
 
-def work(clip: Path, target: Path, moments: list[int], model: str) -> Run:
+def work(clip: Path, target: Path, moments: list[int], wanted: list[str]) -> Run:
     """Return what a clip took that was killed at these numbers of segments."""
     run, begin = Run(), time.monotonic()
     target.parent.mkdir()
     for until in [*moments, None]:
-        if restore(clip, target, run, until, model):
+        if restore(clip, target, run, until, wanted):
             break
     run.seconds = time.monotonic() - begin
     return run
@@ -142,6 +142,7 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=25)
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--model", default="cmudrn")
+    parser.add_argument("--dehaze", action="store_true", help="also take haze off")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     random.seed(asked.seed)
@@ -154,8 +155,9 @@ def main() -> int:
         clip = Path(folder) / "clip.mp4"
         make_clip(clip, (width, height), frames, asked.rate)
         targets = [Path(folder) / name / "out.mp4" for name in ("whole", "killed")]
+        wanted = ["--model", asked.model, *(["--dehaze"] if asked.dehaze else [])]
         runs = [
-            work(clip, target, when, asked.model)
+            work(clip, target, when, wanted)
             for target, when in zip(targets, ([], moments), strict=True)
         ]
         left = [[n for n in files_of(t.parent) if n != t.name] for t in targets]

@@ -7,6 +7,7 @@ shift where the camera moved fast. Weights after Geman and McClure leave out wha
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,15 @@ SETTLED = 0.01
 SIMPLER = 1.03
 """A map of fewer parameters is kept unless its error is larger by this factor: no camera that
 stands still is shaken by weather."""
+CLEAR = 0.9
+"""Less of the error than this is no chance. Else half of the points have to bear out what the other
+half finds: in dense rain, what fits chance fits only where it was sought."""
+BLOCK = 12
+"""Side of the squares that belong to one of the halves, pixels of a thumbnail."""
+RARE = 2.0
+"""How much smaller the error has to be for each part by which a map turns or zooms."""
+SHIFT, AFFINE = [0, 3], [0, 1, 2, 3, 4, 5]
+"""Parameters that are sought, one after the other."""
 INLIER, MIN_INLIERS = 10.0, 0.3
 """Frames show the same scene where this share of the points differs by less than that, in 255ths.
 In dense rain a third of them does, in frames of other scenes a fifth at most."""
@@ -100,27 +110,53 @@ class _Search:
     def best(self) -> NDArray[np.float64] | None:
         """Return (2, 3) of shift and linear part in thumbnail pixels; None where nothing fits."""
         still = np.zeros((2, 3))
-        chosen, error = still, self._error(still)
+        chosen, error = still, self.error(still)
         start = still
         shift = _phase_correlation(self._one, self._other)
         if np.abs(shift).max() > 1:
             moved = np.zeros((2, 3))
             moved[:, 0] = shift
-            if self._error(moved) < error:
+            if self.error(moved) < error:
                 start = moved
-        for parameters in ([0, 3], [0, 1, 2, 3, 4, 5]):
-            found = self._descend(start, parameters)
-            if (now := self._error(found)) * SIMPLER < error:
+        for parameters in (SHIFT, AFFINE):
+            found = self.descend(start, parameters)
+            now, needed = self.error(found), 1 / SIMPLER - RARE * self._linear(found)
+            if now < needed * error and (
+                now < CLEAR * error or self._is_borne_out(start, parameters, chosen)
+            ):
                 chosen, error = found, now
             start = found
         residual, inside = self._residual(chosen)
         same = np.abs(residual[inside]) < INLIER
-        linear = np.abs(chosen[:, 1:]).max() / (max(self._one.shape) / 2)
+        linear = self._linear(chosen)
         if linear > MAX_LINEAR or inside.mean() <= 0.25 or same.mean() < MIN_INLIERS:
             return None
         return chosen
 
-    def _descend(self, start: NDArray[np.float64], parameters: list[int]) -> NDArray[np.float64]:
+    def _linear(self, motion: NDArray[np.float64]) -> float:
+        """Return by how much a map turns, zooms or shears."""
+        return float(2 * np.abs(motion[:, 1:]).max() / max(self._one.shape))
+
+    def _is_borne_out(
+        self, start: NDArray[np.float64], parameters: list[int], chosen: NDArray[np.float64]
+    ) -> bool:
+        """Return whether what one half of the points finds is better for the other half as well."""
+        is_odd = (self._y // BLOCK + self._x // BLOCK) % 2 > 0
+        ratios = []
+        for half in (is_odd, ~is_odd):
+            found = self.part(half).descend(start, parameters)
+            other = self.part(~half)
+            ratios.append(other.error(found) / other.error(chosen))
+        return float(np.mean(ratios)) * SIMPLER < 1
+
+    def part(self, points: NDArray[np.bool_]) -> _Search:
+        """Return the search by some of the points."""
+        part = copy(self)
+        for name in ("_y", "_x", "_basis", "_jacobian", "_values"):
+            setattr(part, name, getattr(self, name)[points])
+        return part
+
+    def descend(self, start: NDArray[np.float64], parameters: list[int]) -> NDArray[np.float64]:
         now = start.copy()
         jacobian = self._jacobian[:, parameters]
         for _ in range(STEPS):
@@ -145,7 +181,7 @@ class _Search:
         inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
         return _bilinear(self._other, y, x) - self._values, inside
 
-    def _error(self, motion: NDArray[np.float64]) -> float:
+    def error(self, motion: NDArray[np.float64]) -> float:
         residual, inside = self._residual(motion)
         if not inside.any():
             return float("inf")
