@@ -5,6 +5,10 @@
 Steps of the preset on noise, in interleaved rounds: with memory that glibc gives back to the system
 after each step, as before, and with memory that is kept. Then the parts of a step, and the data of
 a step in one process.
+
+    torchrun --standalone --nproc-per-node=2 benchmarks/training_speed.py --threads 1
+
+times the steps of two processes that share each batch.
 """
 
 from __future__ import annotations
@@ -46,12 +50,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=2, help="of a round, each way")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or auto")
+    parser.add_argument("--threads", type=int, default=0, help="of a process; 0 is all")
     chosen = parser.parse_args()
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
     config = load_config(chosen.preset, [f"training.precision={chosen.precision}"])
     sources = dict.fromkeys(config.data.sources, noise)
+    processes = join_process_group()
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(config, Path(folder) / "run", sources, join_process_group())
-        batches = StepBatches(config, sources, 0, 1)
+        run = Run(config, Path(folder) / "run", sources, processes)
+        batches = StepBatches(config, sources, processes.rank, processes.count)
         batch, step = batches[0], run._take_step  # noqa: SLF001
         times: dict[str, list[float]] = {"given back": [], "kept": []}
         for _ in range(chosen.rounds):
@@ -61,6 +69,9 @@ def main() -> None:
                 times[name] += [milliseconds(step, batch) for _ in range(chosen.steps)]
         with torch.profiler.profile() as profile:
             step(batch)
+    processes.close()
+    if not processes.first:
+        return
     print("| memory | ms a step, median | least | most |\n|---|---|---|---|")
     for name, values in times.items():
         print(
