@@ -12,10 +12,8 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from pathlib import Path
 
 import numpy as np
-from engines import write_between  # of benchmarks/engines.py
 
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import Engine, available_cores
@@ -68,18 +66,15 @@ def table(models: list[str], sides: list[int], rounds: int, threads: int) -> lis
 
 
 def main() -> None:
-    """Print the table, or write it between the markers of docs/speed.md."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+")
     parser.add_argument("--sides", nargs="+", type=int, default=[500, 1000])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=available_cores())
-    parser.add_argument("--write", default="", help="name of the markers in docs/speed.md")
     options = parser.parse_args()
     rows = table(options.models, options.sides, options.rounds, options.threads)
     print("\n".join(rows))
-    if options.write:
-        write_between(Path("docs/speed.md"), options.write, "\n".join(rows))
 
 
 if __name__ == "__main__":
