@@ -6,11 +6,14 @@ and raw streams of a codec, show no trace.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+from cmudrn.files import open_regular
 
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -48,8 +51,8 @@ def find_cut(path: Path) -> Cut | None:
     Raises:
         OSError: the file cannot be read.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         head = file.read(_HEAD)
         for is_of, whole_end in _WHOLE:
             if is_of(head):

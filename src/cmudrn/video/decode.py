@@ -116,7 +116,7 @@ def open_clip(path: Path, limits: ClipLimits = USUAL_LIMITS) -> Iterator[Any]:
 def _cut_of(path: Path) -> str:
     try:
         cut = find_cut(path)
-    except OSError:
+    except (OSError, ValueError):  # told by what could not be opened
         return ""
     return f"; it is {cut}" if cut else ""
 
