@@ -245,6 +245,16 @@ def test_damaged_exif_is_said(exif: bytes, format: str) -> None:
     assert read_picture(encode_picture(picture, format)).orientation == 1
 
 
+@pytest.mark.parametrize("kind", range(1, 13))
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 9])
+def test_an_orientation_of_any_kind_and_count_is_upright_afterwards(kind: int, count: int) -> None:
+    block = bytearray(make_file("TIFF", orientation=8))
+    at = block.index(struct.pack("<HHI", 0x0112, 3, 1))
+    block[at : at + 12] = struct.pack("<HHII", 0x0112, kind, count, 8)
+    picture = Picture(np.zeros((4, 5), np.uint8), metadata={"exif-data": bytes(block)})
+    assert read_picture(encode_picture(picture, "jpeg")).orientation == 1
+
+
 BLOCKS = [maker_note_block(">"), bare(make_exif().tobytes()), make_file("TIFF")]
 
 

@@ -127,6 +127,12 @@ class _Patch:
             fitting = [min(value, most) for value in values]
             struct.pack_into(f"{self.layout.order}{count}{form}", self.data, place, *fitting)
 
+    def tell_upright(self, entries: dict[int, tuple[int, bytes]]) -> None:
+        """Let an orientation be 1, where there is one, also one of a wrong kind or count."""
+        if entry := entries.get(_ORIENTATION):
+            field = struct.pack(f"{self.layout.order}H", 1).ljust(self.layout.address.size, b"\0")
+            self.layout.entry.pack_into(self.data, entry[0], _ORIENTATION, _SHORT, 1, field)
+
     def swap(self, entries: dict[int, tuple[int, bytes]], one: int, other: int) -> None:
         """Let two tags of the same kind change their values."""
         if one in entries and other in entries and entries[one][1][2:4] == entries[other][1][2:4]:
@@ -167,7 +173,7 @@ def turn_upright(block: bytes, width: int, height: int, orientation: int) -> byt
     if orientation >= 5:
         patch.swap(patch.first, _X_RESOLUTION, _Y_RESOLUTION)
         patch.swap(patch.inner, _X_FOCAL_PLANE, _Y_FOCAL_PLANE)
-    patch.put(patch.first.get(_ORIENTATION), [1])
+    patch.tell_upright(patch.first)
     return bytes(patch.data)
 
 
@@ -192,7 +198,7 @@ def fit(block: bytes, width: int, height: int, thumbnail: bytes = b"") -> bytes 
         patch = _Patch(block)
     except ValueError:
         return None
-    patch.put(patch.first.get(_ORIENTATION), [1])
+    patch.tell_upright(patch.first)
     for entries, wide, high in (
         (patch.first, _IMAGE_WIDTH, _IMAGE_HEIGHT),
         (patch.inner, _WIDTH, _HEIGHT),
@@ -226,7 +232,7 @@ def _with_thumbnail(patch: _Patch, thumbnail: bytes) -> bytes:
     patch.data[start : start + len(thumbnail)] = thumbnail
     patch.put(patch.second.get(_THUMBNAIL), [start])
     patch.put(patch.second.get(_THUMBNAIL_LENGTH), [len(thumbnail)])
-    patch.put(patch.second.get(_ORIENTATION), [1])
+    patch.tell_upright(patch.second)
     return bytes(patch.data)
 
 
