@@ -4,7 +4,8 @@
 
 Prints the tables of docs/dehazing.md: PSNR in each weather of the degraded images, of the
 correction alone, of a plain model, and of that model after the correction; for veiled snow also
-after an oracle that knows transmission and airlight. `--costs` times the estimator instead.
+after an oracle that knows transmission and airlight. `--costs` times the estimator instead, and
+`--count` counts the pictures that it changes, and those of which less is taken than estimated.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.evaluation.metrics import psnr_rgb
 from cmudrn.image import Image
+from cmudrn.image.resampling import make_thumbnail
 from cmudrn.restoration import Restorer
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.weather.presets import WEATHERS
@@ -65,6 +67,19 @@ def compare(context: VeilEstimator, model: str, data: str, weather: str, limit: 
     return " | ".join(["", weather, *cells, *["-"] * (6 - len(cells)), ""]).strip()
 
 
+def count_changed(context: VeilEstimator, data: str, weather: str, limit: int | None) -> str:
+    """Return a row: how many pictures there are, are changed, and had a bounded veil."""
+    pairs = open_dataset(data, weather=weather, seed=SEED)
+    count, changed, bounded = min(len(pairs), limit or len(pairs)), 0, 0
+    for index in range(count):
+        thumbnail = make_thumbnail(pairs[index].degraded)
+        estimate = context.estimate_both_ways(thumbnail)
+        taken = estimate.bounded(thumbnail)
+        changed += not taken.clear
+        bounded += taken is not estimate
+    return f"| {weather} | {count} | {changed} | {bounded} |"
+
+
 def milliseconds(call: Callable[[], object]) -> float:
     times = []
     for _ in range(9):
@@ -100,10 +115,18 @@ def main() -> None:
     parser.add_argument("--weather", default="csd-snow,clear")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--costs", action="store_true")
+    parser.add_argument("--count", action="store_true")
     options = parser.parse_args()
     context = open_veil_estimator(options.checkpoint)
     if options.costs:
         print_costs(context, options.model)
+        return
+    if options.count:
+        print("| weather | pictures | changed | bounded |")
+        print("|---|---|---|---|")
+        for weather in options.weather.split(","):
+            row = count_changed(context, options.data, weather, options.limit)
+            print(row, flush=True)
         return
     print("| weather | input | branch | model | branch, model | oracle | oracle, model |")
     print("|---|---|---|---|---|---|---|")

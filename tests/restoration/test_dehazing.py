@@ -9,7 +9,7 @@ import cmudrn
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image.resampling import SIDE, enlarge, make_thumbnail
 from cmudrn.restoration import RestoreSettings, restore_image
-from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
+from cmudrn.restoration.dehazing import MAX_BLACKER, VeilCorrection, VeilEstimator
 
 RAMP = np.linspace(1.2, 1.8, 64, dtype=np.float32).reshape(8, 8)
 
@@ -67,23 +67,27 @@ def test_clear_air_changes_nothing() -> None:
     assert clear(window, whole((20, 30)), (20, 30)) is window
 
 
-@pytest.mark.parametrize(
-    "black, possible", [(0.0, True), (0.02, True), (0.04, False), (0.5, False)]
-)
-def test_no_veil_lies_over_what_is_black(black: float, possible: bool) -> None:
+@pytest.mark.parametrize("black", [0.0, 0.008, 0.02, 0.5])
+def test_no_more_of_a_veil_is_taken_off_than_can_lie_over_black(black: float) -> None:
     scene = np.random.default_rng(6).random((SIDE, SIDE, 3), dtype=np.float32)
-    t = 1 / enlarge(RAMP, whole((SIDE, SIDE)), (SIDE, SIDE))[..., None]
-    veiled = (t * scene + (1 - t)).astype(np.float32)
-    veiled[: round(black * SIDE)] = 0
-    assert VeilCorrection(RAMP, np.ones(3, np.float32)).is_possible(veiled) is possible
+    veiled = (scene / 1.5 + (1 - 1 / 1.5)).astype(np.float32)
+    veiled[: round(black * SIDE)] = 0.05
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    assert veil.share_blacker(veiled) == pytest.approx(round(black * SIDE) / SIDE)
+    bounded = veil.bounded(veiled)
+    assert bounded.share_blacker(veiled) <= MAX_BLACKER
+    if black <= MAX_BLACKER:
+        assert bounded is veil
+    else:  # 0.05 comes out at -0.02 where 1 / t is 1.02 / 0.95
+        assert 1.06 < bounded.gain.max() <= 1.02 / 0.95 + 1e-3
 
 
-def test_an_estimate_that_cannot_be_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_veil_of_a_picture_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     estimator = VeilEstimator({})
     veil = VeilCorrection(RAMP, np.ones(3, np.float32))
     monkeypatch.setattr(VeilEstimator, "estimate_veil", lambda *_: veil)
     assert estimator(np.full((80, 90, 3), 200, np.uint8)).gain.max() > 1.5
-    assert estimator(np.zeros((80, 90, 3), np.uint8)).clear
+    assert estimator(np.zeros((80, 90, 3), np.uint8)).gain.max() < 1.03
 
 
 def test_haze_is_taken_off_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

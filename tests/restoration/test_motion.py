@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -41,3 +42,15 @@ def test_a_shift_is_found_through_weather() -> None:
         motion = find_motion(one, other)
         assert motion is not None
         np.testing.assert_allclose(motion[:2, 2], (0, 4), atol=0.8)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (2, 2), (3, 40), (8, 8), (11, 11), (12, 13)])
+def test_frames_of_few_pixels_have_a_motion_or_none(size: tuple[int, int]) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        one = (128 + 30 * rng.normal(size=size)).astype(np.float32)
+        changed = (one + 5 * rng.normal(size=size)).astype(np.float32)
+        for other in (one, changed, np.roll(changed, 1, 1)):
+            motion = find_motion(make_thumbnail(one), make_thumbnail(other))
+            assert motion is None or np.isfinite(motion).all()

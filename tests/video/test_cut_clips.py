@@ -88,3 +88,24 @@ def test_frames_before_a_damaged_one_are_kept(shift: int, tmp_path: Path) -> Non
 def test_a_cut_says_how_much_there_is() -> None:
     assert str(Cut(900, 1_000)) == "cut off, 900 of at least 1,000 bytes are there"
     assert str(Cut(900)) == "cut off within its last part"
+
+
+MANY = 300
+EMPTY_PARTS = {
+    "riff": b"RIFF\x04\0\0\0AVI " * MANY + b"RIFF\xff\0\0\0AVI ",
+    "boxes": b"\0\0\0\x08free" * MANY + b"\0\0\xff\xffmdat" + bytes(8),
+    "flv": b"FLV\x01\x05\0\0\0\x09\0\0\0\0" + (b"\x09" + bytes(14)) * MANY + bytes(13),
+    "ivf": b"DKIF\0\0\x20\0".ljust(32, b"\0") + bytes(12) * MANY + b"\xff" + bytes(13),
+    "yuv4mpeg": b"YUV4MPEG2 W2 H2\n" + b"FRAME\n".ljust(12, b"\0") * MANY + b"FRAME\n\0",
+}
+
+
+@pytest.mark.parametrize("kind", EMPTY_PARTS)
+def test_a_file_of_nothing_but_parts_is_not_visited_without_end(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(EMPTY_PARTS[kind])
+    assert isinstance(find_cut(path), Cut)
+    monkeypatch.setattr("cmudrn.video.cut_files.MAX_PARTS", MANY - 1)
+    assert find_cut(path) is None

@@ -24,9 +24,10 @@ MIN_GAIN_EXCESS = 1 / 256
 """Gain less 1 that is worth applying."""
 BLACKER_THAN_BLACK = -0.02
 """A veil lights every pixel, so that without it none is darker than black, but for small errors."""
-MAX_BLACKER = 0.025
-"""Share of the thumbnail that may come out darker. Where more does, there is no such veil: perhaps
-a misty scene with something black in front of it, or one out of focus."""
+MAX_BLACKER = 0.01
+"""Share of the thumbnail that may come out darker. Of a denser veil, a part is taken off."""
+BISECTIONS = 7
+"""Halvings in the search for how thin: to a hundredth of the estimate."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,31 @@ class VeilCorrection:
         """Whether there is no veil worth the name: pictures in clear air stay as they are."""
         return bool(self.gain.max() < 1 + MIN_GAIN_EXCESS)
 
-    def is_possible(self, thumbnail: Image) -> bool:
-        """Return whether such a veil can lie over a picture, by its (SIDE, SIDE, 3) thumbnail."""
+    def share_blacker(self, thumbnail: Image) -> float:
+        """Return the share of a picture's (SIDE, SIDE, 3) thumbnail that comes out too dark."""
         whole = slice(0, SIDE)
         without = self(thumbnail, (whole, whole), (SIDE, SIDE))
-        return bool((without.min(-1) < BLACKER_THAN_BLACK).mean() <= MAX_BLACKER)
+        return float((without.min(-1) < BLACKER_THAN_BLACK).mean())
 
-    def nothing(self) -> VeilCorrection:
-        """Return a correction of the same grid that leaves every picture as it is."""
-        return VeilCorrection(np.ones_like(self.gain), self.airlight)
+    def bounded(self, thumbnail: Image) -> VeilCorrection:
+        """Return the densest part of this veil that can lie over a picture with this thumbnail.
+
+        As t is at least 1 - I / A in He et al. (2009), but for a few of the darkest places.
+        """
+        if self.share_blacker(thumbnail) <= MAX_BLACKER:
+            return self
+        possible, too_dense = 0.0, 1.0
+        for _ in range(BISECTIONS):
+            middle = (possible + too_dense) / 2
+            if self._thinned(middle).share_blacker(thumbnail) <= MAX_BLACKER:
+                possible = middle
+            else:
+                too_dense = middle
+        return self._thinned(possible)
+
+    def _thinned(self, part: float) -> VeilCorrection:
+        """Return the correction of a veil that has this part, 0 to 1, of the thickness."""
+        return VeilCorrection(self.gain ** np.float32(part), self.airlight)
 
     def __call__(self, window: Image, area: Area, shape: tuple[int, int]) -> Image:
         """Return a window of a picture without the veil: A + (I - A) / t, not clipped.
@@ -93,14 +110,17 @@ class VeilEstimator:
     def __call__(self, picture: Pixels) -> VeilCorrection:
         """Return what takes the veil off an (H, W, 3) or (H, W) picture of any pixel type.
 
-        It is the mean of what is judged of the picture's thumbnail and of its mirror image.
+        It takes no more than would turn much of the picture blacker than black.
         """
         thumbnail = make_thumbnail(picture)
+        return self.estimate_both_ways(thumbnail).bounded(thumbnail)
+
+    def estimate_both_ways(self, thumbnail: Image) -> VeilCorrection:
+        """Return the mean of what is judged of a thumbnail and of its mirror image, not bounded."""
         one = self.estimate_veil(thumbnail)
         other = self.estimate_veil(np.ascontiguousarray(thumbnail[:, ::-1]))
         gain = np.sqrt(one.gain * other.gain[:, ::-1])
-        correction = VeilCorrection(gain, (one.airlight + other.airlight) / np.float32(2))
-        return correction if correction.is_possible(thumbnail) else correction.nothing()
+        return VeilCorrection(gain, (one.airlight + other.airlight) / np.float32(2))
 
     def estimate_veil(self, thumbnail: Image) -> VeilCorrection:
         """Return what takes it off the picture that a thumbnail, (SIDE, SIDE, 3), was made of."""

@@ -142,6 +142,8 @@ class _Search:
     ) -> bool:
         """Return whether what one half of the points finds is better for the other half as well."""
         is_odd = (self._y // BLOCK + self._x // BLOCK) % 2 > 0
+        if is_odd.all() or not is_odd.any():  # a thumbnail of one block
+            return False
         ratios = []
         for half in (is_odd, ~is_odd):
             found = self.part(half).descend(start, parameters)

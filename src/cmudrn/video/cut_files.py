@@ -25,6 +25,9 @@ _USELESS = ("mfra", "free", "skip", "udta", "meta", "uuid")
 """Boxes of MP4 without which all frames can be decoded."""
 _HEAD, _TAIL = 1 << 16, 1 << 20
 """Bytes that are looked at, at the begin and at the end."""
+MAX_PARTS = 500_000
+"""Parts of a file that are visited one after another: hours of a clip, within some seconds. Where
+there are more, as in a file of nothing but empty parts, it is not known whether it is cut."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,25 @@ class Cut:
         return f"cut off, {self.size:,} of at least {self.said:,} bytes are there"
 
 
+class _TooManyPartsError(Exception):
+    pass
+
+
+class _BoundedFile:
+    """A file whose parts are visited; not without end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._visited = 0
+        self.read = file.read
+
+    def seek(self, place: int) -> None:
+        self._visited += 1
+        if self._visited > MAX_PARTS:
+            raise _TooManyPartsError
+        self._file.seek(place)
+
+
 def find_cut(path: Path) -> Cut | None:
     """Return what a file says of its missing end, or None where it says nothing of the kind.
 
@@ -53,18 +75,25 @@ def find_cut(path: Path) -> Cut | None:
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
-        head = file.read(_HEAD)
-        for is_of, whole_end in _WHOLE:
-            if is_of(head):
-                end = whole_end(file, head, size)
-                return Cut(size, end) if end is not None and end > size + 1 else None
-        for is_of, is_cut in _PARTS:
-            if is_of(head):
-                return Cut(size) if is_cut(file, head, size) else None
+        try:
+            return _find_cut(_BoundedFile(file), size)
+        except _TooManyPartsError:
+            return None
+
+
+def _find_cut(file: _BoundedFile, size: int) -> Cut | None:
+    head = file.read(_HEAD)
+    for is_of, whole_end in _WHOLE:
+        if is_of(head):
+            end = whole_end(file, head, size)
+            return Cut(size, end) if end is not None and end > size + 1 else None
+    for is_of, is_cut in _PARTS:
+        if is_of(head):
+            return Cut(size) if is_cut(file, head, size) else None
     return None
 
 
-def _matroska(_file: BinaryIO, head: bytes, _size: int) -> int | None:
+def _matroska(_file: _BoundedFile, head: bytes, _size: int) -> int | None:
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head):
         return None
@@ -77,7 +106,7 @@ def _matroska(_file: BinaryIO, head: bytes, _size: int) -> int | None:
     return None if unknown else at + 4 + length + value
 
 
-def _riff(file: BinaryIO, _head: bytes, size: int) -> int | None:
+def _riff(file: _BoundedFile, _head: bytes, size: int) -> int | None:
     at = 0
     while at < size:  # AVI begins a new one after each GiB
         file.seek(at)
@@ -93,7 +122,7 @@ def _are_boxes(head: bytes) -> bool:
     return head[4:8] in (b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"wide", b"free", b"skip")
 
 
-def _boxes(file: BinaryIO, _head: bytes, size: int) -> int | None:
+def _boxes(file: _BoundedFile, _head: bytes, size: int) -> int | None:
     at = 0
     while at + 8 <= size:
         file.seek(at)
@@ -109,14 +138,14 @@ def _boxes(file: BinaryIO, _head: bytes, size: int) -> int | None:
     return at
 
 
-def _asf(_file: BinaryIO, head: bytes, _size: int) -> int | None:
+def _asf(_file: _BoundedFile, head: bytes, _size: int) -> int | None:
     at = head.find(_ASF_FILE)
     flags = int.from_bytes(head[at + 88 : at + 92], "little")
     is_live = bool(flags & 1)
     return None if at < 0 or is_live else int.from_bytes(head[at + 40 : at + 48], "little")
 
 
-def _is_ogg_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
+def _is_ogg_cut(file: _BoundedFile, _head: bytes, size: int) -> bool:
     tail = _tail(file, size)
     at = tail.rfind(b"OggS")
     page = tail[at:]
@@ -126,7 +155,7 @@ def _is_ogg_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
     return not is_last or 27 + page[26] + sum(page[27 : 27 + page[26]]) > len(page)
 
 
-def _is_flv_cut(file: BinaryIO, head: bytes, size: int) -> bool:
+def _is_flv_cut(file: _BoundedFile, head: bytes, size: int) -> bool:
     at = int.from_bytes(head[5:9], "big") + 4
     while at + 11 <= size:
         file.seek(at + 1)
@@ -134,7 +163,7 @@ def _is_flv_cut(file: BinaryIO, head: bytes, size: int) -> bool:
     return at != size
 
 
-def _mxf(_file: BinaryIO, head: bytes, _size: int) -> int | None:
+def _mxf(_file: _BoundedFile, head: bytes, _size: int) -> int | None:
     at = head.find(_MXF) + 16
     if len(head) < at + 48:
         return None
@@ -144,11 +173,11 @@ def _mxf(_file: BinaryIO, head: bytes, _size: int) -> int | None:
     return footer + 17 if footer else None
 
 
-def _is_gif_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
+def _is_gif_cut(file: _BoundedFile, _head: bytes, size: int) -> bool:
     return not _tail(file, size).rstrip(b"\0").endswith(b";")
 
 
-def _is_yuv4mpeg_cut(file: BinaryIO, head: bytes, size: int) -> bool:
+def _is_yuv4mpeg_cut(file: _BoundedFile, head: bytes, size: int) -> bool:
     line = re.compile(rb"FRAME[^\n]*\n")
     first = re.match(rb"YUV4MPEG2 [^\n]*\n", head)
     length = _frame_bytes(first[0]) if first else 0
@@ -177,7 +206,7 @@ def _frame_bytes(line: bytes) -> int:
     return (width * height + chroma) * (2 if found[2] else 1)
 
 
-def _is_ivf_cut(file: BinaryIO, head: bytes, size: int) -> bool:
+def _is_ivf_cut(file: _BoundedFile, head: bytes, size: int) -> bool:
     at = int.from_bytes(head[6:8], "little")
     while at + 12 <= size:
         file.seek(at)
@@ -185,7 +214,7 @@ def _is_ivf_cut(file: BinaryIO, head: bytes, size: int) -> bool:
     return at != size
 
 
-def _is_program_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
+def _is_program_cut(file: _BoundedFile, _head: bytes, size: int) -> bool:
     tail = _tail(file, size)
     pack = tail[max(0, tail.rfind(_PACK)) :]
     if len(pack) < 14:
@@ -196,11 +225,11 @@ def _is_program_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
     return at > len(pack)
 
 
-def _is_nut_cut(file: BinaryIO, _head: bytes, size: int) -> bool:
+def _is_nut_cut(file: _BoundedFile, _head: bytes, size: int) -> bool:
     return _NUT_INDEX not in _tail(file, size)
 
 
-def _is_transport_cut(_file: BinaryIO, head: bytes, size: int) -> bool:
+def _is_transport_cut(_file: _BoundedFile, head: bytes, size: int) -> bool:
     for length, first in ((188, 0), (192, 4), (204, 0)):
         marks = head[first : first + 5 * length : length]
         if len(marks) > 1 and set(marks) == {0x47}:
@@ -208,12 +237,14 @@ def _is_transport_cut(_file: BinaryIO, head: bytes, size: int) -> bool:
     return False
 
 
-def _tail(file: BinaryIO, size: int) -> bytes:
+def _tail(file: _BoundedFile, size: int) -> bytes:
     file.seek(max(0, size - _TAIL))
     return file.read()
 
 
-_WHOLE: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], int | None]], ...] = (
+_WHOLE: tuple[
+    tuple[Callable[[bytes], bool], Callable[[_BoundedFile, bytes, int], int | None]], ...
+] = (
     (lambda head: head.startswith(_EBML), _matroska),
     (lambda head: head.startswith(b"RIFF"), _riff),
     (_are_boxes, _boxes),
@@ -222,7 +253,7 @@ _WHOLE: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], in
 )
 """What tells a container by its first bytes, and where it says that it ends."""
 
-_PARTS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes, int], bool]], ...] = (
+_PARTS: tuple[tuple[Callable[[bytes], bool], Callable[[_BoundedFile, bytes, int], bool]], ...] = (
     (lambda head: head.startswith(b"OggS"), _is_ogg_cut),
     (lambda head: head.startswith(b"FLV"), _is_flv_cut),
     (lambda head: head.startswith(b"GIF8"), _is_gif_cut),
