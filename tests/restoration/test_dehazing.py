@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.errors import InvalidSettingError
@@ -111,7 +114,7 @@ def test_haze_is_taken_off_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize(
     "gain, snows, dehazed",
-    [(1.5, True, True), (1.5, False, False), (1.1, True, False), (1.0, True, False)],
+    [(1.5, True, True), (1.5, False, False), (1.08, True, False), (1.0, True, False)],
     ids=["dense", "the scene's own", "thin", "none"],
 )
 def test_haze_is_taken_off_by_itself_where_much_weather_falls(
@@ -120,7 +123,7 @@ def test_haze_is_taken_off_by_itself_where_much_weather_falls(
     restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
     scene = np.full((192, 256, 3), 0.5, np.float32)
     snowfall = WEATHERS["snow"](scene, np.random.default_rng(2)).degraded
-    image = np.rint(255 * (snowfall if snows else scene)).astype(kind)
+    image: NDArray[Any] = np.rint(255 * (snowfall if snows else scene)).astype(kind)
     if kind == np.uint16:
         image *= 257
     elif kind == np.float32:
@@ -137,6 +140,22 @@ def test_haze_is_taken_off_by_itself_where_much_weather_falls(
     assert not frame.dehazed
     plain = restore_image(restorer, image, RestoreSettings(dehazing=False))
     assert np.array_equal(frame.pixels, plain.pixels)
+
+
+def test_haze_has_no_part_in_the_weather_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    hazy = np.full((192, 256, 3), 0.5, np.float32)
+    hazy = WEATHERS["snow"](hazy, np.random.default_rng(2)).degraded
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    scores = [
+        restore_image(restorer, hazy, RestoreSettings(score=True, dehazing=asked), sequence=frames)
+        for asked, frames in ((False, None), (True, None), (None, None), (True, Sequence()))
+    ]
+    assert scores[0].weather is not None
+    assert all(one.weather == scores[0].weather for one in scores)
+    assert np.array_equal(scores[1].pixels, scores[2].pixels)
+    assert not np.array_equal(scores[0].pixels, scores[1].pixels)
 
 
 def test_a_model_without_a_veil_estimator_estimates_no_veil() -> None:

@@ -133,9 +133,16 @@ def evaluate(
     score_downstream = _downstream(downstream, detector, threads)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
-    methods, chosen = [], {"change_gating": change_gating, "dehaze": dehaze}
+    methods = []
     for text in models or []:
-        methods += _methods(text, opened, (stages, recursions), branches, **chosen)
+        methods += _methods(
+            text,
+            opened,
+            (stages, recursions),
+            branches,
+            change_gating=change_gating,
+            dehaze=dehaze,
+        )
     methods += _folders(pred or [])
     if score_downstream:
         rows = score_downstream(sets, methods, limit)

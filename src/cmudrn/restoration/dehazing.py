@@ -26,7 +26,7 @@ BLACKER_THAN_BLACK = -0.02
 """A veil lights every pixel, so that without it none is darker than black, but for small errors."""
 MAX_BLACKER = 0.01
 """Share of the thumbnail that may come out darker. Of a denser veil, a part is taken off."""
-DENSE_GAIN = 1.2
+DENSE_GAIN = 1.1
 """Mean 1 / t from which on a veil is dense. Thinner ones are often the scene's own mist."""
 BISECTIONS = 7
 """Halvings in the search for how thin: to a hundredth of the estimate."""

@@ -7,7 +7,7 @@ Photographs, clips, raw frames, streams, the server, batches and the Python inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -71,8 +71,6 @@ def restore_image(
     check_array(image)
     if settings.scored:
         check_scorable(restorer.info)
-    if settings.dehazing:
-        check_dehazing(restorer.info)
     settings = restorer.choose_depth(image, settings)
     check_depth(restorer.info, settings.stages, settings.recursions)
     layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
@@ -81,12 +79,14 @@ def restore_image(
     correction = _find_veil(restorer, image, settings, sequence)
     restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
     made = RestoredImage(restored, layers.branches, layers.residuals)
+    dehazed = correction is not None and not correction.clear
     if sequence is None:
-        dehazed = correction is not None and not correction.clear
         made = replace(made, dehazed=dehazed, changed=share_changed(image, restored))
     if not settings.scored:
         return made
-    weather = score_weather(restorer.info, image, layers.means)
+    # The score was calibrated without dehazing.
+    means = _restore_hazy(restorer, image, settings)[1] if dehazed else layers.means
+    weather = score_weather(restorer.info, image, means)
     decisive = weather if sequence is None else sequence.smooth_score(weather)
     if settings.gate and decisive.passes:
         return RestoredImage(image, made.branches, made.residuals, weather, passed=True)
@@ -101,20 +101,27 @@ def _find_veil(
     Unless the caller decided, a dense veil is taken for that of the weather where the network finds
     much weather behind it; all other haze is the scene's own.
     """
+    may_be_wanted = settings.dehazing or (settings.dehazing is None and sequence is None)
+    correction = restorer.estimate_veil(image) if may_be_wanted else None
+    if settings.dehazing and correction is None:
+        check_dehazing(restorer.info)
     if sequence is not None:
-        asked = restorer.estimate_veil(image) if settings.dehazing else None
-        return sequence.smooth_veil(asked)
-    if settings.dehazing is False:
-        return None
-    correction = restorer.estimate_veil(image)
+        return sequence.smooth_veil(correction)
     if settings.dehazing or correction is None:
         return correction
     if not correction.dense:
         return None
-    plain = RestoreSettings(1.0, settings.stages, settings.recursions)
-    nothing = Layers(image.shape[:2], restorer.info.tasks, plain, None)
-    restored = _run_tiles(restorer, image, plain, None, nothing, None)
-    return correction if share_changed(image, restored) >= MUCH_WEATHER else None
+    hazy, _ = _restore_hazy(restorer, image, settings)
+    return correction if share_changed(image, hazy) >= MUCH_WEATHER else None
+
+
+def _restore_hazy(
+    restorer: Restorer, image: Pixels, settings: RestoreSettings
+) -> tuple[Pixels, Mapping[str, NDArray[np.float16]]]:
+    """Return an image restored without dehazing, and what its weather score is made of."""
+    plain = replace(settings, strength=1.0, layers=False, dehazing=False)
+    layers = Layers(image.shape[:2], restorer.info.tasks, plain)
+    return _run_tiles(restorer, image, plain, None, layers, None), layers.means
 
 
 class Restorer:

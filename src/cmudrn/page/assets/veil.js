@@ -11,7 +11,7 @@ const MIN_GAIN_EXCESS = 1 / 256;
 const BLACKER_THAN_BLACK = -0.02;
 const MAX_BLACKER = 0.01;
 const BISECTIONS = 7;
-const DENSE_GAIN = 1.2;
+const DENSE_GAIN = 1.1;
 
 // The layers in the order of their weights, a bias behind each: [name, outputs, inputs, kernel].
 const layersOf = (c) => [
