@@ -22,13 +22,14 @@ from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.evaluation.metrics import psnr_rgb
-from cmudrn.image import Image
+from cmudrn.image import Image, read_image
 from cmudrn.image.resampling import make_thumbnail
 from cmudrn.restoration import Restorer, restore_image
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.weather.presets import WEATHERS
 
 SEED = 24  # of `cmudrn evaluate`
+SAMPLE = Path(__file__).parents[1] / "samples" / "rain.jpg"
 
 
 def whole(picture: Image) -> tuple[slice, slice]:
@@ -103,8 +104,8 @@ def print_costs(context: VeilEstimator, model: str) -> None:
     print("| picture | estimate, ms | correction, ms | network, ms | share |")
     print("|---|---|---|---|---|")
     for side in (512, 1024):  # multiples of what the network takes
-        picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
-        stored = (255 * picture).astype(np.uint8)
+        stored = np.tile(read_image(SAMPLE), (3, 3, 1))[:side, :side]
+        picture = (stored / np.float32(255)).astype(np.float32)
         batch, cells = picture.transpose(2, 0, 1)[None], context(stored).gain.shape
         correction = VeilCorrection(np.full(cells, 1.3, np.float32), np.ones(3, np.float32))
         steps = [
