@@ -1,17 +1,21 @@
 """What fusion over time is worth on clips with a known truth.
 
     python benchmarks/temporal.py $CMUDRN_DATA/clean/test_kodak24
+    python benchmarks/temporal.py $CMUDRN_DATA/clean/val $CMUDRN_DATA/clean/val_urban --pictures 6
 
 Photographs become clips of a camera that stands, pans, zooms or shakes, with two cut-outs of other
 photographs that move across. Rain or snow falls in them as `cmudrn weather --frames` renders it;
 then come sensor noise and H.264. Means over pictures and frames, for the network on single frames,
-a plain median of five restored frames, fusion with two later frames (clip) and with none (stream):
+a plain median of five restored frames, fusion with later frames (clip) and with none (stream):
 
 * PSNR, dB: of all but the cut-outs; of the cut-outs.
 * SSIM of the whole frame.
 * temporal error: mean difference from the frame before, warped by the camera's true motion, 255ths.
 * flicker: the same where no weather fell in either frame; of the source as well.
 * ghost: share of what the other frames show at places that a cut-out reaches or leaves, percent.
+
+A second table has gains over the single frame, with twice the standard error over the pictures. "At
+most" is what the same clip without weather has after noise and H.264: fusion cannot add more.
 """
 
 from __future__ import annotations
@@ -30,7 +34,8 @@ from skimage.metrics import structural_similarity
 
 import cmudrn
 from cmudrn.image import Image, Pixels, read_image
-from cmudrn.restoration.frame_window import SeenFrame, fuse_frame, see
+from cmudrn.restoration.frame_restorer import CLIP_LOOKAHEAD
+from cmudrn.restoration.frame_window import LONGEST, SeenFrame, fuse_frame, see
 from cmudrn.training.data.clean_patches import list_pictures
 from cmudrn.weather.presets import WEATHERS
 
@@ -38,8 +43,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from support.clips import through_h264
 
-NOISE, CRF, FRAMES, SHOWN = 2.0, 20, 8, (4, 5)
-"""Sigma in 255ths, quality of H.264, frames of a clip, and those that are measured at most."""
+NOISE, CRF, FRAMES, SHOWN = 2.0, 20, 12, (6, 7)
+"""Sigma in 255ths, quality of H.264, frames of a clip, and those that are measured."""
 CAMERAS = ("static", "pan", "zoom", "shake")
 
 
@@ -139,7 +144,7 @@ def measure(
 def ghost(result: np.ndarray, truth: Truth, number: int) -> float:
     """Return the largest share of another frame that a result shows where cut-outs came or went."""
     clean, shares = truth.frames[number] * 255.0, []
-    for other in range(max(0, number - 2), min(FRAMES, number + 3)):
+    for other in range(max(0, number - 4), min(FRAMES, number + 5)):
         if other == number:
             continue
         seen = warp(truth.frames[other] * 255.0, truth, other, number)
@@ -150,7 +155,7 @@ def ghost(result: np.ndarray, truth: Truth, number: int) -> float:
 
 
 def methods(
-    raw: list[Pixels], restored: list[Pixels], spent: dict[str, float]
+    raw: list[Pixels], restored: list[Pixels], dry: list[Pixels], spent: dict[str, float]
 ) -> dict[str, dict[int, Pixels]]:
     """Return each method's results by number of frame."""
     begin, seen = time.process_time(), list[SeenFrame]()
@@ -158,66 +163,127 @@ def methods(
         seen.append(see(*pair, seen[-1] if seen else None))
     spent["seen"] += (time.process_time() - begin) / len(raw)
     results: dict[str, dict[int, Pixels]] = defaultdict(dict)
-    for number in SHOWN:
-        low, high = max(0, number - 2), min(number + 3, FRAMES)
-        results["source"][number] = raw[number]
-        results["single"][number] = restored[number]
-        median = np.median(np.stack(restored[low:high]), axis=0)
-        results["median"][number] = median
-        begin = time.process_time()
-        clip = fuse_frame(seen[low:high], number - low)
-        spent["fused"] += (time.process_time() - begin) / len(SHOWN)
-        past = max(0, number - 4)
-        stream = fuse_frame(seen[past : number + 1], number - past)
+    whole = range(CLIP_LOOKAHEAD, FRAMES - CLIP_LOOKAHEAD)
+    begin = time.process_time()
+    for number in whole:
+        around = seen[number - CLIP_LOOKAHEAD : number + CLIP_LOOKAHEAD + 1]
+        clip = fuse_frame(around, CLIP_LOOKAHEAD)
         results["clip"][number] = restored[number] if clip is None else clip
+    spent["fused"] += (time.process_time() - begin) / len(whole)
+    for number in SHOWN:
+        results["source"][number] = raw[number]
+        results["at most"][number] = dry[number]
+        results["single"][number] = restored[number]
+        median = np.median(np.stack(restored[number - 2 : number + 3]), axis=0)
+        results["median"][number] = median
+        past = max(0, number - LONGEST + 1)
+        stream = fuse_frame(seen[past : number + 1], number - past)
         results["stream"][number] = restored[number] if stream is None else stream
     return results
 
 
+Scores = dict[str, list[dict[str, float]]]
+"""Method -> means of each picture."""
+COLUMNS = {"psnr": 2, "movers": 2, "ssim": 4, "temporal": 2, "flicker": 2, "ghost": 1}
+"""What is measured -> decimal places."""
+
+
+def make_clips(truth: Truth, weather: str, seed: int) -> tuple[list[Pixels], list[Pixels], Image]:
+    """Return a clip in weather and without, after noise and H.264, and where none fell."""
+    rng = np.random.default_rng([7, seed])
+    scene = WEATHERS[weather].scene(truth.frames.shape[1:3], rng)
+    wet = [scene(frame, n).degraded for n, frame in enumerate(truth.frames)]
+    pairs = zip(wet, truth.frames, strict=True)
+    quiet = np.stack([np.abs(a - b).max(axis=2) < 1 / 255 for a, b in pairs])
+    coded = []
+    for frames in (wet, truth.frames):
+        noisy = [f * 255 + rng.normal(0, NOISE, f.shape) for f in frames]
+        eight_bit = [np.clip(np.rint(f), 0, 255).astype(np.uint8) for f in noisy]
+        coded.append(through_h264(eight_bit, CRF))
+    return coded[0], coded[1], quiet
+
+
+def print_methods(camera: str, weather: str, scores: Scores) -> None:
+    """Print a line for each method."""
+    for name, each in scores.items():
+        cells = [f"{np.mean([s[c] for s in each]):.{d}f}" for c, d in COLUMNS.items()]
+        print(f"| {camera} | {weather} | {name} |", " | ".join(cells), "|", flush=True)
+
+
+def gains(camera: str, weather: str, scores: Scores) -> str:
+    """Return a line of gains over the single frame."""
+
+    def gain(name: str, column: str) -> str:
+        pairs = zip(scores[name], scores["single"], strict=True)
+        each = [one[column] - single[column] for one, single in pairs]
+        error = 2 * np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else 0.0
+        return f"{np.mean(each):+.2f} ± {error:.2f}"
+
+    def means(column: str, *names: str) -> str:
+        digits = COLUMNS[column] - (column == "ssim")
+        return ", ".join(f"{np.mean([s[column] for s in scores[n]]):.{digits}f}" for n in names)
+
+    cells = [gain("at most", "psnr")]
+    cells += [gain(name, column) for column in ("psnr", "movers") for name in ("clip", "stream")]
+    cells += [means("ssim", "single", "clip"), means("flicker", "source", "single", "clip")]
+    return f"| {camera} | {weather} | {' | '.join(cells)} |"
+
+
+def read_stills(folders: list[Path], pictures: int) -> list[tuple[Image, Image]]:
+    """Return photographs of each folder, lying, each with the next one, for cut-outs.
+
+    They are every fifth of a folder, or the first ones where that has too few.
+    """
+    pairs = []
+    for folder in folders:
+        paths = list_pictures(folder)
+        if len(paths) > 5 * pictures:
+            paths = paths[4::5]
+        images = [np.asarray(read_image(path)) for path in paths[: pictures + 1]]
+        images = [s if s.shape[1] > s.shape[0] else s.transpose(1, 0, 2) for s in images]
+        pairs += [
+            (images[n], images[(n + 1) % len(images)]) for n in range(min(pictures, len(images)))
+        ]
+    return pairs
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("clean", type=Path, help="folder of clean photographs")
+    parser.add_argument("clean", type=Path, nargs="+", help="folders of clean photographs")
     parser.add_argument("--weather", default="light-rain,snow,csd-rain")
     parser.add_argument("--cameras", default=",".join(CAMERAS))
     parser.add_argument("--model", default="cmudrn")
-    parser.add_argument("--pictures", type=int, default=3)
+    parser.add_argument("--pictures", type=int, default=3, help="of each folder")
     parser.add_argument("--size", default="256x384", help="rows x columns")
     options = parser.parse_args()
     height, width = map(int, options.size.split("x"))
     restorer = cmudrn.load(options.model, threads=1)
-    stills = [np.asarray(read_image(p)) for p in list_pictures(options.clean)[4::5]]
-    stills = [s if s.shape[1] > s.shape[0] else s.transpose(1, 0, 2) for s in stills]
-    columns = ("psnr", "movers", "ssim", "temporal", "flicker", "ghost")
-    print("| camera | weather | method |", " | ".join(columns), "|")
-    print("|---|---|---|" + "---:|" * len(columns))
+    stills = read_stills(options.clean, options.pictures)
+    print("| camera | weather | method |", " | ".join(COLUMNS), "|")
+    print("|---|---|---|" + "---:|" * len(COLUMNS))
     spent: dict[str, float] = defaultdict(float)
-    clips = 0
+    lines, clips = list[str](), 0
     for camera in options.cameras.split(","):
         for weather in options.weather.split(","):
-            rows: dict[str, list[dict[str, float]]] = defaultdict(list)
-            for index in range(options.pictures):
-                other = stills[(index + 1) % len(stills)]
-                truth = make_truth(stills[index], other, camera, (height, width), index)
-                rng = np.random.default_rng([7, index])
-                scene = WEATHERS[weather].scene((height, width), rng)
-                wet = [scene(frame, n).degraded for n, frame in enumerate(truth.frames)]
-                pairs = zip(wet, truth.frames, strict=True)
-                dry = np.stack([np.abs(a - b).max(axis=2) < 1 / 255 for a, b in pairs])
-                noisy = [f * 255 + rng.normal(0, NOISE, f.shape) for f in wet]
-                eight_bit = [np.clip(np.rint(f), 0, 255).astype(np.uint8) for f in noisy]
-                raw = through_h264(eight_bit, CRF)
+            scores: Scores = defaultdict(list)
+            for index, (still, other) in enumerate(stills):
+                truth = make_truth(still, other, camera, (height, width), index)
+                raw, dry, quiet = make_clips(truth, weather, index)
                 begin = time.process_time()
-                restored = [restorer(frame, dehaze=False) for frame in raw]
+                restored = [restorer(frame) for frame in raw]
                 spent["network"] += (time.process_time() - begin) / len(raw)
                 clips += 1
-                for name, results in methods(raw, restored, spent).items():
-                    rows[name] += [measure(results, truth, dry, number) for number in SHOWN]
-            for name, scores in rows.items():
-                means = [np.mean([s[c] for s in scores if c in s]) for c in columns]
-                digits = (2, 2, 4, 2, 2, 1)
-                cells = [f"{m:.{d}f}" for m, d in zip(means, digits, strict=True)]
-                print(f"| {camera} | {weather} | {name} |", " | ".join(cells), "|", flush=True)
+                for name, results in methods(raw, restored, dry, spent).items():
+                    frames = [measure(results, truth, quiet, number) for number in SHOWN]
+                    scores[name].append({
+                        c: float(np.nanmean([f[c] for f in frames if c in f])) for c in COLUMNS
+                    })  # fmt: skip
+            print_methods(camera, weather, scores)
+            lines.append(gains(camera, weather, scores))
+    print("\n| camera | weather | at most | clip | stream | cut-outs: clip | cut-outs: stream "
+          "| SSIM, alone and clip | flicker: source, alone, clip |")  # fmt: skip
+    print("|---|---|---:|---:|---:|---:|---:|---|---|", *lines, sep="\n")
     print({name: f"{1000 * value / clips:.0f} ms a frame" for name, value in spent.items()})
 
 

@@ -1,4 +1,4 @@
-"""Fits the perceptron that fuses frames over time, and writes it where it ships.
+"""Fits the two perceptrons that fuse frames over time, and writes them where they ship.
 
     python tools/fit_temporal_fusion.py CLEAN... --sequences runs/sequences
 
@@ -32,13 +32,14 @@ import cmudrn
 from cmudrn.image import Image, Pixels, read_image
 from cmudrn.restoration import Restorer
 from cmudrn.restoration.frame_window import SeenFrame, aligned, see, shows_scene
-from cmudrn.restoration.squares import SQUARE, Planes, differences
+from cmudrn.restoration.squares import SQUARE, differences
 from cmudrn.restoration.temporal_fusion import (
     FEATURES,
     FRAMES,
     MAX_VALUE,
     SHIFT,
     UNIT,
+    Aligned,
     candidates,
     features,
 )
@@ -48,7 +49,8 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 from support.clips import through_h264
 
-SIZE = (160, 224)
+SIZE, LENGTH = (160, 224), 9
+"""Pixels and frames of a clip."""
 WEATHER = (*WEATHERS, "light-rain", "snow", "clear")
 OFTEN = ("light-rain", "snow", "csd-rain", "light-snow", "csd-snow", "snow-mixture", "snow")
 ALL = 124
@@ -72,17 +74,23 @@ TARGET = Path(__file__).parent.parent / "src/cmudrn/restoration/temporal_fusion.
 
 @dataclass(frozen=True)
 class Moving:
-    """An object that moves through a clip: opacity (h, w, 1), image (h, w, 3), path in pixels."""
+    """An object that moves through a clip: opacity (h, w, 1), image (h, w, 3), path in pixels.
+
+    The path is straight or bent, up to the frame in which the object stops, or from it on.
+    """
 
     opacity: Image
     image: Image
     start: NDArray[np.float64]
     speed: NDArray[np.float64]
+    bend: NDArray[np.float64]
+    moves: tuple[int, int]
 
     def draw(self, frame: Image, number: int) -> NDArray[np.bool_]:
         """Draw the object into a frame and return where it is."""
         mask = np.zeros(frame.shape[:2], bool)
-        top, left = np.rint(self.start + self.speed * (number - FRAMES // 2)).astype(int)
+        time = float(np.clip(number, *self.moves)) - LENGTH // 2
+        top, left = np.rint(self.start + self.speed * time + self.bend * time**2).astype(int)
         height, width = self.opacity.shape[:2]
         rows = slice(max(0, top), min(frame.shape[0], top + height))
         columns = slice(max(0, left), min(frame.shape[1], left + width))
@@ -119,7 +127,11 @@ def draw_object(other: Image, rng: np.random.Generator) -> Moving:
     angle = rng.uniform(0, 2 * np.pi)
     start = rng.uniform(0, 1, 2) * np.maximum(1, np.subtract(SIZE, shape.shape))
     direction = np.array([np.sin(angle), np.cos(angle)])
-    return Moving(opacity, image.astype(np.float32), start, speed * direction)
+    bend = rng.normal(0, 0.05 * speed, 2) if rng.random() < 0.3 else np.zeros(2)
+    moves, when = (0, LENGTH), int(rng.integers(1, LENGTH))
+    if rng.random() < 0.2:
+        moves = (0, when) if rng.random() < 0.5 else (when, LENGTH)
+    return Moving(opacity, image.astype(np.float32), start, speed * direction, bend, moves)
 
 
 def see_through(still: Image, camera: str, rng: np.random.Generator) -> list[Image]:
@@ -128,7 +140,7 @@ def see_through(still: Image, camera: str, rng: np.random.Generator) -> list[Ima
     corner = np.floor(margin * rng.uniform(0.4, 1.6, 2))
     speed, zoom = rng.normal(0, 2.5, 2), rng.normal(0, 0.005)
     frames = []
-    for number in range(FRAMES):
+    for number in range(LENGTH):
         at, scale = corner, 1.0
         if camera == "pan":
             at = corner + speed * number
@@ -155,7 +167,7 @@ def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str
     kinds = WEATHER if seed < ALL else OFTEN
     weather = kinds[rng.integers(len(kinds))]
     scene = WEATHERS[weather].scene(SIZE, rng) if weather != "clear" else None
-    exposure = rng.normal(1, 0.02, FRAMES) if rng.random() < 0.1 else np.ones(FRAMES)
+    exposure = rng.normal(1, 0.02, LENGTH) if rng.random() < 0.1 else np.ones(LENGTH)
     noise, crf = rng.choice([0, 1, 2, 2, 3]), int(rng.integers(14, 29))
     clean, raw, masks = [], [], []
     for number, frame in enumerate(frames):
@@ -166,7 +178,7 @@ def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str
         noisy = seen * 255 + noise * rng.normal(0, 1, seen.shape)
         raw.append(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
     raw = through_h264(raw, crf)
-    restored = np.stack([restorer(frame, dehaze=False) for frame in raw])
+    restored = np.stack([restorer(frame) for frame in raw])
     if rng.random() < 0.3:
         part = raw + rng.uniform(0, 0.8) * (restored.astype(np.float32) - raw)
         restored = np.clip(np.rint(part), 0, 255).astype(np.uint8)
@@ -179,38 +191,44 @@ def make_sequence(stills: list[Path], restorer: Restorer, seed: int) -> dict[str
 
 
 def samples(clip: dict[str, Pixels], seed: int) -> list[dict[str, NDArray[np.generic]]]:
-    """Return squares of a clip as samples, for a frame in the middle and two at the end."""
+    """Return squares of a clip as samples: of short windows, and of long ones."""
     rng, seen = np.random.default_rng([12, seed]), list[SeenFrame]()
     for pair in zip(clip["raw"], clip["restored"], strict=True):
         seen.append(see(*pair, seen[-1] if seen else None))
+    # The frame that is fused is in the middle, the last, or anywhere.
+    short, some = (2, 4, int(rng.integers(4))), int(rng.integers(LENGTH - FRAMES + 1))
+    spans = [(some, some + FRAMES, some + place) for place in short]
+    spans += [(0, LENGTH, place) for place in (LENGTH // 2, LENGTH - 1, int(rng.integers(LENGTH)))]
     result = []
-    for current in (2, 3, 4):
-        first, last = 0, FRAMES
+    for first, last, current in spans:
         if rng.random() < 0.2:  # some frames are missing
-            first, last = int(rng.integers(current + 1)), int(rng.integers(current + 1, FRAMES + 1))
-        window = aligned(seen[first:last], current - first)
-        if window is not None:
+            first, last = (
+                int(rng.integers(first, current + 1)),
+                int(rng.integers(current, last)) + 1,
+            )
+        windows = aligned(seen[first:last], current - first)
+        if windows and (windows[-1].merged or last - first <= FRAMES):
             raw = shows_scene(seen[current])
-            result.append(_samples(*window, current - first, raw, clip, current, rng))
+            result.append(_samples(windows[-1], raw, clip, slice(first, last), current, rng))
     return result
 
 
 def _samples(
-    window: list[Planes],
-    means: list[NDArray[np.float32]],
-    place: int,
+    window: Aligned,
     takes_raw: bool,
     clip: dict[str, Pixels],
+    span: slice,
     number: int,
     rng: np.random.Generator,
 ) -> dict[str, NDArray[np.generic]]:
     objects = clip["objects"]
-    both = (objects[number], np.asarray(objects.any(axis=0)))
+    both = (objects[number], np.asarray(objects[span].any(axis=0)))
     own, any_ = (_squares(mask[None]).any(axis=1) for mask in both)
     region = np.where(own, OBJECT, np.where(any_, NEAR, BACKGROUND))
-    seen = features(means, differences(window, place), place, takes_raw=takes_raw)
+    apart = differences(window.planes, 0)
+    seen = features(window.means, apart, 0, takes_raw=takes_raw)
     seen = seen.reshape(len(seen), -1).T
-    images = candidates(window, place, takes_raw=takes_raw)
+    images = candidates(window.planes, 0, takes_raw=takes_raw)
     choice = np.stack([_squares(image) for image in images], axis=1)
     truth = _squares(clip["clean"][number].transpose(2, 0, 1))
     at = np.concatenate([
@@ -222,6 +240,7 @@ def _samples(
         "errors": errors,
         "region": region[at],
         "is_large": large_squares(objects[number])[at],
+        "merged": np.full(len(at), window.merged),
     }
 
 
@@ -259,7 +278,7 @@ def _squares(planes: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 class Fit:
-    """The perceptron and its samples."""
+    """A perceptron and its samples."""
 
     def __init__(self, rows: list[dict[str, NDArray[np.generic]]], hidden: Sequence[int]) -> None:
         torch.manual_seed(0)
@@ -324,18 +343,18 @@ class Fit:
         number = torch.zeros(count).index_add_(0, self._group, torch.ones_like(errors))
         return (total / number.clamp(min=1))[self._group]
 
-    def save(self, path: Path) -> None:
-        """Write the perceptron in whole numbers, as `temporal_fusion.Layer` has them."""
-        arrays = {}
+    def arrays(self, kind: str) -> dict[str, NDArray[np.generic]]:
+        """Return the perceptron in whole numbers, as `temporal_fusion.Layer` has them."""
+        arrays: dict[str, NDArray[np.generic]] = {}
         for number, layer in enumerate(self.layers):
             most = 2**15 - 1 if number == 0 else 2**12  # so that no sum passes 31 bits
             weights = torch.round(layer.weight.detach() * 2**SHIFT).clamp(-most, most)
             biases = torch.round(layer.bias.detach() * UNIT * 2**SHIFT)
             if number == len(self.layers) - 1:
                 biases[0] += round(CAUTION * UNIT * 2**SHIFT)
-            arrays[f"weights{number}"] = weights.numpy().astype(np.int16)
-            arrays[f"biases{number}"] = biases.numpy().astype(np.int32)
-        np.savez(path, **arrays)
+            arrays[f"{kind}weights{number}"] = weights.numpy().astype(np.int16)
+            arrays[f"{kind}biases{number}"] = biases.numpy().astype(np.int32)
+        return arrays
 
 
 def main() -> None:
@@ -343,7 +362,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clean", type=Path, nargs="+", help="folders of photographs")
     parser.add_argument("--sequences", type=Path, default=Path("runs/sequences"))
-    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--model", default="cmudrn")
     parser.add_argument("--hidden", type=int, nargs="+", default=[64, 32])
     parser.add_argument("--steps", type=int, default=3000)
@@ -358,10 +377,13 @@ def main() -> None:
         if not path.exists():
             np.savez(path, **make_sequence(stills, restorer, seed))
         rows += samples(dict(np.load(path)), seed)
-    fit = Fit(rows, options.hidden)
-    fit.run(options.steps)
-    print(fit.report())
-    fit.save(options.target)
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for kind, merged in (("", False), ("merged_", True)):
+        fit = Fit([row for row in rows if row["merged"][0] == merged], options.hidden)
+        fit.run(options.steps)
+        print(kind, fit.report())
+        arrays |= fit.arrays(kind)
+    np.savez(options.target, **arrays)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,10 @@ from scipy.ndimage import uniform_filter
 
 from cmudrn.engines.native.frames import frame_kernels
 from cmudrn.engines.native.library import NO_NATIVE
-from cmudrn.restoration import temporal_fusion
 from cmudrn.restoration.alignment import align
 from cmudrn.restoration.frame_window import _pixels, _planes
 from cmudrn.restoration.squares import box_sums, differences, square_means
-from cmudrn.restoration.temporal_fusion import SHARES, Head, Layer, fuse, weigh
+from cmudrn.restoration.temporal_fusion import SHARES, Aligned, Head, Layer, fuse, weigh
 
 SIZES = [(1, 1), (3, 5), (16, 24), (33, 47), (7, 300)]
 MOTIONS = {
@@ -48,16 +47,21 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, function: Callable[[], Any]) -> t
 
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("takes_raw", [True, False])
+@pytest.mark.parametrize(("takes_raw", "merged"), [(True, False), (True, True), (False, True)])
 def test_compiled_fusion_is_that_of_numpy(
-    shape: tuple[int, int], channels: int, takes_raw: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int],
+    channels: int,
+    takes_raw: bool,
+    merged: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     window = make_window(shape, channels)
 
     def work() -> list[Any]:
         means = [square_means(planes) for planes in window]
         apart = differences(window, 3)
-        return [*means, apart, fuse(window, means, 3, takes_raw=takes_raw)]
+        windows = [Aligned(window, means, merged) for merged in (False, True)[: 1 + merged]]
+        return [*means, apart, fuse(windows, takes_raw=takes_raw)]
 
     for one, other in zip(*both_ways(monkeypatch, work), strict=True):
         assert one.dtype == other.dtype
@@ -97,11 +101,11 @@ def test_compiled_shares_are_those_of_numpy(
         )
         for inputs, outputs in ((84, 64), (64, 32), (32, 6))
     ]
-    monkeypatch.setattr(temporal_fusion, "load_head", lambda: Head(tuple(layers)))
+    head = Head(tuple(layers))
     monkeypatch.setenv("CMUDRN_NATIVE_ISA", isa)
     window = make_window(shape)
     means, apart = [square_means(planes) for planes in window], differences(window, 1)
-    compiled, plain = both_ways(monkeypatch, lambda: weigh(means, apart, 1, takes_raw=True))
+    compiled, plain = both_ways(monkeypatch, lambda: weigh(means, apart, 1, head, takes_raw=True))
     np.testing.assert_array_equal(compiled, plain)
     np.testing.assert_array_equal(plain.sum(axis=0), SHARES)
 

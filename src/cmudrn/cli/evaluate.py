@@ -59,8 +59,7 @@ ChangeGating = Annotated[
     bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
 ]
 Dehaze = Annotated[
-    bool | None,
-    typer.Option("--dehaze/--no-dehaze", help="Take haze off, or leave it, as `restore` does."),
+    bool, typer.Option("--dehaze", help="Also take haze off, as `restore --dehaze` does.")
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the weather.")]
@@ -103,7 +102,7 @@ def evaluate(
     recursions: Recursions = None,
     branches: Branches = False,
     change_gating: ChangeGating = True,
-    dehaze: Dehaze = None,
+    dehaze: Dehaze = False,
     limit: Limit = None,
     seed: Seed = 24,
     format: TableFormat = Format.markdown,
@@ -133,16 +132,9 @@ def evaluate(
     score_downstream = _downstream(downstream, detector, threads)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
-    methods = []
+    methods, chosen = [], {"change_gating": change_gating, "dehaze": dehaze}
     for text in models or []:
-        methods += _methods(
-            text,
-            opened,
-            (stages, recursions),
-            branches,
-            change_gating=change_gating,
-            dehaze=dehaze,
-        )
+        methods += _methods(text, opened, (stages, recursions), branches, **chosen)
     methods += _folders(pred or [])
     if score_downstream:
         rows = score_downstream(sets, methods, limit)
@@ -303,7 +295,7 @@ def _methods(
     branches: bool,
     *,
     change_gating: bool,
-    dehaze: bool | None,
+    dehaze: bool,
 ) -> list[Method]:
     from cmudrn.evaluation.methods import (
         branch_methods,

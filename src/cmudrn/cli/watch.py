@@ -110,7 +110,7 @@ def watch(
     follow_links: FollowLinks = False,
     max_pixels: MaxPixels = None,
     temporal: options.Temporal = True,
-    dehaze: options.Dehaze = None,
+    dehaze: options.Dehaze = False,
     lookahead: Lookahead = 0,
     publish: Publish = "",
     push: Push = "",

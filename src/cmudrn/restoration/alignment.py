@@ -36,7 +36,7 @@ def align(planes: Planes, motion: Map, missing: Planes) -> Planes:
             repeated.
     """
     _, height, width = planes.shape
-    if _furthest(motion, height, width) <= STILL:
+    if is_still(motion, height, width):
         return planes
     squares = _squares(motion, height, width)
     if planes.dtype == np.uint8 and (kernels := frame_kernels()):
@@ -48,9 +48,10 @@ def align(planes: Planes, motion: Map, missing: Planes) -> Planes:
     return result
 
 
-def _furthest(motion: Map, height: int, width: int) -> float:
+def is_still(motion: Map, height: int, width: int) -> bool:
+    """Return whether a map moves no point of a frame that far that it would be seen."""
     corners = np.array([[y, x, 1.0] for y in (0, height - 1) for x in (0, width - 1)]).T
-    return float(np.abs((motion @ corners - corners)[:2]).max())
+    return float(np.abs((motion @ corners - corners)[:2]).max()) <= STILL
 
 
 def _squares(motion: Map, height: int, width: int) -> NDArray[np.int32]:

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image import Pixels, from_float, to_float, to_rgb
-from cmudrn.restoration.frame_window import FrameWindow
+from cmudrn.restoration.frame_window import LONGEST, FrameWindow
 from cmudrn.restoration.restorer import PLAIN, Restorer, restore_image
 from cmudrn.restoration.settings import RestoredImage, RestoreSettings, Sequence
-from cmudrn.restoration.temporal_fusion import FRAMES
 
-CLIP_LOOKAHEAD = 2
+CLIP_LOOKAHEAD = 4
 """Later frames that a frame of a clip is fused with; as many before it."""
 MAX_LOOKAHEAD = CLIP_LOOKAHEAD
 
@@ -39,7 +38,7 @@ class FrameRestorer:
     Args:
         restorer: the model and how it is run.
         settings: for every frame.
-        lookahead: later frames that each frame is fused with, 0 to 2; it comes out as many frames
+        lookahead: later frames that each frame is fused with, 0 to 4; it comes out as many frames
             late. None restores each frame by itself.
         state: of a run that is resumed, from `RestoredFrame.state`.
 
@@ -78,7 +77,7 @@ class FrameRestorer:
     @property
     def context(self) -> int:
         """Frames before the next one that a resumed run has to restore again, if there are any."""
-        return FRAMES - 1 if self._window else 0
+        return LONGEST - 1 if self._window else 0
 
     def put(self, pixels: Pixels) -> list[RestoredFrame]:
         """Take the next frame and return those that are finished, in order.

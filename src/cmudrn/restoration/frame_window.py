@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from cmudrn.engines.native.frames import frame_kernels
 from cmudrn.image import Pixels
-from cmudrn.restoration.alignment import align
+from cmudrn.restoration.alignment import align, is_still
 from cmudrn.restoration.motion import Map, Thumbnail, find_motion, make_thumbnail
 from cmudrn.restoration.squares import SQUARE, Floats, Planes, square_means
-from cmudrn.restoration.temporal_fusion import FRAMES, fuse
+from cmudrn.restoration.temporal_fusion import FRAMES, Aligned, fuse
+
+LONGEST = 2 * FRAMES - 1
+"""Frames of a window: where the camera stands still, the others are merged by twos."""
 
 MAX_CHANGE = 8.0
 """Where a network changes more of a frame than this at the median, in 255ths, it takes away what is
@@ -30,16 +33,18 @@ class SeenFrame:
         thumbnail: of the restored frame.
         back: where its points lie in the frame before; None where that shows another scene, or
             there is none.
+        merged: what this one and a later one were merged to, for the windows to come.
     """
 
     planes: Planes
     means: Floats
     thumbnail: Thumbnail
     back: Map | None
+    merged: list[tuple[SeenFrame, Planes, Floats]] = field(default_factory=list, repr=False)
 
 
 class FrameWindow:
-    """The last five frames of a sequence, each fused once enough later ones are there.
+    """The last nine frames of a sequence, each fused once enough later ones are there.
 
     Args:
         lookahead: later frames that a frame waits for.
@@ -47,7 +52,7 @@ class FrameWindow:
 
     def __init__(self, lookahead: int) -> None:
         self._lookahead = lookahead
-        self._frames: deque[SeenFrame] = deque(maxlen=FRAMES)
+        self._frames: deque[SeenFrame] = deque(maxlen=LONGEST)
         self._waiting = 0
 
     def takes(self, pixels: Pixels) -> bool:
@@ -99,16 +104,16 @@ def fuse_frame(frames: Sequence[SeenFrame], current: int) -> Pixels | None:
     """Return a frame fused with its neighbours, in the shape of the raw one.
 
     Args:
-        frames: at most five that follow each other.
+        frames: at most nine that follow each other.
         current: which of them.
 
     Returns:
         None where no other frame shows the same scene: its restoration is all there is.
     """
-    window = aligned(frames, current)
-    if window is None:
+    windows = aligned(frames, current)
+    if not windows:
         return None
-    return _pixels(fuse(*window, current, takes_raw=shows_scene(frames[current])))
+    return _pixels(fuse(windows, takes_raw=shows_scene(frames[current])))
 
 
 def shows_scene(frame: SeenFrame) -> bool:
@@ -117,28 +122,71 @@ def shows_scene(frame: SeenFrame) -> bool:
     return bool(np.median(np.abs(raw - restored)) <= MAX_CHANGE)
 
 
-def aligned(frames: Sequence[SeenFrame], current: int) -> tuple[list[Planes], list[Floats]] | None:
-    """Return five frames as they look from the current one, and their `square_means`.
+def aligned(frames: Sequence[SeenFrame], current: int) -> list[Aligned]:
+    """Return windows of five frames as they look from the current one, which is the first of them.
 
-    Returns:
-        None where all others are missing.
+    They are of the nearest frames, and of all merged by twos where the camera stands still. There
+    are none where all others are missing.
     """
     own = frames[current]
+    maps = {n: m for n, m in enumerate(motions(frames, current)) if m is not None and n != current}
+    if not maps:
+        return []
+    nearest = sorted(maps, key=lambda n: abs(n - current))[: FRAMES - 1]
+    others = [_moved(frames[n], maps[n], own) for n in nearest]
     restored = own.planes[len(own.planes) // 2 :]
-    maps = motions(frames, current)
-    if all(motion is None for number, motion in enumerate(maps) if number != current):
-        return None
-    window, means = list[Planes](), list[Floats]()
-    for number, motion in enumerate([*maps, *[None] * (FRAMES - len(maps))]):
-        if motion is None:
-            window.append(np.concatenate([restored, restored]))
-            means.append(own.means[[1, 1, 2]])
-        else:
-            frame = frames[number]
-            window.append(align(frame.planes, motion, restored))
-            moved = window[number] is not frame.planes
-            means.append(square_means(window[number]) if moved else frame.means)
-    return window, means
+    missing = np.concatenate([restored, restored]), own.means[[1, 1, 2]]
+    windows = [_window(own, [*others, *[missing] * (FRAMES - 1 - len(others))], merged=False)]
+    height, width = own.planes.shape[1:]
+    still = [n for n, motion in maps.items() if is_still(motion, height, width)]
+    if len(still) >= FRAMES:
+        groups = [[frames[n] for n in part] for part in np.array_split(still, FRAMES - 1)]
+        windows.append(_window(own, [_merged(group) for group in groups], merged=True))
+    return windows
+
+
+def _window(own: SeenFrame, others: list[tuple[Planes, Floats]], *, merged: bool) -> Aligned:
+    planes, means = zip((own.planes, own.means), *others, strict=True)
+    return Aligned(list(planes), list(means), merged)
+
+
+def _moved(frame: SeenFrame, motion: Map, own: SeenFrame) -> tuple[Planes, Floats]:
+    planes = align(frame.planes, motion, own.planes[len(own.planes) // 2 :])
+    return planes, frame.means if planes is frame.planes else square_means(planes)
+
+
+def _merged(frames: Sequence[SeenFrame]) -> tuple[Planes, Floats]:
+    one, other = frames[0], frames[-1]
+    if other is one:
+        return one.planes, one.means
+    for partner, planes, means in one.merged:
+        if partner is other:
+            return planes, means
+    planes = merge(one.planes, other.planes)
+    means = square_means(planes)
+    one.merged.append((other, planes, means))
+    return planes, means
+
+
+def merge(one: Planes, other: Planes) -> Planes:
+    """Return the lowest of the raw values of two frames, and the mean of the restored ones.
+
+    Args:
+        one: (2C, H, W).
+        other: likewise.
+    """
+    channels = len(one) // 2
+    merged = np.empty_like(one)
+    np.minimum(one[:channels], other[:channels], out=merged[:channels])
+    one, other, mean = one[channels:], other[channels:], merged[channels:]
+    if merged.dtype == np.float32:
+        np.add(one, other, out=mean)
+        mean *= np.float32(0.5)
+    else:  # without a carry
+        np.bitwise_xor(one, other, out=mean)
+        mean >>= 1
+        mean += one & other
+    return merged
 
 
 def motions(frames: Sequence[SeenFrame], current: int) -> list[Map | None]:

@@ -2,10 +2,14 @@
 
 Rain and snow are brighter than what they cover, so low order statistics over time pass over them.
 Candidates are the restored frame itself, the two lowest of the raw values and the three lowest of
-the restored ones at a place. A small perceptron weighs them for each square of four by four pixels.
-It sees how far the sorted values lie apart, of squares and of pixels, whether the frame differs
-from the others over an area, as an object that moves does, and whether the difference has a colour,
-as weather has not. Where something moves it takes the restored frame as it is.
+the restored ones at a place. Where the camera stands still, four of the five stand for two frames
+each: the lower one of the raw values, and the mean of the restored ones. A small perceptron weighs
+the candidates for each square of four by four pixels. It sees how far the sorted values lie apart,
+of squares and of pixels, whether the frame differs from the others over an area, as an object that
+moves does, and whether the difference has a colour, as weather has not. Where something moves it
+takes the restored frame as it is. Merged frames are weighed by a perceptron of their own; the lower
+of two raw ones passes over what is bright and moves as over snow, so that of unmerged frames has a
+veto there.
 
 The weights were fitted by `tools/fit_temporal_fusion.py`; `benchmarks/temporal.py` measures.
 """
@@ -40,7 +44,7 @@ DIFFERS, HALF = 3, 12
 UNITS, UNIT = 64, 256
 """Parts of a 255th in which features are computed, and what stands for 1 in them."""
 WHITE = 255 * UNITS
-FEATURES = 84
+FEATURES, LAYERS = 84, 3
 SHIFT, MAX_VALUE = 10, 16 * UNIT - 1
 """Binary digits of weights after the point, and the highest value between two layers."""
 STEP = 128
@@ -50,34 +54,58 @@ ROWS = 32
 
 SHARES = 256
 """What weights of whole numbers sum up to."""
+VETO = 218
+"""Where the perceptron of unmerged frames gives the restored frame this share, nothing else counts.
+Less spares more of what moves, and leaves more snow."""
 
 
-def fuse(
-    window: Sequence[Planes], means: Sequence[Floats], current: int, *, takes_raw: bool = True
-) -> Planes:
-    """Return one frame of a window after fusion, (C, H, W).
+@dataclass(frozen=True)
+class Aligned:
+    """Five frames as they look from the first of them, which is fused.
+
+    Attributes:
+        planes: of each; one that is missing, or a part of it, is the first one's restoration, raw
+            and restored.
+        means: `square_means` of each.
+        merged: whether others stand for two frames each.
+    """
+
+    planes: list[Planes]
+    means: list[Floats]
+    merged: bool
+
+
+def fuse(windows: Sequence[Aligned], *, takes_raw: bool = True) -> Planes:
+    """Return the first frame of a window after fusion, (C, H, W).
 
     Args:
-        window: five frames as they look from the current one; one that is missing, or a part of
-            it, is the current frame's restoration, raw and restored.
-        means: `square_means` of each.
-        current: which of them is wanted.
+        windows: the frames next to it; then merged ones, where there are. These are fused.
         takes_raw: whether raw values may be taken; else more of the restored ones are.
     """
-    shares = weigh(means, differences(window, current), current, takes_raw=takes_raw)
-    if window[0].dtype == np.uint8 and (kernels := frame_kernels()):
-        return kernels.mix(window, current, shares, takes_raw)
-    fused = np.empty_like(window[current][len(window[0]) // 2 :])
+    shares = _weighed(windows[-1], takes_raw=takes_raw)
+    if len(windows) > 1 and takes_raw:
+        moves = _weighed(windows[0], takes_raw=True)[0] >= VETO
+        shares[:, moves] = 0
+        shares[0, moves] = SHARES
+    planes = windows[-1].planes
+    if planes[0].dtype == np.uint8 and (kernels := frame_kernels()):
+        return kernels.mix(planes, 0, shares, takes_raw)
+    fused = np.empty_like(planes[0][len(planes[0]) // 2 :])
     weights = shares.astype(np.float32) / np.float32(SHARES)
     for top in range(0, weights.shape[1], ROWS):
         rows = slice(top * SQUARE, (top + ROWS) * SQUARE)
-        images = candidates([planes[:, rows] for planes in window], current, takes_raw=takes_raw)
+        images = candidates([frame[:, rows] for frame in planes], 0, takes_raw=takes_raw)
         fused[:, rows] = mix(images, weights[:, top : top + ROWS])
     return fused
 
 
+def _weighed(window: Aligned, *, takes_raw: bool) -> NDArray[np.uint16]:
+    head = load_head(merged=window.merged)
+    return weigh(window.means, differences(window.planes, 0), 0, head, takes_raw=takes_raw)
+
+
 def weigh(
-    means: Sequence[Floats], apart: Floats, current: int, *, takes_raw: bool
+    means: Sequence[Floats], apart: Floats, current: int, head: Head, *, takes_raw: bool
 ) -> NDArray[np.uint16]:
     """Return the shares of the candidates, in whole numbers that sum up to SHARES.
 
@@ -85,9 +113,9 @@ def weigh(
         means: `square_means` of five aligned frames.
         apart: their `differences`.
         current: which of them is fused.
+        head: the perceptron that weighs.
         takes_raw: as for `fuse`.
     """
-    head = load_head()
     if kernels := frame_kernels():
         layers = [(layer.weights, layer.biases) for layer in head.layers]
         return kernels.weigh(means, apart, current, takes_raw, layers, decay())
@@ -282,9 +310,10 @@ def decay() -> Whole:
 
 
 @cache
-def load_head() -> Head:
-    """Return the perceptron that ships."""
+def load_head(*, merged: bool) -> Head:
+    """Return the perceptron that ships, for frames as they are or for merged ones."""
+    kind = "merged_" if merged else ""
     with files("cmudrn.restoration").joinpath("temporal_fusion.npz").open("rb") as file:
         arrays = np.load(file)
-        count = len(arrays) // 2
-        return Head(tuple(Layer(arrays[f"weights{n}"], arrays[f"biases{n}"]) for n in range(count)))
+        layers = [(arrays[f"{kind}weights{n}"], arrays[f"{kind}biases{n}"]) for n in range(LAYERS)]
+    return Head(tuple(Layer(weights, biases) for weights, biases in layers))

@@ -14,8 +14,8 @@ BYTES_PER_PIXEL = 8
 """Of a frame and its restoration, 16 bit a channel at most, as they wait."""
 MIN_FRAMES_IN_MEMORY = 16
 """Decoder, network and encoder hold so many at least."""
-WINDOW_FRAMES = 14
-"""Fusion over time holds so many more: five frames raw and restored, and four of them aligned."""
+WINDOW_FRAMES = 26
+"""Fusion over time holds so many more: nine frames raw and restored, and eight of them merged."""
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,29 @@ inline std::int16_t weighted(const std::int16_t* weights, std::int16_t a, std::i
   return static_cast<std::int16_t>(sum >> 6);
 }
 
+// Filters columns of bytes, or values beside each other, of one row.
+void filter_down(const std::int16_t* weights, const Byte* a, const Byte* b, const Byte* c,
+                 const Byte* d, std::ptrdiff_t count, std::int16_t* __restrict to) {
+  const std::int16_t four[4] = {weights[0], weights[1], weights[2], weights[3]};
+  for (std::ptrdiff_t x = 0; x < count; ++x) to[x] = weighted(four, a[x], b[x], c[x], d[x]);
+}
+
+void filter_across(const std::int16_t* weights, const std::int16_t* line, std::ptrdiff_t count,
+                   std::int16_t* __restrict to) {
+  const std::int16_t four[4] = {weights[0], weights[1], weights[2], weights[3]};
+  const std::int16_t *b = line + 1, *c = line + 2, *d = line + 3;
+  for (std::ptrdiff_t x = 0; x < count; ++x) to[x] = weighted(four, line[x], b[x], c[x], d[x]);
+}
+
+void cut_off(const std::int16_t* values, std::ptrdiff_t count, Byte* __restrict to) {
+  for (std::ptrdiff_t x = 0; x < count; ++x)
+    to[x] = static_cast<Byte>(values[x] < 0 ? 0 : values[x] > 255 ? 255 : values[x]);
+}
+
 // Moves one square of one plane; `filters` are 16 times four weights.
 void shift_square(const Byte* plane, Byte* __restrict result, const Byte* missing, int height,
                   int width, const std::int32_t* square, const std::int16_t* filters,
-                  std::int16_t* __restrict line) {
+                  std::int16_t* line) {
   const int top = square[0], bottom = square[1], left = square[2], right = square[3];
   const int down = square[4], across = square[5], part_y = square[6], part_x = square[7];
   const int before = part_x ? 1 : 0, count = right - left + 3 * before;
@@ -47,11 +66,10 @@ void shift_square(const Byte* plane, Byte* __restrict result, const Byte* missin
     for (int n = 0; n < 4; ++n)
       rows[n] = plane + static_cast<std::ptrdiff_t>(clamp(y + down + n - 1, height)) * width;
     if (inside && part_y) {
-      const Byte *a = rows[0] + first, *b = rows[1] + first, *c = rows[2] + first,
-                 *d = rows[3] + first;
-      for (int x = 0; x < count; ++x) line[x] = weighted(vertical, a[x], b[x], c[x], d[x]);
+      filter_down(vertical, rows[0] + first, rows[1] + first, rows[2] + first, rows[3] + first,
+                  count, line);
     } else if (inside) {
-      for (int x = 0; x < count; ++x) line[x] = rows[1][first + x];
+      std::copy_n(rows[1] + first, count, line);
     } else {
       for (int x = 0; x < count; ++x) {
         const int at = clamp(first + x, width);
@@ -61,12 +79,10 @@ void shift_square(const Byte* plane, Byte* __restrict result, const Byte* missin
     }
     const std::int16_t* last = line;
     if (part_x) {
-      for (int x = 0; x < right - left; ++x)
-        moved[x] = weighted(horizontal, line[x], line[x + 1], line[x + 2], line[x + 3]);
+      filter_across(horizontal, line, right - left, moved);
       last = moved;
     }
-    for (int x = 0; x < right - left; ++x)
-      target[x] = static_cast<Byte>(last[x] < 0 ? 0 : last[x] > 255 ? 255 : last[x]);
+    cut_off(last, right - left, target);
     const int below = y + down;
     const bool shown = below >= 0 && below + (part_y ? 1 : 0) < height;
     const Byte* own = missing + static_cast<std::ptrdiff_t>(y) * width + left;
@@ -92,18 +108,20 @@ inline void add_row(std::uint16_t* __restrict sums, const Byte* __restrict value
 }
 
 // How the sorted values of one row lie apart, and how the current one lies to the third of them.
-void compare_row(const Byte* const* rows, int current, int width, Byte* __restrict out, int wide) {
+// Compilers make vectors of the loop only where each row of results is a parameter.
+void compare_row(const Byte* const* rows, const Byte* now, int width, Byte* __restrict o0,
+                 Byte* __restrict o1, Byte* __restrict o2, Byte* __restrict o3,
+                 Byte* __restrict o4) {
   const Byte *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3], *r4 = rows[4];
-  const Byte* now = rows[current];
   for (int x = 0; x < width; ++x) {
     Byte a = r0[x], b = r1[x], c = r2[x], d = r3[x], e = r4[x];
     sort(a, b, c, d, e);
     const Byte less = lower(c, now[x]);
-    out[x] = static_cast<Byte>(b - a);
-    out[x + wide] = static_cast<Byte>(c - b);
-    out[x + 2 * wide] = static_cast<Byte>(d - c);
-    out[x + 3 * wide] = static_cast<Byte>(c - less);
-    out[x + 4 * wide] = static_cast<Byte>(now[x] - less);
+    o0[x] = static_cast<Byte>(b - a);
+    o1[x] = static_cast<Byte>(c - b);
+    o2[x] = static_cast<Byte>(d - c);
+    o3[x] = static_cast<Byte>(c - less);
+    o4[x] = static_cast<Byte>(now[x] - less);
   }
 }
 
@@ -128,7 +146,8 @@ void compare_squares(const Byte* const* window, int current, int channels, int h
       const Byte* rows[kFrames];
       for (int n = 0; n < kFrames; ++n)
         rows[n] = window[n] + channel * plane + static_cast<std::ptrdiff_t>(y) * width;
-      compare_row(rows, current, width, scratch, wide);
+      compare_row(rows, rows[current], width, scratch, scratch + wide, scratch + 2 * wide,
+                  scratch + 3 * wide, scratch + 4 * wide);
       for (int n = 0; n < 5; ++n)
         add_row(sums + static_cast<std::ptrdiff_t>(n + (restored ? 0 : 5)) * wide,
                 scratch + static_cast<std::ptrdiff_t>(n) * wide, width);

@@ -49,6 +49,18 @@ void add_rows(const Sums& sums, int y, int rows, int columns) {
   }
 }
 
+// The sums of 2 `Reach` + 1 values each. An index that is an int may wrap where a Python is built
+// with -fwrapv, and its loop is then no vector.
+template <int Reach>
+void add_neighbours(const Int* __restrict line, std::ptrdiff_t columns, Int* __restrict result) {
+  for (std::ptrdiff_t x = 0; x < columns; ++x) {
+    Int sum = line[x];
+#pragma GCC unroll 12
+    for (std::ptrdiff_t k = 1; k <= 2 * Reach; ++k) sum += line[x + k];
+    result[x] = sum;
+  }
+}
+
 // The sums of one plane over 2 reach + 1 columns as well; `line` holds a row and its borders.
 void add_columns_around(const Sums& sums, int n, int columns, Int* __restrict line,
                         Int* __restrict result) {
@@ -57,9 +69,10 @@ void add_columns_around(const Sums& sums, int n, int columns, Int* __restrict li
   for (int x = 0; x < reach; ++x) line[x] = total[0];
   std::copy(total, total + columns, line + reach);
   for (int x = 0; x < reach; ++x) line[reach + columns + x] = total[columns - 1];
-  std::copy(line, line + columns, result);
-  for (int k = 1; k <= 2 * reach; ++k)
-    for (int x = 0; x < columns; ++x) result[x] += line[k + x];
+  (reach == kBeside ? add_neighbours<kBeside>
+   : reach == kNear ? add_neighbours<kNear>
+   : reach == kWide ? add_neighbours<kWide>
+                    : add_neighbours<kFar>)(line, columns, result);
 }
 
 inline float area_of(int reach) { return static_cast<float>((2 * reach + 1) * (2 * reach + 1)); }
@@ -77,12 +90,14 @@ void average_row(const Int* __restrict sums, int reach, int columns, Small* __re
 
 // Fills `count` rows with the lowest of four rows each.
 void least_rows(const Small* four, int columns, int count, Small* __restrict to) {
+  const Small *two = four + columns, *three = two + columns, *last = three + columns;
+  Small *second = to + columns, *third = count > 2 ? second + columns : second;
   for (int x = 0; x < columns; ++x) {
-    Int a = four[x], b = four[columns + x], c = four[2 * columns + x], d = four[3 * columns + x];
+    Int a = four[x], b = two[x], c = three[x], d = last[x];
     order(a, b), order(c, d), order(a, c), order(b, d), order(b, c);
     to[x] = static_cast<Small>(a);
-    to[columns + x] = static_cast<Small>(b);
-    if (count > 2) to[2 * columns + x] = static_cast<Small>(c);
+    third[x] = static_cast<Small>(c);
+    second[x] = static_cast<Small>(b);
   }
 }
 
