@@ -5,7 +5,8 @@
 Prints the tables of docs/dehazing.md: PSNR in each weather of the degraded images, of the
 correction alone, of a plain model, and of that model after the correction; for veiled snow also
 after an oracle that knows transmission and airlight. `--costs` times the estimator instead, and
-`--count` counts the pictures that it changes, and those of which less is taken than estimated.
+`--count` counts the pictures in which it finds a veil, those of which less is taken off than it
+estimated, and those that the model dehazes without being asked to.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from cmudrn.checkpoints.veil_estimator import open_veil_estimator
 from cmudrn.datasets import open_dataset
 from cmudrn.engines import open_engine
 from cmudrn.evaluation.metrics import psnr_rgb
-from cmudrn.image import Image
+from cmudrn.image import Image, read_image
 from cmudrn.image.resampling import make_thumbnail
-from cmudrn.restoration import Restorer
+from cmudrn.restoration import Restorer, restore_image
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator
 from cmudrn.weather.presets import WEATHERS
 
 SEED = 24  # of `cmudrn evaluate`
+SAMPLE = Path(__file__).parents[1] / "samples" / "rain.jpg"
 
 
 def whole(picture: Image) -> tuple[slice, slice]:
@@ -58,26 +60,34 @@ def compare(context: VeilEstimator, model: str, data: str, weather: str, limit: 
     for index in range(min(len(pairs), limit or len(pairs))):
         clean, degraded = pairs[index].clean, pairs[index].degraded
         correction = correct(context, degraded)
-        made = [degraded, correction, restore(degraded), restore(correction)]
+        made = [
+            degraded,
+            correction,
+            *(restore(one, dehaze=False) for one in (degraded, correction)),
+        ]
         if weather == "csd-snow":
             known = know(clean, degraded, weather, index)
-            made += [known, restore(known)]
+            made += [known, restore(known, dehaze=False)]
         rows.append([psnr(picture, clean) for picture in made])
     cells = [f"{value:.2f}" for value in np.mean(rows, 0)]
     return " | ".join(["", weather, *cells, *["-"] * (6 - len(cells)), ""]).strip()
 
 
-def count_changed(context: VeilEstimator, data: str, weather: str, limit: int | None) -> str:
-    """Return a row: how many pictures there are, are changed, and had a bounded veil."""
+def count_veils(
+    context: VeilEstimator, restorer: Restorer, data: str, weather: str, limit: int | None
+) -> str:
+    """Return a row: how many pictures there are, have a veil, have a bounded one, are dehazed."""
     pairs = open_dataset(data, weather=weather, seed=SEED)
-    count, changed, bounded = min(len(pairs), limit or len(pairs)), 0, 0
+    count, found, bounded, dehazed = min(len(pairs), limit or len(pairs)), 0, 0, 0
     for index in range(count):
-        thumbnail = make_thumbnail(pairs[index].degraded)
+        degraded = pairs[index].degraded
+        thumbnail = make_thumbnail(degraded)
         estimate = context.estimate_both_ways(thumbnail)
         taken = estimate.bounded(thumbnail)
-        changed += not taken.clear
+        found += not taken.clear
         bounded += taken is not estimate
-    return f"| {weather} | {count} | {changed} | {bounded} |"
+        dehazed += restore_image(restorer, degraded).dehazed
+    return f"| {weather} | {count} | {found} | {bounded} | {dehazed} |"
 
 
 def milliseconds(call: Callable[[], object]) -> float:
@@ -94,8 +104,8 @@ def print_costs(context: VeilEstimator, model: str) -> None:
     print("| picture | estimate, ms | correction, ms | network, ms | share |")
     print("|---|---|---|---|---|")
     for side in (512, 1024):  # multiples of what the network takes
-        picture = np.random.default_rng(0).random((side, side, 3), dtype=np.float32)
-        stored = (255 * picture).astype(np.uint8)
+        stored = np.tile(read_image(SAMPLE), (3, 3, 1))[:side, :side]
+        picture = (stored / np.float32(255)).astype(np.float32)
         batch, cells = picture.transpose(2, 0, 1)[None], context(stored).gain.shape
         correction = VeilCorrection(np.full(cells, 1.3, np.float32), np.ones(3, np.float32))
         steps = [
@@ -122,10 +132,11 @@ def main() -> None:
         print_costs(context, options.model)
         return
     if options.count:
-        print("| weather | pictures | changed | bounded |")
-        print("|---|---|---|---|")
+        restorer = Restorer(open_engine(options.model))
+        print("| weather | pictures | with a veil | bounded | dehazed by itself |")
+        print("|---|---|---|---|---|")
         for weather in options.weather.split(","):
-            row = count_changed(context, options.data, weather, options.limit)
+            row = count_veils(context, restorer, options.data, weather, options.limit)
             print(row, flush=True)
         return
     print("| weather | input | branch | model | branch, model | oracle | oracle, model |")

@@ -271,7 +271,7 @@ def main() -> None:
                 truth = make_truth(still, other, camera, (height, width), index)
                 raw, dry, quiet = make_clips(truth, weather, index)
                 begin = time.process_time()
-                restored = [restorer(frame) for frame in raw]
+                restored = [restorer(frame, dehaze=False) for frame in raw]
                 spent["network"] += (time.process_time() - begin) / len(raw)
                 clips += 1
                 for name, results in methods(raw, restored, dry, spent).items():

@@ -21,7 +21,6 @@ from fit_weather_classifier import pictures
 import cmudrn
 from cmudrn.evaluation.metrics import psnr_rgb8
 from cmudrn.image import Image, read_image
-from cmudrn.restoration import restore_image
 from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.weather import WEATHERS
 
@@ -54,7 +53,7 @@ def measure(model: str | Path, photographs: Path) -> Scores:
     for seed, path in enumerate(paths):
         clean = read_image(path)
         for kind, degraded in kinds(clean, seed):
-            restored = restore_image(restorer, degraded).pixels
+            restored = restorer(degraded, dehaze=False)
             for decibels in (None, *DECIBELS):
                 gated = restored if decibels is None else gate(degraded, restored, decibels)
                 scores.setdefault((kind, decibels), []).append(psnr_rgb8(gated, clean))

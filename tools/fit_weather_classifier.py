@@ -91,7 +91,7 @@ def class_of(weather: str) -> str:
 def look(restorer: Restorer, image: Image) -> NDArray[np.float64]:
     """Return what the score sees of an image, stored with 8 bits as cameras do."""
     stored = np.rint(image * 255).astype(np.uint8)
-    settings = RestoreSettings(layers=True)
+    settings = RestoreSettings(layers=True, dehazing=False)
     return measure(stored, restore_image(restorer, stored, settings).residuals)
 
 

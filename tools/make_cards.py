@@ -70,7 +70,7 @@ MODELS = {
             "Thin pale objects that look like a streak may fade: a lamp post, a garden lamp's globe.",
             "Surfaces with fine lines parallel to the rain may lose texture.",
             "Fog, drops on the lens and lying snow stay.",
-            "With --dehaze it may take mist away that belongs to the scene.",
+            "Where it snows or rains it may take mist away that belongs to the scene; --no-dehaze keeps it.",
         ),
     ),
     "cmudrn-25k": Card(

@@ -18,7 +18,9 @@ from support.browsing import DONE, choose, download, serving_files, watched_page
 import cmudrn
 from cmudrn.errors import TargetError
 from cmudrn.image import Picture, encode_picture, read_picture
+from cmudrn.image.resampling import make_thumbnail
 from cmudrn.page import build_page
+from cmudrn.restoration.dehazing import VeilEstimator
 from cmudrn.restoration.tiling import make_tiles
 from cmudrn.weather.presets import WEATHERS
 
@@ -68,20 +70,45 @@ def test_a_png_comes_back_as_the_command_restores_it(lone_page: Page, tmp_path: 
     assert difference(restored, pixels) > 20
 
 
-def test_a_veil_is_taken_off_as_the_command_does(lone_page: Page, tmp_path: Path) -> None:
+def veiled_snow() -> NDArray[np.uint8]:
     clean = read_picture(SAMPLE.with_name("snow.jpg").read_bytes()).pixels[300:450, 100:303]
     scene = (clean / np.float32(255)).astype(np.float32)
     veiled = WEATHERS["csd-snow"](scene, np.random.default_rng(1)).degraded
-    pixels = np.rint(255 * veiled).astype(np.uint8)
+    return np.rint(255 * veiled).astype(np.uint8)
+
+
+def test_a_veil_is_taken_off_as_the_command_does(lone_page: Page, tmp_path: Path) -> None:
+    pixels = veiled_snow()
     restorer = cmudrn.load("cmudrn", precision="fp32")
     correction = restorer.estimate_veil(pixels)
     assert correction is not None and correction.gain.max() > 1.2
     choose(lone_page, save_png(pixels, tmp_path / "photo.png"))
-    lone_page.get_by_label("Take off the haze").check()
+    haze = lone_page.get_by_label("Haze")
+    for choice, dehaze in (("", None), ("true", True), ("false", False)):
+        haze.select_option(choice)
+        lone_page.locator(DONE).wait_for()
+        restored = read_picture(Path(download(lone_page).path()).read_bytes()).pixels
+        assert difference(restored, restorer(pixels, dehaze=dehaze)) <= ROOM
+    assert difference(restorer(pixels), restorer(pixels, dehaze=True)) == 0
+    assert difference(restorer(pixels), restorer(pixels, dehaze=False)) > 20
+
+
+def test_no_more_of_a_veil_is_taken_off_than_can_lie_over_black(
+    lone_page: Page, tmp_path: Path
+) -> None:
+    pixels = veiled_snow()
+    for top in (10, 45, 80, 115):  # sixteen yellow things
+        for left in (10, 58, 106, 154):
+            pixels[top : top + 4, left : left + 16] = (200, 200, 20)
+    restorer = cmudrn.load("cmudrn", precision="fp32")
+    thumbnail = make_thumbnail(pixels)
+    estimate = VeilEstimator(restorer.info.veil_weights).estimate_both_ways(thumbnail)
+    assert not estimate.clear and estimate.bounded(thumbnail) is not estimate
+    choose(lone_page, save_png(pixels, tmp_path / "photo.png"))
+    lone_page.get_by_label("Haze").select_option("true")
     lone_page.locator(DONE).wait_for()
     restored = read_picture(Path(download(lone_page).path()).read_bytes()).pixels
     assert difference(restored, restorer(pixels, dehaze=True)) <= ROOM
-    assert difference(restored, restorer(pixels)) > 20
 
 
 def test_a_jpeg_keeps_its_metadata_byte_by_byte(lone_page: Page, tmp_path: Path) -> None:

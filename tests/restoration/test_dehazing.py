@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import cmudrn
 from cmudrn.errors import InvalidSettingError
 from cmudrn.image.resampling import SIDE, enlarge, make_thumbnail
 from cmudrn.restoration import RestoreSettings, restore_image
 from cmudrn.restoration.dehazing import MAX_BLACKER, VeilCorrection, VeilEstimator
+from cmudrn.restoration.settings import TOLD_OF_HAZE, Sequence
+from cmudrn.weather.presets import WEATHERS
 
 RAMP = np.linspace(1.2, 1.8, 64, dtype=np.float32).reshape(8, 8)
 
@@ -97,11 +102,60 @@ def test_haze_is_taken_off_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch
     hazy[::8, ::8] = 250  # flakes
     veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
     monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
-    plain = restore_image(restorer, hazy, RestoreSettings()).pixels
-    clear = restore_image(restorer, hazy, RestoreSettings(dehazing=True)).pixels
-    assert np.array_equal(restorer(hazy), plain)
-    assert np.array_equal(restorer(hazy, dehaze=True), clear)
-    assert clear.std() > 1.3 * plain.std()
+    plain = restore_image(restorer, hazy, RestoreSettings(dehazing=False))
+    clear = restore_image(restorer, hazy, RestoreSettings(dehazing=True))
+    assert np.array_equal(restorer(hazy, dehaze=False), plain.pixels)
+    assert np.array_equal(restorer(hazy, dehaze=True), clear.pixels)
+    assert clear.pixels.std() > 1.3 * plain.pixels.std()
+    assert clear.dehazed and TOLD_OF_HAZE in clear.notes
+    assert not plain.dehazed and TOLD_OF_HAZE not in plain.notes
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize(
+    "gain, snows, dehazed",
+    [(1.5, True, True), (1.5, False, False), (1.08, True, False), (1.0, True, False)],
+    ids=["dense", "the scene's own", "thin", "none"],
+)
+def test_haze_is_taken_off_by_itself_where_much_weather_falls(
+    gain: float, snows: bool, dehazed: bool, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    scene = np.full((192, 256, 3), 0.5, np.float32)
+    snowfall = WEATHERS["snow"](scene, np.random.default_rng(2)).degraded
+    image: NDArray[Any] = np.rint(255 * (snowfall if snows else scene)).astype(kind)
+    if kind == np.uint16:
+        image *= 257
+    elif kind == np.float32:
+        image /= 255
+    veil = VeilCorrection(np.full((8, 8), gain, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    done = restore_image(restorer, image)
+    assert done.dehazed is dehazed
+    asked = restore_image(restorer, image, RestoreSettings(dehazing=dehazed))
+    assert np.array_equal(done.pixels, asked.pixels)
+    layered = restore_image(restorer, image, RestoreSettings(layers=True))
+    assert np.array_equal(layered.pixels, done.pixels)
+    frame = restore_image(restorer, image, sequence=Sequence())  # of a clip: not by itself
+    assert not frame.dehazed
+    plain = restore_image(restorer, image, RestoreSettings(dehazing=False))
+    assert np.array_equal(frame.pixels, plain.pixels)
+
+
+def test_haze_has_no_part_in_the_weather_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    hazy = np.full((192, 256, 3), 0.5, np.float32)
+    hazy = WEATHERS["snow"](hazy, np.random.default_rng(2)).degraded
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    scores = [
+        restore_image(restorer, hazy, RestoreSettings(score=True, dehazing=asked), sequence=frames)
+        for asked, frames in ((False, None), (True, None), (None, None), (True, Sequence()))
+    ]
+    assert scores[0].weather is not None
+    assert all(one.weather == scores[0].weather for one in scores)
+    assert np.array_equal(scores[1].pixels, scores[2].pixels)
+    assert not np.array_equal(scores[0].pixels, scores[1].pixels)
 
 
 def test_a_model_without_a_veil_estimator_estimates_no_veil() -> None:

@@ -17,7 +17,7 @@ from cmudrn.engines.native import NativeEngine, instruction_sets
 from cmudrn.image import Pixels, to_batch
 from cmudrn.models import ModelInfo
 from cmudrn.models.onnx_writer import write_onnx
-from cmudrn.restoration import RestoredImage, RestoreSettings, restore_image
+from cmudrn.restoration import RestoredImage, RestoreSettings, pieces, restore_image
 
 KINDS = [np.uint8, np.uint16, np.float32]
 
@@ -82,7 +82,12 @@ def test_tiled_equals_whole(
 @pytest.mark.parametrize("dtype, shape", [(np.uint8, (531, 300)), (np.float32, (403, 410, 3))])
 @pytest.mark.parametrize("model", ["paper", "strided"])
 def test_an_image_in_rows_equals_the_whole(
-    far_sighted_model, tmp_path: Path, model: str, dtype, shape
+    far_sighted_model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    dtype: type,
+    shape: tuple[int, ...],
 ) -> None:
     if not instruction_sets():
         pytest.skip("the native engine was not built here")
@@ -95,6 +100,7 @@ def test_an_image_in_rows_equals_the_whole(
     whole = layered(Restorer(engine), array)
     assert isinstance(engine, NativeEngine)
     engine.tile_pixels, engine.stream_columns = 1, 100
+    monkeypatch.setattr(pieces, "STREAM_PIXELS", 64 * 200)
     restorer, counts = Restorer(engine), []
     assert restorer.streaming_engine(*shape[:2]) and len(restorer.tiles(*shape[:2])) > 1
     found = restore_image(

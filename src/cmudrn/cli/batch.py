@@ -33,7 +33,7 @@ def batch(
     recursions: Annotated[
         int | None, typer.Option(min=1, help="Inner recursions. Fewer are faster.")
     ] = None,
-    dehaze: Dehaze = False,
+    dehaze: Dehaze = None,
     quality: Annotated[
         int | None, typer.Option(min=1, max=100, help="Quality of JPEG, WebP and AVIF.")
     ] = None,

@@ -59,7 +59,8 @@ ChangeGating = Annotated[
     bool, typer.Option(help="Hold back changes too faint to be weather, as `restore` does.")
 ]
 Dehaze = Annotated[
-    bool, typer.Option("--dehaze", help="Also take haze off, as `restore --dehaze` does.")
+    bool | None,
+    typer.Option("--dehaze/--no-dehaze", help="Take haze off, or leave it, as `restore` does."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="First N pictures of a set.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the weather.")]
@@ -102,7 +103,7 @@ def evaluate(
     recursions: Recursions = None,
     branches: Branches = False,
     change_gating: ChangeGating = True,
-    dehaze: Dehaze = False,
+    dehaze: Dehaze = None,
     limit: Limit = None,
     seed: Seed = 24,
     format: TableFormat = Format.markdown,
@@ -132,9 +133,16 @@ def evaluate(
     score_downstream = _downstream(downstream, detector, threads)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
-    methods, chosen = [], {"change_gating": change_gating, "dehaze": dehaze}
+    methods = []
     for text in models or []:
-        methods += _methods(text, opened, (stages, recursions), branches, **chosen)
+        methods += _methods(
+            text,
+            opened,
+            (stages, recursions),
+            branches,
+            change_gating=change_gating,
+            dehaze=dehaze,
+        )
     methods += _folders(pred or [])
     if score_downstream:
         rows = score_downstream(sets, methods, limit)
@@ -295,7 +303,7 @@ def _methods(
     branches: bool,
     *,
     change_gating: bool,
-    dehaze: bool,
+    dehaze: bool | None,
 ) -> list[Method]:
     from cmudrn.evaluation.methods import (
         branch_methods,

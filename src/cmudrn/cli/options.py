@@ -107,10 +107,12 @@ ChangeGating = Annotated[
     ),
 ]
 Dehaze = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--dehaze",
-        help="Also take the haze of dense snowfall off the scene. Mist may be taken for it.",
+        "--dehaze/--no-dehaze",
+        help="Take the haze off the scene, or leave it. By default it is taken off pictures with "
+        "much rain or snow, not off clips and streams.",
+        show_default=False,
         rich_help_panel=RESULT,
     ),
 ]

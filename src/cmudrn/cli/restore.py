@@ -52,7 +52,7 @@ def restore(
     score: options.Score = False,
     gate: options.Gate = False,
     change_gating: options.ChangeGating = True,
-    dehaze: options.Dehaze = False,
+    dehaze: options.Dehaze = None,
     evidence: options.Evidence = False,
     stages: options.Stages = None,
     recursions: options.Recursions = None,

@@ -35,8 +35,8 @@ def study(
     name: Annotated[
         str,
         typer.Argument(
-            help="ablation, baselines, unveiled, alpha, loops, comparators, haze, "
-            "networks, or a .toml file."
+            help="ablation, baselines, claims, claims-city, unveiled, alpha, loops, comparators, "
+            "haze, networks, or a .toml file."
         ),
     ] = "",
     run: Annotated[

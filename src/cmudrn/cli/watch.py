@@ -110,7 +110,7 @@ def watch(
     follow_links: FollowLinks = False,
     max_pixels: MaxPixels = None,
     temporal: options.Temporal = True,
-    dehaze: options.Dehaze = False,
+    dehaze: options.Dehaze = None,
     lookahead: Lookahead = 0,
     publish: Publish = "",
     push: Push = "",

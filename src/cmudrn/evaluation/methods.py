@@ -59,7 +59,7 @@ def engine_method(
     recursions: int | None = None,
     *,
     change_gating: bool = True,
-    dehaze: bool = False,
+    dehaze: bool | None = None,
     cost: Cost | None = None,
 ) -> Method:
     """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`.

@@ -13,6 +13,9 @@ STRONG_STEPS = 20
 MUCH = 0.2
 """Share of strongly changed pixels above which a result should be looked at."""
 
+MUCH_WEATHER = 0.02
+"""Share of strongly changed pixels from which on much rain or snow falls."""
+
 _BAND_PIXELS = 1 << 16
 """Compared at once: a bound on memory."""
 

@@ -26,6 +26,8 @@ BLACKER_THAN_BLACK = -0.02
 """A veil lights every pixel, so that without it none is darker than black, but for small errors."""
 MAX_BLACKER = 0.01
 """Share of the thumbnail that may come out darker. Of a denser veil, a part is taken off."""
+DENSE_GAIN = 1.1
+"""Mean 1 / t from which on a veil is dense. Thinner ones are often the scene's own mist."""
 BISECTIONS = 7
 """Halvings in the search for how thin: to a hundredth of the estimate."""
 
@@ -47,6 +49,11 @@ class VeilCorrection:
         """Whether there is no veil worth the name: pictures in clear air stay as they are."""
         return bool(self.gain.max() < 1 + MIN_GAIN_EXCESS)
 
+    @property
+    def dense(self) -> bool:
+        """Whether there is so much of it that it is hardly the scene's own mist alone."""
+        return bool(self.gain.mean() >= DENSE_GAIN)
+
     def share_blacker(self, thumbnail: Image) -> float:
         """Return the share of a picture's (SIDE, SIDE, 3) thumbnail that comes out too dark."""
         whole = slice(0, SIDE)
@@ -58,7 +65,7 @@ class VeilCorrection:
 
         As t is at least 1 - I / A in He et al. (2009), but for a few of the darkest places.
         """
-        if self.share_blacker(thumbnail) <= MAX_BLACKER:
+        if self.clear or self.share_blacker(thumbnail) <= MAX_BLACKER:
             return self
         possible, too_dense = 0.0, 1.0
         for _ in range(BISECTIONS):

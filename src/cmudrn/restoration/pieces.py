@@ -14,8 +14,9 @@ from cmudrn.image import Image, Pixels, put_float, to_batch, to_float, to_rgb
 from cmudrn.restoration.dehazing import VeilCorrection
 from cmudrn.restoration.tiling import Area, Tile
 
-STREAM_ROWS = 128
-"""Rows that are given to a stream at a time."""
+STREAM_PIXELS = 1 << 19
+"""Pixels that are given to a stream at a time. Fewer take longer, more take memory."""
+MIN_STREAM_ROWS = 16
 
 
 def run_network(
@@ -99,7 +100,7 @@ class Passage:
     def in_rows(self, engine: StreamingEngine, tile: Tile) -> Iterator[Piece | None]:
         """Yield a tile of the image's whole height as its rows are finished.
 
-        Each step takes `STREAM_ROWS` rows; None stands for steps that finish none.
+        Each step takes `stream_rows` of them; None stands for steps that finish none.
 
         Raises:
             ModelFileError: the network returned values that are no numbers.
@@ -110,9 +111,9 @@ class Passage:
         with engine.stream(
             *size, branches=self.branches, stages=self.stages, recursions=self.recursions
         ) as stream:
-            made = 0
-            for start in range(0, height, STREAM_ROWS):
-                rows = slice(start, min(start + STREAM_ROWS, height))
+            made, step = 0, stream_rows(tile)
+            for start in range(0, height, step):
+                rows = slice(start, min(start + step, height))
                 seen = self._see(rows, columns, (below * (rows.stop == height), right))
                 outputs = _checked(engine, stream.push(seen[0]))
                 first, made = made, made + outputs.restored.shape[2]
@@ -145,7 +146,13 @@ class Passage:
 
 def steps(tile: Tile) -> int:
     """Return how many steps `Passage.in_rows` makes of a tile."""
-    return -(-int(tile.window[0].stop) // STREAM_ROWS)
+    return -(-int(tile.window[0].stop) // stream_rows(tile))
+
+
+def stream_rows(tile: Tile) -> int:
+    """Return how many rows of a tile go through the network at once."""
+    columns = int(tile.window[1].stop - tile.window[1].start)
+    return max(MIN_STREAM_ROWS, STREAM_PIXELS // columns // MIN_STREAM_ROWS * MIN_STREAM_ROWS)
 
 
 def clipped(array: Pixels) -> Pixels:

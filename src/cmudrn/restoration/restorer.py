@@ -7,7 +7,8 @@ Photographs, clips, raw frames, streams, the server, batches and the Python inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from cmudrn.engines.base import Engine, StreamingEngine
 from cmudrn.image import Pixels, check_array, put_pixels
 from cmudrn.models.info import ModelInfo, check_depth
 from cmudrn.restoration.change_gating import ChangeGate
-from cmudrn.restoration.changed import share_changed
+from cmudrn.restoration.changed import MUCH_WEATHER, share_changed
 from cmudrn.restoration.dehazing import VeilCorrection, VeilEstimator, check_dehazing
 from cmudrn.restoration.layers import Layers, OnResiduals
 from cmudrn.restoration.pieces import Passage, Piece, clipped, steps
@@ -75,21 +76,52 @@ def restore_image(
     layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
     if settings.strength == 0 and not layers.are_wanted:
         return RestoredImage(image.copy())
-    correction = restorer.estimate_veil(image) if settings.dehazing else None
+    correction = _find_veil(restorer, image, settings, sequence)
+    restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
+    made = RestoredImage(restored, layers.branches, layers.residuals)
+    dehazed = correction is not None and not correction.clear
+    if sequence is None:
+        made = replace(made, dehazed=dehazed, changed=share_changed(image, restored))
+    if not settings.scored:
+        return made
+    # The score was calibrated without dehazing.
+    means = _restore_hazy(restorer, image, settings)[1] if dehazed else layers.means
+    weather = score_weather(restorer.info, image, means)
+    decisive = weather if sequence is None else sequence.smooth_score(weather)
+    if settings.gate and decisive.passes:
+        return RestoredImage(image, made.branches, made.residuals, weather, passed=True)
+    return replace(made, weather=weather)
+
+
+def _find_veil(
+    restorer: Restorer, image: Pixels, settings: RestoreSettings, sequence: Sequence | None
+) -> VeilCorrection | None:
+    """Return what takes the veil off an image, or None where it is to stay.
+
+    Unless the caller decided, a dense veil is taken for that of the weather where the network finds
+    much weather behind it; all other haze is the scene's own.
+    """
+    may_be_wanted = settings.dehazing or (settings.dehazing is None and sequence is None)
+    correction = restorer.estimate_veil(image) if may_be_wanted else None
     if settings.dehazing and correction is None:
         check_dehazing(restorer.info)
     if sequence is not None:
-        correction = sequence.smooth_veil(correction)
-    restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
-    changed = share_changed(image, restored) if sequence is None else 0.0
-    if not settings.scored:
-        return RestoredImage(restored, layers.branches, layers.residuals, changed=changed)
-    weather = score_weather(restorer.info, image, layers.means)
-    decisive = weather if sequence is None else sequence.smooth_score(weather)
-    passed = settings.gate and decisive.passes
-    if passed:
-        return RestoredImage(image, layers.branches, layers.residuals, weather, passed)
-    return RestoredImage(restored, layers.branches, layers.residuals, weather, changed=changed)
+        return sequence.smooth_veil(correction)
+    if settings.dehazing or correction is None:
+        return correction
+    if not correction.dense:
+        return None
+    hazy, _ = _restore_hazy(restorer, image, settings)
+    return correction if share_changed(image, hazy) >= MUCH_WEATHER else None
+
+
+def _restore_hazy(
+    restorer: Restorer, image: Pixels, settings: RestoreSettings
+) -> tuple[Pixels, Mapping[str, NDArray[np.float16]]]:
+    """Return an image restored without dehazing, and what its weather score is made of."""
+    plain = replace(settings, strength=1.0, layers=False, dehazing=False)
+    layers = Layers(image.shape[:2], restorer.info.tasks, plain)
+    return _run_tiles(restorer, image, plain, None, layers, None), layers.means
 
 
 class Restorer:
@@ -134,7 +166,7 @@ class Restorer:
         strength: float = 1.0,
         stages: int | None = None,
         recursions: int | None = None,
-        dehaze: bool = False,
+        dehaze: bool | None = None,
         on_tile: OnTile | None = None,
     ) -> AnyImage:
         """Return the restored image, in the shape and type of the input.

@@ -20,6 +20,7 @@ from cmudrn.restoration.weather_classifier import WeatherScore, check_scorable
 
 Settings = TypeVar("Settings")
 
+TOLD_OF_HAZE = "The haze of the weather was taken off, too."
 SCORE_MEMORY = 0.8
 """Weight of the running weather score in the next frame's, in a sequence."""
 
@@ -35,7 +36,8 @@ class RestoreSettings:
         layers: also return each branch's estimate and residual.
         score: also return the weather score.
         gate: return an image as it is where the weather score says clear.
-        dehazing: also take the haze of dense snowfall off; only models that have a veil estimator.
+        dehazing: also take the haze off, which only models with a veil estimator can. None is where
+            much weather falls, if the model can, and not in clips and streams.
 
     Raises:
         InvalidSettingError: the strength is not a number from 0 to 1.
@@ -47,7 +49,7 @@ class RestoreSettings:
     layers: bool = False
     score: bool = False
     gate: bool = False
-    dehazing: bool = False
+    dehazing: bool | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, Real) or not 0 <= self.strength <= 1:
@@ -115,6 +117,7 @@ class RestoredImage:
             empty unless `RestoreSettings.layers`.
         weather: the image's own weather score; None unless it was asked for.
         passed: whether the gate returned the input.
+        dehazed: whether haze was taken off.
         changed: share of the pixels that were changed strongly: a channel by more than 20 of 255.
     """
 
@@ -123,12 +126,14 @@ class RestoredImage:
     residuals: Mapping[str, Image] = field(default_factory=dict)
     weather: WeatherScore | None = None
     passed: bool = False
+    dehazed: bool = False
     changed: float = 0.0
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence where so much was changed that somebody should look at the result."""
-        return warn_of_change(self.changed)
+        """Sentences where haze was taken off, and where much was changed: a look is needed."""
+        haze = (TOLD_OF_HAZE,) if self.dehazed else ()
+        return (*haze, *warn_of_change(self.changed))
 
 
 class Sequence:

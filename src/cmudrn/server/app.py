@@ -51,8 +51,9 @@ class RestoreParameters(BaseModel):
     stages: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Outer loop.")] = None
     recursions: Annotated[int | None, Field(ge=1, le=MAX_DEPTH, description="Inner loop.")] = None
     dehaze: Annotated[
-        bool, Field(description="Whether the haze of dense snowfall is taken off, too.")
-    ] = False
+        bool | None,
+        Field(description="Whether haze is taken off, too; if left out, where much weather falls."),
+    ] = None
     view: Annotated[
         str,
         Field(

@@ -18,10 +18,8 @@ from cmudrn.models.layers import LayerList
 from cmudrn.models.model_file import ModelFile, make_info, open_model_file, parse_model
 
 WHOLE_PIXELS = 2_100_000
-"""A frame of 1920x1088 goes through the paper's pipeline whole; larger images in rows."""
-LAYERS_WHOLE_PIXELS = 800_000
-"""The executor keeps whole maps of an image that comes at once, and only their latest rows of one
-that comes in rows."""
+"""A frame of 1920x1088 goes through at once, which is fastest; larger images in rows, of whose maps
+only the latest rows are kept."""
 STREAM_COLUMNS = 3072
 """An image of 12 megapixels is two strips of it: some 120 MB beside the image."""
 PAPERS_NETWORKS = ("cmudrn", "drn")
@@ -43,6 +41,7 @@ class NativeEngine:
         stream_columns: the widest image that it is worth giving to a stream.
     """
 
+    tile_pixels = WHOLE_PIXELS
     stream_columns = STREAM_COLUMNS
 
     def __init__(
@@ -82,7 +81,6 @@ class NativeEngine:
                 self._pipeline = PaperPipeline(
                     self._model, self._info, self.instruction_set, self.threads
                 )
-        self.tile_pixels: int = WHOLE_PIXELS if self._pipeline else LAYERS_WHOLE_PIXELS
         if self._pipeline is None:
             layers = self._info.layers()
             if layers is None:

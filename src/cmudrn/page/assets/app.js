@@ -50,7 +50,8 @@ function dials() {
   const model = theModel();
   const level = Number(speed.value);
   const asked = { model: model.name };
-  if (model.dehazes && byId("dehaze").checked) asked.dehaze = true;
+  const { value } = byId("dehaze");
+  if (model.dehazes && value) asked.dehaze = value === "true";
   if (!model.adjustable || level === 2) return asked;
   const { stages, recursions } = level === 1 ? model : { stages: 2, recursions: 2 };
   return { ...asked, stages: Math.max(1, stages - 1), recursions: Math.max(1, recursions - 1) };

@@ -58,8 +58,7 @@ async function load(name) {
 
 // {views: name -> Blob, report}; the saved file is made when it is asked for.
 export async function restore(file, { model, dehaze }, { signal, onProgress }) {
-  const { veil, ...loaded } = await load(model);
-  if (dehaze) loaded.veil = veil;
+  const loaded = { ...(await load(model)), dehaze };
   const { layer_pixels: layerPixels } = LIMITS;
   return work(
     { restore: { file, model: loaded, workers: WORKERS, tilePixels: TILE_PIXELS, layerPixels } },

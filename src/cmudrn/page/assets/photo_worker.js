@@ -8,7 +8,7 @@ import {
 } from "./containers.js";
 import { holdRangeEnds } from "./range_ends.js";
 import { divide } from "./tiles.js";
-import { estimateVeil } from "./veil.js";
+import { estimateVeil, isDense } from "./veil.js";
 
 const UNCOMMON = { tiff: "TIFF", heic: "HEIC", avif: "AVIF" };
 const QUALITY = 1; // the browser halves the resolution of colours below it
@@ -16,6 +16,7 @@ const QUALITY = 1; // the browser halves the resolution of colours below it
 // As cmudrn/restoration/changed.py, which says why.
 const STRONG_STEPS = 20;
 const MUCH = 0.2;
+const MUCH_WEATHER = 0.02;
 
 class Refusal extends Error {}
 
@@ -107,23 +108,34 @@ async function restore({ file, model, workers, tilePixels, layerPixels }) {
   const names = layered ? ["removed", ...model.tasks] : [];
   const restored = new Uint8ClampedArray(data.length);
   const maps = names.map(() => new Uint8ClampedArray(data.length));
-  const gate = new ChangeGate(height, width, model.change_gating_db ?? Infinity);
   const tiles = divide(height, width, model, tilePixels, workers);
-  const veil = model.veil ? estimateVeil(image, model.veil) : null;
-  await runTiles(tiles, image, { ...model, veil }, workers, (tile, piece) => {
-    paste(piece.restored, restored, tile, width);
-    maps.forEach((map, i) => paste(piece.maps[i], map, tile, width));
-    gate.add(piece.energy);
-  });
-  if (model.change_gating_db) gate.apply(data, restored);
-  holdRangeEnds(data, restored, width, height);
-  const changed = shareChanged(data, restored);
+  const run = async (veil) => {
+    const gate = new ChangeGate(height, width, model.change_gating_db ?? Infinity);
+    await runTiles(tiles, image, { ...model, veil }, workers, (tile, piece) => {
+      paste(piece.restored, restored, tile, width);
+      maps.forEach((map, i) => paste(piece.maps[i], map, tile, width));
+      gate.add(piece.energy);
+    });
+    if (model.change_gating_db) gate.apply(data, restored);
+    holdRangeEnds(data, restored, width, height);
+    return shareChanged(data, restored);
+  };
+  // When haze is taken off by itself: as _find_veil of cmudrn/restoration/restorer.py, which says why.
+  const mayDehaze = model.veil && model.dehaze !== false;
+  const veil = mayDehaze ? estimateVeil(image, model.veil) : null;
+  let dehazed = Boolean(veil && model.dehaze);
+  let changed = await run(dehazed ? veil : null);
+  if (veil && !dehazed && isDense(veil) && changed >= MUCH_WEATHER) {
+    dehazed = true;
+    changed = await run(veil);
+  }
   if (changed > MUCH) {
     const percent = Math.round(100 * changed);
     photo.notes.unshift(
       `${percent}% of the picture was changed strongly; compare the result with the original.`,
     );
   }
+  if (dehazed) photo.notes.unshift("The haze of the weather was taken off, too.");
   const views = { restored: await encode(restored, width, height, "image/png") };
   if (photo.profile) {
     const bytes = new Uint8Array(await views.restored.arrayBuffer());

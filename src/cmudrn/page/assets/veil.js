@@ -8,6 +8,10 @@ const BLOCK = 8;
 const BLOCKS = SIDE / BLOCK;
 const MAX_THICKNESS = 1;
 const MIN_GAIN_EXCESS = 1 / 256;
+const BLACKER_THAN_BLACK = -0.02;
+const MAX_BLACKER = 0.01;
+const BISECTIONS = 7;
+const DENSE_GAIN = 1.1;
 
 // The layers in the order of their weights, a bias behind each: [name, outputs, inputs, kernel].
 const layersOf = (c) => [
@@ -38,8 +42,44 @@ export function estimateVeil({ data, width, height }, { weights, features }) {
   const { cells } = seen;
   const back = mirror(turned.thickness, cells, 1);
   const gain = seen.thickness.map((value, i) => Math.exp((value + back[i]) / 2));
-  if (Math.max(...gain) < 1 + MIN_GAIN_EXCESS) return null;
-  return { gain, cells, airlight: seen.airlight.map((value, c) => (value + turned.airlight[c]) / 2) };
+  const airlight = seen.airlight.map((value, c) => (value + turned.airlight[c]) / 2);
+  const estimate = { gain, cells, airlight };
+  if (isClear(estimate)) return null;
+  const possible = bounded(estimate, thumbnail);
+  return isClear(possible) ? null : possible;
+}
+
+const isClear = ({ gain }) => Math.max(...gain) < 1 + MIN_GAIN_EXCESS;
+
+export const isDense = ({ gain }) =>
+  gain.reduce((sum, value) => sum + value, 0) / gain.length >= DENSE_GAIN;
+
+// The densest part of a veil that can lie over a picture with this thumbnail.
+function bounded(veil, thumbnail) {
+  const thinned = (part) => ({ ...veil, gain: veil.gain.map((value) => value ** part) });
+  const isPossible = (part) => shareBlacker(thumbnail, thinned(part)) <= MAX_BLACKER;
+  if (isPossible(1)) return veil;
+  let [possible, tooDense] = [0, 1];
+  for (let i = 0; i < BISECTIONS; i += 1) {
+    const middle = (possible + tooDense) / 2;
+    if (isPossible(middle)) possible = middle;
+    else tooDense = middle;
+  }
+  return thinned(possible);
+}
+
+// The share of a thumbnail that comes out darker than black.
+function shareBlacker(thumbnail, veil) {
+  const plane = SIDE * SIDE;
+  const planes = Float32Array.from({ length: 3 * plane }, (_, i) =>
+    thumbnail[3 * (i % plane) + Math.floor(i / plane)]);
+  liftVeil(planes, { width: SIDE, height: SIDE, first: [0, 0], size: [SIDE, SIDE] }, veil);
+  let blacker = 0;
+  for (let i = 0; i < plane; i += 1) {
+    const least = Math.min(planes[i], planes[plane + i], planes[2 * plane + i]);
+    if (least < BLACKER_THAN_BLACK) blacker += 1;
+  }
+  return blacker / plane;
 }
 
 // Rows of `width` places of `channels` values, turned round.
