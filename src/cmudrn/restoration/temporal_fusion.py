@@ -57,6 +57,8 @@ SHARES = 256
 VETO = 218
 """Where the perceptron of unmerged frames gives the restored frame this share, nothing else counts.
 Less spares more of what moves, and leaves more snow."""
+MAJORITY = 5
+"""Of a square and its eight neighbours so many have to say so: single squares would be seen."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def fuse(windows: Sequence[Aligned], *, takes_raw: bool = True) -> Planes:
     """
     shares = _weighed(windows[-1], takes_raw=takes_raw)
     if len(windows) > 1 and takes_raw:
-        moves = _weighed(windows[0], takes_raw=True)[0] >= VETO
+        votes = _weighed(windows[0], takes_raw=True)[0] >= VETO
+        moves = box_sums(votes[None].astype(np.int32), 1)[0] >= MAJORITY
         shares[:, moves] = 0
         shares[0, moves] = SHARES
     planes = windows[-1].planes
