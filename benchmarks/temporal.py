@@ -168,7 +168,8 @@ def methods(
     for number in whole:
         around = seen[number - CLIP_LOOKAHEAD : number + CLIP_LOOKAHEAD + 1]
         clip = fuse_frame(around, CLIP_LOOKAHEAD)
-        results["clip"][number] = restored[number] if clip is None else clip
+        if number in SHOWN:
+            results["clip"][number] = restored[number] if clip is None else clip
     spent["fused"] += (time.process_time() - begin) / len(whole)
     for number in SHOWN:
         results["source"][number] = raw[number]

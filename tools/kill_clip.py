@@ -103,6 +103,9 @@ def restore(clip: Path, target: Path, run: Run, until: int | None, wanted: list[
             merging = any(target.parent.glob(f".{target.name}.segments/muxed.*"))
             if until is not None and (merging if until == MERGING else len(made) >= until):
                 time.sleep(random.uniform(0, 0.3))
+                if target.exists():  # too late: the result is there
+                    until = None
+                    continue
                 run.merging_kills += merging
                 kill(process)
                 run.kills += 1
