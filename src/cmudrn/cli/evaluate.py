@@ -127,6 +127,9 @@ def evaluate(
     from cmudrn.evaluation.evaluator import evaluate as score
     from cmudrn.files import atomic_file
 
+    unused = {"pictures": pictures, "protocols": protocols, "costs": costs}
+    unused["no-intervals"] = not intervals
+    _check_downstream(downstream, detector, [name for name, given in unused.items() if given])
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it
         _check_picture_scores(pictures, models or [], overwrite)
@@ -163,11 +166,18 @@ def evaluate(
         show("", note, err=format is not Format.markdown)
 
 
+def _check_downstream(wanted: bool, detector: Path | None, others: list[str]) -> None:
+    """Refuse options that would be without effect."""
+    if detector and not wanted:
+        raise InvalidSettingError("--detector goes with --downstream.", setting="detector")
+    if wanted and others:
+        sentence = f"--{others[0]} does not go with --downstream, which prints a table of its own."
+        raise InvalidSettingError(sentence, setting=others[0])
+
+
 def _downstream(wanted: bool, detector: Path | None, threads: int | None) -> ScoreDownstream | None:
     """Return what makes the table of people and vehicles, or that of text without a detector."""
     if not wanted:
-        if detector:
-            raise InvalidSettingError("--detector goes with --downstream.", setting="detector")
         return None
     if detector:
         from cmudrn.evaluation.detection import detection_table, evaluate_detection
