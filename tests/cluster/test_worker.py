@@ -88,6 +88,11 @@ def test_the_ledger_knows_source_and_settings(memory: MemoryFileSystem, worker: 
     assert ledger.done([old]) == set()
 
 
+def test_the_key_of_a_ledger_from_before_haze_was_taken_off_by_itself_means_that_it_stays() -> None:
+    keys = [JobSettings("0", RestoreSettings(dehazing=haze)).key for haze in (False, None, True)]
+    assert len(set(keys)) == 3 and "dehaz" not in keys[0]
+
+
 def test_only_the_settings_of_the_result_that_is_there_are_done(
     memory: MemoryFileSystem, worker: Worker, darkening_model: Path
 ) -> None:

@@ -172,6 +172,17 @@ def test_every_picture_of_a_folder_is_restored_however_many_come_at_once(tmp_pat
     assert (statistics.received, statistics.restored, statistics.dropped) == (10, 10, 0)
 
 
+def test_what_is_to_be_said_of_a_picture_of_a_folder_is_told(tmp_path: Path) -> None:
+    def much(pixels: Pixels) -> list[RestoredImage]:
+        return [RestoredImage(pixels, dehazed=True, changed=0.5)]
+
+    seen, source = Seen(), open_source(str(tmp_path))
+    write_image(np.full((4, 5, 3), 0.5, np.float32), tmp_path / "a.png")
+    seen.watch_until(lambda: bool(seen.frames), source, restore=much)
+    notes = much(np.empty(0))[0].notes
+    assert len(notes) == 2 and {f"a.png: {note}" for note in notes} <= set(seen.sentences)
+
+
 def test_a_watch_that_is_over_ends_though_pictures_still_wait(tmp_path: Path) -> None:
     source = open_source(str(tmp_path))
     for number in range(5):

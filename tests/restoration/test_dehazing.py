@@ -158,6 +158,47 @@ def test_haze_has_no_part_in_the_weather_score(monkeypatch: pytest.MonkeyPatch) 
     assert not np.array_equal(scores[0].pixels, scores[1].pixels)
 
 
+@pytest.mark.parametrize(
+    "settings, passes",
+    [
+        (RestoreSettings(), 2),
+        (RestoreSettings(dehazing=True), 1),
+        (RestoreSettings(dehazing=True, score=True), 2),
+        (RestoreSettings(dehazing=False, score=True), 1),
+    ],
+)
+def test_progress_is_told_over_all_passes_and_stops_each(
+    settings: RestoreSettings, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    restorer.tile_pixels = 300 * 300
+    grey = np.full((320, 400, 3), 128, np.uint8)
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    monkeypatch.setattr("cmudrn.restoration.restorer.MUCH_WEATHER", 0)
+    told: list[tuple[int, int]] = []
+    restore_image(restorer, grey, settings, on_tile=lambda *count: told.append(count))
+    count = len(told)
+    assert told == [(n, count) for n in range(1, count + 1)] and count % passes == 0
+
+    def stop(done: int, _: int) -> None:
+        if done == last:
+            raise InterruptedError
+
+    for last in range(1, count + 1):
+        with pytest.raises(InterruptedError):
+            restore_image(restorer, grey, settings, on_tile=stop)
+
+
+def test_at_strength_nought_nothing_is_said_of_haze(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer = cmudrn.load("cmudrn", engine="onnx", threads=1)
+    veil = VeilCorrection(np.full((8, 8), 1.5, np.float32), np.ones(3, np.float32))
+    monkeypatch.setattr(restorer, "estimate_veil", lambda _: veil)
+    grey = np.full((64, 64, 3), 128, np.uint8)
+    done = restore_image(restorer, grey, RestoreSettings(0.0, score=True, dehazing=True))
+    assert np.array_equal(done.pixels, grey) and not done.notes
+
+
 def test_a_model_without_a_veil_estimator_estimates_no_veil() -> None:
     grey = np.full((20, 30, 3), 128, np.uint8)
     without = cmudrn.load("cmudrn-25k", engine="onnx")

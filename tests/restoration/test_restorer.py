@@ -113,6 +113,19 @@ def test_an_image_in_rows_equals_the_whole(
     assert counts[-1] == (len(counts), len(counts)) and len(counts) > 8
 
 
+@pytest.mark.parametrize(
+    "tile_pixels, in_rows", [(None, False), (800_000, True), (799_999, False), (500, False)]
+)
+def test_smaller_windows_are_rows_from_where_rows_are_worth_it(
+    far_sighted_model, tile_pixels: int | None, in_rows: bool
+) -> None:
+    if not instruction_sets():
+        pytest.skip("the native engine was not built here")
+    restorer = Restorer(NativeEngine(far_sighted_model, 1), tile_pixels=tile_pixels)
+    assert bool(restorer.streaming_engine(1080, 1920)) is in_rows
+    assert restorer.streaming_engine(4000, 3000) or tile_pixels in (799_999, 500)
+
+
 def test_a_smaller_overlap_would_show(far_sighted_model, monkeypatch: pytest.MonkeyPatch) -> None:
     """The comparison of tiled and whole can fail: with one pixel less overlap it does."""
     engine = open_engine(far_sighted_model, threads=1)

@@ -337,7 +337,7 @@ def _methods(
     method = engine_method(
         name, engine, *depth, change_gating=change_gating, dehaze=dehaze, cost=cost
     )
-    return [method, *(branch_methods(name, engine, *depth) if branches else [])]
+    return [method, *(branch_methods(name, engine, *depth, dehaze=dehaze) if branches else [])]
 
 
 def _comparator(text: str, name: str) -> Method:

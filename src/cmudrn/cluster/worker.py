@@ -47,7 +47,8 @@ class JobSettings:
             "strength": self.restore.strength,
         }
         given = asdict(self.restore) | {"device": self.device}
-        usual = asdict(RestoreSettings()) | {"device": "cpu"}
+        # Ledgers from before pictures were dehazed by themselves say nothing of it.
+        usual = asdict(RestoreSettings(dehazing=False)) | {"device": "cpu"}
         # What is as usual is left out: ledgers are kept that are older than a setting.
         parts |= {name: value for name, value in given.items() if value != usual[name]}
         return repr(list(parts.items()))

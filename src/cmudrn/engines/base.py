@@ -109,9 +109,11 @@ class StreamingEngine(Engine, Protocol):
 
     Attributes:
         stream_columns: the widest image that it is worth giving to a stream; a bound on memory.
+        stream_pixels: the smallest image, in pixels, that it is worth giving to a stream.
     """
 
     stream_columns: int
+    stream_pixels: int
 
     def stream(
         self,

@@ -85,14 +85,18 @@ def engine_method(
 
 
 def branch_methods(
-    name: str, engine: Engine, stages: int | None = None, recursions: int | None = None
+    name: str,
+    engine: Engine,
+    stages: int | None = None,
+    recursions: int | None = None,
+    dehaze: bool | None = None,
 ) -> list[Method]:
     """Return each branch's own estimate as a method: what a perfect choice of branch would give."""
     restorer = Restorer(engine)
 
     def of_task(task: str) -> Method:
         def restore(pair: Pair) -> Image:
-            settings = RestoreSettings(stages=stages, recursions=recursions, layers=True)
+            settings = RestoreSettings(1.0, stages, recursions, layers=True, dehazing=dehaze)
             done = restore_image(restorer, pair.degraded, settings)
             return np.clip(done.branches[task], 0, 1)
 

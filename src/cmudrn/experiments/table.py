@@ -33,6 +33,11 @@ def describe(study: Study, trials: Sequence[Trial]) -> str:
         else "Where a row has several runs: their mean, and the lowest and highest PSNR."
     )
     share = f"the first {test.pictures}" if test.pictures else "all"
+    found = [read_cells(trial, test, check=False) for trial in trials]
+    cells = [cell for one in found if isinstance(one, list) for cell in one]
+    there = max((cell.get("pictures", 0) for cell in cells), default=0)
+    if test.pictures and 0 < there < test.pictures:
+        share = f"all {there}"
     return (
         f"{study.title}: {' or '.join(sorted(trained))} pixels a run. PSNR and SSIM of RGB values, "
         f"mean over {share} pictures of {places}. {how}"

@@ -166,6 +166,9 @@ class _Watch:
         for done in finished:
             shown = self._pending.popleft()
             self._show(shown, done.pixels)
+            if shown.picture is not None:
+                for note in done.notes:
+                    self._tell("NOTE", f"{shown.name}: {note}")
             self._statistics.restored += 1
             self._statistics.passed += done.passed
             self._statistics.latencies_s.append(time.monotonic() - shown.arrived_s)

@@ -26,12 +26,13 @@ from cmudrn.restoration import Restorer
 from cmudrn.version import __version__
 
 
-def recorded_settings(restorer: Restorer, settings: PhotoSettings) -> SettingsRecord:
+def recorded_settings(restorer: Restorer, settings: PhotoSettings, dehazed: bool) -> SettingsRecord:
     """Return what a record says of a restoration.
 
     Args:
         restorer: the model and how it is run.
         settings: what was wanted, the provenance included.
+        dehazed: whether haze was taken off, whoever decided it.
     """
     asked, provenance = settings.restore, settings.provenance or Provenance()
     stages, recursions = check_depth(restorer.info, asked.stages, asked.recursions)
@@ -44,7 +45,7 @@ def recorded_settings(restorer: Restorer, settings: PhotoSettings) -> SettingsRe
         recursions=recursions,
         tile_pixels=restorer.tile_pixels,
         change_gating=restorer.change_gating,
-        dehazing=asked.dehazing,
+        dehazing=dehazed,
         format=settings.format,
         quality=settings.quality,
         subsampling=settings.subsampling,

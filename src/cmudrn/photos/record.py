@@ -63,7 +63,7 @@ class SettingsRecord:
     recursions: int
     tile_pixels: int
     change_gating: bool = False  # records from before there was one
-    dehazing: bool | None = False  # None decided by the picture; early records had no choice
+    dehazing: bool = False
     format: str | None
     quality: int | None
     subsampling: str

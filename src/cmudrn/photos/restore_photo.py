@@ -74,7 +74,7 @@ def restore_photo(
         else:
             output, notes = _encode(picture, done, settings)
         layers = layer_paths(target, tasks) if settings.restore.layers else {}
-        contents = _contents(restorer, source, target, settings, data, output, done.changed)
+        contents = _contents(restorer, source, target, settings, data, output, done)
         _write(source, [*contents, *_layer_files(layers, done)])
     height, width = picture.pixels.shape[:2]
     return PhotoResult(
@@ -183,7 +183,7 @@ def _contents(
     settings: PhotoSettings,
     data: bytes | None,
     output: bytes,
-    changed: float,
+    done: RestoredImage,
 ) -> Iterator[tuple[Path, bytes]]:
     """Yield the result and its record."""
     yield target, output
@@ -198,8 +198,8 @@ def _contents(
         (target, output),
         restorer.info,
         settings.provenance,
-        recorded_settings(restorer, settings),
-        changed,
+        recorded_settings(restorer, settings, done.dehazed),
+        done.changed,
     )
     yield evidence_path(target), encode_record(record)
 

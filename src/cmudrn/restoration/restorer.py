@@ -76,17 +76,23 @@ def restore_image(
     layers = Layers(image.shape[:2], restorer.info.tasks, settings, on_residuals)
     if settings.strength == 0 and not layers.are_wanted:
         return RestoredImage(image.copy())
-    correction = _find_veil(restorer, image, settings, sequence)
-    restored = _run_tiles(restorer, image, settings, correction, layers, on_tile)
+    veil = _find_veil(restorer, image, settings, sequence)
+    asked = sequence is not None or bool(settings.dehazing)
+    needs_hazy = veil is not None and (settings.scored or not asked)
+    passes, means = _Passes(on_tile, 1 + needs_hazy), None
+    if needs_hazy:  # without dehazing, for which the score was calibrated
+        hazy, means = _restore_hazy(restorer, image, settings, passes)
+        if not asked and share_changed(image, hazy) < MUCH_WEATHER:
+            veil = None  # the scene's own
+        del hazy
+    restored = _run_tiles(restorer, image, settings, veil, layers, passes)
     made = RestoredImage(restored, layers.branches, layers.residuals)
-    dehazed = correction is not None and not correction.clear
     if sequence is None:
+        dehazed = veil is not None and settings.strength > 0
         made = replace(made, dehazed=dehazed, changed=share_changed(image, restored))
     if not settings.scored:
         return made
-    # The score was calibrated without dehazing.
-    means = _restore_hazy(restorer, image, settings)[1] if dehazed else layers.means
-    weather = score_weather(restorer.info, image, means)
+    weather = score_weather(restorer.info, image, layers.means if means is None else means)
     decisive = weather if sequence is None else sequence.smooth_score(weather)
     if settings.gate and decisive.passes:
         return RestoredImage(image, made.branches, made.residuals, weather, passed=True)
@@ -96,32 +102,43 @@ def restore_image(
 def _find_veil(
     restorer: Restorer, image: Pixels, settings: RestoreSettings, sequence: Sequence | None
 ) -> VeilCorrection | None:
-    """Return what takes the veil off an image, or None where it is to stay.
+    """Return what takes the veil off an image, or None where there is none or it is to stay.
 
     Unless the caller decided, a dense veil is taken for that of the weather where the network finds
     much weather behind it; all other haze is the scene's own.
     """
     may_be_wanted = settings.dehazing or (settings.dehazing is None and sequence is None)
-    correction = restorer.estimate_veil(image) if may_be_wanted else None
-    if settings.dehazing and correction is None:
+    veil = restorer.estimate_veil(image) if may_be_wanted else None
+    if settings.dehazing and veil is None:
         check_dehazing(restorer.info)
     if sequence is not None:
-        return sequence.smooth_veil(correction)
-    if settings.dehazing or correction is None:
-        return correction
-    if not correction.dense:
+        veil = sequence.smooth_veil(veil)
+    if veil is None or veil.clear or not (settings.dehazing or veil.dense):
         return None
-    hazy, _ = _restore_hazy(restorer, image, settings)
-    return correction if share_changed(image, hazy) >= MUCH_WEATHER else None
+    return veil
 
 
 def _restore_hazy(
-    restorer: Restorer, image: Pixels, settings: RestoreSettings
+    restorer: Restorer, image: Pixels, settings: RestoreSettings, on_tile: OnTile
 ) -> tuple[Pixels, Mapping[str, NDArray[np.float16]]]:
     """Return an image restored without dehazing, and what its weather score is made of."""
-    plain = replace(settings, strength=1.0, layers=False, dehazing=False)
+    plain = replace(settings, strength=1.0, layers=False)
     layers = Layers(image.shape[:2], restorer.info.tasks, plain)
-    return _run_tiles(restorer, image, plain, None, layers, None), layers.means
+    return _run_tiles(restorer, image, plain, None, layers, on_tile), layers.means
+
+
+class _Passes:
+    """Tells of progress where an image goes through the network several times."""
+
+    def __init__(self, on_tile: OnTile | None, count: int) -> None:
+        self._on_tile, self._count = on_tile, count
+        self._before = 0
+
+    def __call__(self, done: int, tiles: int) -> None:
+        if self._on_tile:
+            self._on_tile(self._before + done, self._count * tiles)
+        if done == tiles:
+            self._before += tiles
 
 
 class Restorer:
@@ -228,10 +245,12 @@ class Restorer:
         """Return the engine where a picture of that size goes through it in rows, or None.
 
         It does where it is larger than a call of the engine should be, unless the caller set
-        smaller tiles.
+        tiles for which rows are not worth it.
         """
         engine = self.engine
-        if not isinstance(engine, StreamingEngine) or self.tile_pixels < engine.tile_pixels:
+        if not isinstance(engine, StreamingEngine):
+            return None
+        if self.tile_pixels < min(engine.tile_pixels, engine.stream_pixels):
             return None
         return engine if height * width > self.tile_pixels else None
 

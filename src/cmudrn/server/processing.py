@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from cmudrn.engines import open_engine
+from cmudrn.engines.base import StreamingEngine
 from cmudrn.errors import LimitExceededError
 from cmudrn.image import (
     Image,
@@ -131,7 +132,10 @@ class Models:
         """
         if name not in self._restorers:
             engine = open_engine(self._sources[name], threads=self._threads, device=self._device)
-            self._restorers[name] = Restorer(engine, stream_columns=STREAM_COLUMNS)
+            rows_from = engine.stream_pixels if isinstance(engine, StreamingEngine) else None
+            self._restorers[name] = Restorer(
+                engine, tile_pixels=rows_from, stream_columns=STREAM_COLUMNS
+            )
         return self._restorers[name]
 
 

@@ -198,7 +198,7 @@ def _frame_bytes(line: bytes) -> int:
     found = re.fullmatch(
         r"(420|422|444|411|mono)(?:jpeg|mpeg2|paldv)?(?:p?(\d\d))?", fields.get(b"C", "420")
     )
-    if not found or not all(side.isdecimal() for side in sides):
+    if not found or not all(side.isdecimal() and len(side) < 10 for side in sides):
         return 0
     width, height = map(int, sides)
     across, down = {"420": (2, 2), "422": (2, 1), "411": (4, 1)}.get(found[1], (1, 1))
