@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -181,13 +182,16 @@ def test_progress_is_told_over_all_passes_and_stops_each(
     count = len(told)
     assert told == [(n, count) for n in range(1, count + 1)] and count % passes == 0
 
-    def stop(done: int, _: int) -> None:
-        if done == last:
-            raise InterruptedError
+    def stop_at(last: int) -> Callable[[int, int], None]:
+        def stop(done: int, _: int) -> None:
+            if done == last:
+                raise InterruptedError
+
+        return stop
 
     for last in range(1, count + 1):
         with pytest.raises(InterruptedError):
-            restore_image(restorer, grey, settings, on_tile=stop)
+            restore_image(restorer, grey, settings, on_tile=stop_at(last))
 
 
 def test_at_strength_nought_nothing_is_said_of_haze(monkeypatch: pytest.MonkeyPatch) -> None:
