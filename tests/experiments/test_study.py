@@ -317,9 +317,7 @@ def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -
     other = next(r for r in rows if r[1] == "`elastic-seed0`")
     assert set(other[4:]) == {"missing"}
     assert "one thread" in describe(study, trials)
-    assert "the first 4 pictures" in describe(study, trials)
-    about["cells"] = [cell | {"pictures": 3} for cell in cells]
-    trial.scores.write_text(json.dumps(about))
+    trial.scores.write_text(json.dumps(about | {"cells": [cells[0] | {"pictures": 3}]}))
     assert "all 3 pictures" in describe(study, trials)
 
 

@@ -237,7 +237,8 @@ def test_every_container_and_pixel_format(
         pixel_format=pixels, colours=colours, unit=25,
     )  # fmt: skip
     target = tmp_path / f"b{suffix}"
-    restore(identity_model, source, target)
+    # The blue of these frames grows by 2 a frame, which fusion over time takes for weather in part.
+    restore(identity_model, source, target, temporal=False)
     assert len(clips.frame_times(target)) == 12
     with av.open(str(source)) as before, av.open(str(target)) as after:
         a, b = next(before.decode(video=0)), next(after.decode(video=0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from cmudrn.errors import CmudrnError, InvalidSettingError, MissingExtraError
 if TYPE_CHECKING:
     from cmudrn.datasets import Dataset
     from cmudrn.engines import Engine
-    from cmudrn.evaluation.evaluator import OnPair
+    from cmudrn.evaluation.evaluator import OnPair, Scores
     from cmudrn.evaluation.methods import Method
 
     ScoreDownstream = Callable[[dict[str, Dataset], list[Method], int | None], list[list[str]]]
@@ -127,25 +127,16 @@ def evaluate(
     from cmudrn.evaluation.evaluator import evaluate as score
     from cmudrn.files import atomic_file
 
-    unused = {"pictures": pictures, "protocols": protocols, "costs": costs}
-    unused["no-intervals"] = not intervals
-    _check_downstream(downstream, detector, [name for name, given in unused.items() if given])
+    given = {"pictures": pictures, "protocols": protocols, "costs": costs}
+    _check_downstream(downstream, detector, given | {"no-intervals": not intervals})
     columns = _columns(protocols)
     if pictures:  # scoring takes long: what cannot be kept is refused before it
         _check_picture_scores(pictures, models or [], overwrite)
     score_downstream = _downstream(downstream, detector, threads)
     sets = open_sets(data or [], weather, seed)
     opened = partial(open_model, threads=threads, engine=engine, precision=precision)
-    methods = []
-    for text in models or []:
-        methods += _methods(
-            text,
-            opened,
-            (stages, recursions),
-            branches,
-            change_gating=change_gating,
-            dehaze=dehaze,
-        )
+    depth, how = (stages, recursions), (change_gating, dehaze)
+    methods = [m for text in models or [] for m in _methods(text, opened, depth, branches, how)]
     methods += _folders(pred or [])
     if score_downstream:
         rows = score_downstream(sets, methods, limit)
@@ -157,6 +148,21 @@ def evaluate(
     if pictures:  # before the tables, whose reader may be gone
         with atomic_file(pictures) as file:
             file.write(table.to_csv(table.per_picture(scores)).encode())
+    _show_scores(scores, methods, columns, format, intervals=intervals, costs=costs)
+
+
+def _show_scores(
+    scores: list[Scores],
+    methods: list[Method],
+    columns: list[str],
+    format: Format,
+    *,
+    intervals: bool,
+    costs: bool,
+) -> None:
+    """Print the table, the differences of several methods, and what is to be noted."""
+    from cmudrn.evaluation import table
+
     rendered = table.FORMATS[format.value]
     show(*rendered(table.summary(scores, intervals, columns, costs)).splitlines())
     if len(methods) > 1:
@@ -166,8 +172,9 @@ def evaluate(
         show("", note, err=format is not Format.markdown)
 
 
-def _check_downstream(wanted: bool, detector: Path | None, others: list[str]) -> None:
+def _check_downstream(wanted: bool, detector: Path | None, given: Mapping[str, object]) -> None:
     """Refuse options that would be without effect."""
+    others = [name for name, value in given.items() if value]
     if detector and not wanted:
         raise InvalidSettingError("--detector goes with --downstream.", setting="detector")
     if wanted and others:
@@ -311,10 +318,9 @@ def _methods(
     opened: Callable[[str], Engine],
     depth: tuple[int | None, int | None],
     branches: bool,
-    *,
-    change_gating: bool,
-    dehaze: bool | None,
+    how: tuple[bool, bool | None],
 ) -> list[Method]:
+    """Return a model's method and, if wanted, its branches'; how: change gating, dehazing."""
     from cmudrn.evaluation.methods import (
         branch_methods,
         engine_method,
@@ -323,6 +329,7 @@ def _methods(
         python_method,
     )
 
+    change_gating, dehaze = how
     name, model = split_name(text)
     if is_comparator(model):
         return [_comparator(model, name)]
