@@ -281,7 +281,7 @@ def of_photographs(name: str) -> tuple[Study, dict[str, Any]]:
 
 def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_path: Path) -> None:
     study, settings = of_photographs("baselines")
-    trials = list_trials("baselines", study, tmp_path, settings, ["cmudrn", "drn-rain"])
+    trials = list_trials("baselines", study, tmp_path, settings, ["cmudrn", "drn-rain", "drn-both"])
     for trial in trials:
         cells = [
             {"weather": weather, "method": method, "psnr_rgb": 20.0 + trial.seed, "ssim_rgb": 0.5}
@@ -293,8 +293,8 @@ def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_
         trial.scores.write_text(json.dumps(about))
     rows = {row[0]: row for row in make_table(study, trials)[1:]}
     assert rows["CMUDRN"][2] == "21.00 (20.00 to 22.00)"
-    assert rows["DRN, rain only"][2] == "20.00"
-    assert rows["DRN, rain only"][5] == "20.00 (not trained on it)"
+    assert rows["DRN, rain and snow"][2] == "20.00"
+    assert rows["DRN, rain only"][5] == "20.50 (20.00 to 21.00) (not trained on it)"
     assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
 
 

@@ -21,7 +21,7 @@ WHOLE_PIXELS = 2_100_000
 """A frame of 1920x1088 goes through at once, which is fastest; larger images in rows, of whose maps
 only the latest rows are kept."""
 STREAM_PIXELS = 800_000
-"""From here on rows take less memory than the whole image at once, 18 % less speed."""
+"""From here on rows take clearly less memory than the whole image at once, and more time."""
 STREAM_COLUMNS = 3072
 """An image of 12 megapixels is two strips of it: some 120 MB beside the image."""
 PAPERS_NETWORKS = ("cmudrn", "drn")
