@@ -294,7 +294,7 @@ def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_
     rows = {row[0]: row for row in make_table(study, trials)[1:]}
     assert rows["CMUDRN"][2] == "21.00 (20.00 to 22.00)"
     assert rows["DRN, rain and snow"][2] == "20.00"
-    assert rows["DRN, rain only"][5] == "20.50 (20.00 to 21.00) (not trained on it)"
+    assert rows["DRN, rain only"][5] == "21.00 (20.00 to 22.00) (not trained on it)"
     assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
 
 
