@@ -135,3 +135,22 @@ def test_a_batch_without_a_task_still_reaches_every_parameter() -> None:
     belongs = torch.tensor([[True, True], [False, False]])
     Supervision(LossConfig())(outputs, clean, belongs).total.backward()
     assert all(x.grad is not None for branch in outputs.branches for x in branch)
+
+
+@pytest.mark.parametrize("rain", [0, 1, 4])
+def test_static_shapes_cost_the_same(rain: int) -> None:
+    outputs, clean = outputs_for(4)
+    first = torch.arange(4) < rain
+    belongs = torch.stack([first, ~first])
+    costs, gradients = [], []
+    for static in (False, True):
+        leaves = [x.detach().requires_grad_() for branch in outputs.branches for x in branch]
+        fused = outputs.fused.detach().requires_grad_()
+        supervision = Supervision(LossConfig())
+        supervision.static_shapes = static
+        loss = supervision(Outputs((tuple(leaves[:2]), tuple(leaves[2:])), fused), clean, belongs)
+        loss.total.backward()
+        costs.append(torch.stack([loss.total, *loss.terms.values()]))
+        gradients.append([x.grad for x in (*leaves, fused)])
+    torch.testing.assert_close(*costs)
+    torch.testing.assert_close(*gradients)

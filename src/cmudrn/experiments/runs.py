@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -141,10 +140,8 @@ def _seconds_of_a_step(config: Config) -> float:
             start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             outputs = network(patches, stages, recursions)
-        branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
-        outputs = replace(outputs, branches=branches, fused=outputs.fused.float())
         supervision.prepare(patches, step)
-        loss = supervision(outputs, batch.clean, batch.belongs).total
+        loss = supervision(outputs.in_float32(), batch.clean, batch.belongs).total
         loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - start)
     return statistics.fmean(times[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -22,6 +22,11 @@ class Outputs:
 
     branches: tuple[tuple[Tensor, ...], ...]
     fused: Tensor
+
+    def in_float32(self) -> Outputs:
+        """Return the same in float32, which losses are computed in."""
+        branches = tuple(tuple(x.float() for x in branch) for branch in self.branches)
+        return replace(self, branches=branches, fused=self.fused.float())
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from cmudrn.training.config import Config, TrainingConfig, recorded_config
 from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
 from cmudrn.training.distributed import ProcessGroup
 from cmudrn.training.ema import averaged_weights, update_ema
+from cmudrn.training.recorded_step import RecordedStep, can_record
 from cmudrn.training.soap import SOAP
 
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
@@ -117,6 +118,12 @@ class Run:
         self.bf16 = config.training.precision == "bf16" or (
             config.training.precision == "auto" and computes_bf16(processes.device)
         )
+        self.records = (
+            processes.device.type == "cuda"
+            and processes.count == 1
+            and can_record(config, self.supervision)
+        )
+        self.recorded: RecordedStep | None = None
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         if self.last.exists():
             self._resume(read_checkpoint(self.last))
@@ -166,31 +173,43 @@ class Run:
                 losses, began = [], time.monotonic()
 
     def _take_step(self, batch: StepBatch) -> float:
-        device = self.processes.device
-        degraded = batch.degraded.to(device).contiguous(memory_format=torch.channels_last)
-        clean = batch.clean.to(device)
         rate = learning_rate(self.config.training, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = self.model(degraded, batch.stages, batch.recursions)
-        self.supervision.prepare(degraded, self.step)
-        with torch.autocast(device.type, enabled=False):
-            loss = self.supervision(
-                _in_float32(outputs), clean, batch.belongs.to(device), batch.whole.to(device)
-            )
-        # DDP averages gradients over processes; the loss parts are to be summed.
-        self.optimiser.zero_grad(set_to_none=True)
-        (loss.total * self.processes.count).backward()  # type: ignore[no-untyped-call]
-        clip = self.config.training.clip or math.inf
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), clip)
-        value = self.processes.sum(loss.total.detach())
+        loss, norm = self._record(batch) if self.records else self._find_gradients(batch)
+        value = self.processes.sum(loss)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._give_up(batch)
         self.optimiser.step()
         weights, decay = self.network.state_dict(), self.config.training.ema
         update_ema(self.average, weights, decay, self.step)
         return value
+
+    def _find_gradients(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the norm of its gradients, which are clipped."""
+        device = self.processes.device
+        degraded = batch.degraded.to(device).contiguous(memory_format=torch.channels_last)
+        clean = batch.clean.to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.model(degraded, batch.stages, batch.recursions)
+        self.supervision.prepare(degraded, self.step)
+        with torch.autocast(device.type, enabled=False):
+            loss = self.supervision(
+                outputs.in_float32(), clean, batch.belongs.to(device), batch.whole.to(device)
+            )
+        # DDP averages gradients over processes; the loss parts are to be summed.
+        self.optimiser.zero_grad(set_to_none=True)
+        (loss.total * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        clip = self.config.training.clip or math.inf
+        return loss.total.detach(), nn.utils.clip_grad_norm_(self.network.parameters(), clip)
+
+    def _record(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
+        """Return the same from the recorded step; the first call records it."""
+        if self.recorded is None:
+            self.recorded = RecordedStep(
+                self.network, self.supervision, self.config, batch, bf16=self.bf16
+            )
+        return self.recorded(batch)
 
     def _validate_and_checkpoint(self, loss: float, validate: Validate | None) -> None:
         """Validate, write a line of metrics, and keep checkpoints."""
@@ -270,11 +289,6 @@ class Run:
             f"and the last checkpoint is unharmed.",
             path=path,
         )
-
-
-def _in_float32(outputs: Any) -> Any:
-    branches = tuple(tuple(x.float() for x in branch) for branch in outputs.branches)
-    return replace(outputs, branches=branches, fused=outputs.fused.float())
 
 
 def finished_steps(folder: Path) -> Iterator[dict[str, Any]]:
