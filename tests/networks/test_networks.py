@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from cmudrn.networks.cmudrn import without_groups
 from cmudrn.networks.config import COMPARATORS, NetworkConfig
 from cmudrn.networks.registry import NETWORKS, count_parameters, macs_per_pixel, make_network
 
@@ -83,3 +85,13 @@ def test_recomputing_stages_changes_no_gradient() -> None:
         gradients.append([p.grad for p in network.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize(("count", "inputs", "outputs"), [(2, 6, 4), (3, 4, 3)])
+def test_one_convolution_does_what_groups_do(count: int, inputs: int, outputs: int) -> None:
+    torch.manual_seed(0)
+    weights = [torch.randn(outputs, inputs, 3, 3) for _ in range(count)]
+    maps, bias = torch.randn(2, count * inputs, 9, 7), torch.randn(count * outputs)
+    grouped = F.conv2d(maps, torch.cat(weights), bias, padding=1, groups=count)
+    whole = F.conv2d(maps, without_groups(weights), bias, padding=1)
+    torch.testing.assert_close(whole, grouped)

@@ -81,7 +81,7 @@ def fingerprint_code(roots: tuple[str, ...] = TRAINING) -> str:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             _drop_docstring(node)
-        total.update(ast.dump(tree).encode())
+        total.update(_describe(tree).encode())
     return total.hexdigest()
 
 
@@ -113,6 +113,20 @@ def _drop_docstring(node: ast.AST) -> None:
     if isinstance(body, list):
         kept = [line for line in body if not _is_text(line)]
         node.body = kept  # type: ignore[attr-defined]
+
+
+def _describe(node: object) -> str:
+    """Return a syntax tree as text that every version of Python gives alike.
+
+    `ast.dump` also names fields that are empty, and newer versions have more of these.
+    """
+    if isinstance(node, list):
+        return f"[{','.join(map(_describe, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    inner = ",".join(f"{name}={_describe(value)}" for name, value in fields)
+    return f"{type(node).__name__}({inner})"
 
 
 def _is_text(line: ast.stmt) -> bool:
