@@ -22,14 +22,17 @@ from cmudrn.image import Picture, write_picture
 
 
 def make_picture(path: Path, megapixels: float) -> tuple[int, int]:
-    """Write a 3:2 picture of shading, grain and streaks; return its (height, width)."""
+    """Write a 3:2 picture of shading, grain and streaks; return its (height, width).
+
+    Its shades reach black: nothing in it looks like haze, which would be taken off in a second pass.
+    """
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(megapixels * 1e6 / height)
     rng = np.random.default_rng(0)
     picture = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, 256):
         y, x = np.mgrid[top : min(top + 256, height), :width].astype(np.float32)
-        shade = 110 + 60 * np.sin(x / 97) * np.cos(y / 71) + 80 * ((x + y // 4) % 61 < 2)
+        shade = 70 + 90 * np.sin(x / 97) * np.cos(y / 71) + 80 * ((x + y // 4) % 61 < 2)
         grain = rng.normal(0, 5, (*shade.shape, 3)).astype(np.float32)
         picture[top : top + 256] = (shade[..., None] + grain).clip(0, 255)
     write_picture(Picture(picture), path)

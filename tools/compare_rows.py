@@ -4,7 +4,8 @@
 
 Runs of one seed saw the same patches, so they are paired. Prints the mean difference of the second
 row from the first, its 95 % interval over the seeds (Student's t), and, where both rows have the
-scores of each picture, how many of the pictures gain in the mean over the seeds.
+scores of each picture, the interval over the pictures of their means over the seeds, and how many
+of the pictures gain.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
-"""Number of pairs -> factor of the standard error for 95 %."""
+from scipy import stats
+
 EACH = "psnr_rgb of each"
 
 
@@ -39,17 +40,23 @@ def compare(runs: Path, study: str, rows: list[str], weather: str) -> str:
     differences = [b["psnr_rgb"] - a["psnr_rgb"] for a, b in pairs]
     mean, span = statistics.fmean(differences), "1 seed"
     if len(differences) > 1:
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
-        reach = STUDENT[len(differences)] * error
-        span = f"{mean - reach:+.2f} to {mean + reach:+.2f}, {len(seeds)} seeds"
+        span = f"{interval(differences)}, {len(seeds)} seeds"
     text = f"{weather}: {rows[1]} - {rows[0]} = {mean:+.2f} dB ({span})"
     if all(EACH in one for pair in pairs for one in pair):
         gains = [
             statistics.fmean(b[EACH][i] - a[EACH][i] for a, b in pairs)
             for i in range(len(first[0][EACH]))
         ]
-        text += f"; {sum(gain > 0 for gain in gains)} of {len(gains)} pictures gain"
+        better = sum(gain > 0 for gain in gains)
+        text += f"; over pictures {interval(gains)}, {better} of {len(gains)} gain"
     return text
+
+
+def interval(differences: list[float]) -> str:
+    """Return the 95 % interval of the mean of two or more differences, by Student's t."""
+    count, mean = len(differences), statistics.fmean(differences)
+    reach = stats.t.ppf(0.975, count - 1) * statistics.stdev(differences) / math.sqrt(count)
+    return f"{mean - reach:+.2f} to {mean + reach:+.2f}"
 
 
 def main() -> None:
