@@ -9,7 +9,7 @@ of squares and of pixels, whether the frame differs from the others over an area
 moves does, and whether the difference has a colour, as weather has not. Where something moves it
 takes the restored frame as it is. Merged frames are weighed by a perceptron of their own; the lower
 of two raw ones passes over what is bright and moves as over snow, so that of unmerged frames has a
-veto there.
+veto. It has one where the camera moves, too, where it would mix a little of other frames in.
 
 The weights were fitted by `tools/fit_temporal_fusion.py`; `benchmarks/temporal.py` measures.
 """
@@ -85,8 +85,9 @@ def fuse(windows: Sequence[Aligned], *, takes_raw: bool = True) -> Planes:
         takes_raw: whether raw values may be taken; else more of the restored ones are.
     """
     shares = _weighed(windows[-1], takes_raw=takes_raw)
-    if len(windows) > 1 and takes_raw:
-        votes = _weighed(windows[0], takes_raw=True)[0] >= VETO
+    if takes_raw:
+        nearest = shares if len(windows) == 1 else _weighed(windows[0], takes_raw=True)
+        votes = nearest[0] >= VETO
         moves = box_sums(votes[None].astype(np.int32), 1)[0] >= MAJORITY
         shares[:, moves] = 0
         shares[0, moves] = SHARES
