@@ -24,7 +24,7 @@ from cmudrn.image import Picture, write_picture
 def make_picture(path: Path, megapixels: float) -> tuple[int, int]:
     """Write a 3:2 picture of shading, grain and streaks; return its (height, width).
 
-    Its shades reach black: nothing in it looks like haze, which would be taken off in a second pass.
+    Its shades reach black: nothing looks like haze, which would be taken off in a second pass.
     """
     height = round((megapixels * 1e6 / 1.5) ** 0.5)
     width = round(megapixels * 1e6 / height)

@@ -58,7 +58,7 @@ class RecordedStep:
         self.degraded = batch.degraded.to(device).contiguous(memory_format=torch.channels_last)
         self.others = [part.to(device) for part in (batch.clean, batch.belongs, batch.whole)]
         torch.backends.cudnn.benchmark = True
-        aside = torch.cuda.Stream(device)
+        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):
             for _ in range(WARM_UP):

@@ -111,7 +111,7 @@ class AuthorsSupervision(Supervision):
             encoder_only = self.step < self.config.encoder_steps
             total = contrast + 0 * pixels if encoder_only else pixels + CONTRAST * contrast
         share = belongs.shape[1] / (belongs if whole is None else whole).shape[1]
-        return Loss(total * share, {"authors": float(total.detach()) * share})
+        return Loss(total * share, {"authors": total.detach() * share})
 
     def _of_hdcwnet(self, outputs: HdcwTrainingOutputs, clean: Tensor) -> Tensor:
         slip = self.config.authors == "hdcwnet-slip"
