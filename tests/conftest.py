@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +39,24 @@ def no_signal_handler_left() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def exact_networks_of_the_paper() -> Iterator[None]:
+def exact_networks_of_the_paper() -> Iterator[Callable[..., bool]]:
     """Have tests run the paper's small networks in float32 unless they ask for bfloat16.
 
-    On some processors `auto` takes bfloat16 for them, which changes the third decimal place.
+    On some processors `auto` takes bfloat16 for them, which changes the third decimal place. Other
+    processes do so all the same. Gives what was patched.
     """
     faster = native.bf16_is_faster
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "bf16_is_faster", lambda *, wide: wide and faster(wide=wide))
-        yield
+        yield faster
+
+
+@pytest.fixture
+def processors_choice(
+    exact_networks_of_the_paper: Callable[..., bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let this process choose between float32 and bfloat16 as other processes do."""
+    monkeypatch.setattr(native, "bf16_is_faster", exact_networks_of_the_paper)
 
 
 @pytest.fixture(scope="session")

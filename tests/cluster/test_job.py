@@ -64,6 +64,7 @@ def records(job: Job) -> list[dict[str, object]]:
     return [json.loads(path.read_bytes()) for path in folder.rglob("*.json")]
 
 
+@pytest.mark.usefixtures("processors_choice")
 def test_one_worker_killed_in_mid_job_every_file_done_once(job: Job) -> None:
     seen: list[Outcome] = []
     killed: list[str] = []

@@ -52,6 +52,7 @@ def as_file(picture: Picture) -> bytes:
     return encode_picture(picture, quality=95 if picture.format == "jpeg" else None)
 
 
+@pytest.mark.usefixtures("processors_choice")
 @pytest.mark.parametrize("file_format", ["png", "tiff", "webp", "avif", "bmp"])
 def test_the_answer_equals_the_restorer(
     client: httpx.Client, darkening_model: Path, file_format: str
