@@ -9,6 +9,10 @@ a step in one process.
     torchrun --standalone --nproc-per-node=2 benchmarks/training_speed.py --threads 1
 
 times the steps of two processes that share each batch.
+
+    python benchmarks/training_speed.py --preset cmudrn-paper --precision bf16 [--unrecorded]
+
+times recorded steps on a CUDA card, or steps that are launched kernel by kernel.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2, help="of a round, each way")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or auto")
     parser.add_argument("--threads", type=int, default=0, help="of a process; 0 is all")
+    parser.add_argument("--unrecorded", action="store_true", help="record no steps on a card")
     chosen = parser.parse_args()
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
@@ -59,6 +64,7 @@ def main() -> None:
     processes = join_process_group()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(config, Path(folder) / "run", sources, processes)
+        run.records = run.records and not chosen.unrecorded
         batches = StepBatches(config, sources, processes.rank, processes.count)
         batch, step = batches[0], run._take_step  # noqa: SLF001
         times: dict[str, list[float]] = {"given back": [], "kept": []}

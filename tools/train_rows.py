@@ -1,4 +1,4 @@
-"""Trains the runs of a study side by side for a set time, for a card that is lent for minutes.
+"""Train the runs of a study side by side for a set time, for a card that is lent for minutes.
 
     python tools/pack_photographs.py $CMUDRN_DATA/clean runs/packed      # once, before
     CMUDRN_DATA=runs python tools/train_rows.py claims-full runs/studies --seconds 570
@@ -16,6 +16,7 @@ import argparse
 import functools
 import os
 import signal
+import sys
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -44,8 +45,8 @@ def tell(trial: Trial, progress: Progress) -> None:
     )
 
 
-def main() -> None:
-    """Train the runs, and print how far each has come."""
+def main() -> int:
+    """Train the runs, print how far each has come, and return 1 where one failed."""
     parser = argparse.ArgumentParser()
     parser.add_argument("study")
     parser.add_argument("runs", type=Path)
@@ -68,7 +69,8 @@ def main() -> None:
     for trial in trials:
         lines = list(finished_steps(trial.folder))
         print(f"{trial.folder.name}: {lines[-1] if lines else 'no checkpoint'}")
+    return int(any(process.exitcode for process in processes))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

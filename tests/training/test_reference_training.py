@@ -14,16 +14,15 @@ import pytest
 import torch
 from support.reference_training import DATA, PRESETS, reference
 
-from cmudrn.training.config import load_config
-
 STORED = json.loads((DATA / "reference_training.json").read_text(encoding="utf-8"))
 LOSS_TOLERANCE = 1e-3
 """Relative. Other processors and versions of torch round differently; a changed seed, patch,
 weather or loss moves the loss by more."""
-WEIGHT_TOLERANCE = {"adam": 0.05, "soap": 0.5}
-"""Of the norm of a tensor's change in three steps. SOAP's first bases are eigenvectors of nearly
-singular matrices, which processors round differently: on one of AMD with AVX-512 a projection
-differs by 0.23. Another seed moves it by more than 1."""
+WEIGHT_TOLERANCE = 0.05
+"""Of the norm of a tensor's change in three steps."""
+OTHERWISE = STORED["weights on an AMD with AVX-512"]
+"""SOAP's first bases are eigenvectors of nearly singular matrices, which processors round each in
+its own way. These weights were made there by commit 489bfdb."""
 DECIBEL_TOLERANCE = 0.01
 
 
@@ -46,11 +45,17 @@ def test_three_steps_of_every_recipe_change_the_weights_as_before(
     assert trained["loss"] == pytest.approx(stored["loss"], rel=LOSS_TOLERANCE)
     assert trained["psnr"] == pytest.approx(stored["psnr"], abs=DECIBEL_TOLERANCE)
     assert trained["weights"].keys() == stored["weights"].keys()
-    tolerance = WEIGHT_TOLERANCE[load_config(preset).training.optimiser]
-    for name, (projection, change) in stored["weights"].items():
+    for name, (_, change) in stored["weights"].items():
         assert change > 0, name
-        allowed = tolerance * change
-        assert trained["weights"][name][0] == pytest.approx(projection, abs=allowed), name
+    references = [stored["weights"], *([OTHERWISE[preset]] if preset in OTHERWISE else [])]
+    assert min(farthest(trained["weights"], one) for one in references) < WEIGHT_TOLERANCE
+
+
+def farthest(trained: dict[str, list[float]], stored: dict[str, list[float]]) -> float:
+    """Return the largest difference of a projection, as a share of its tensor's change."""
+    return max(
+        abs(trained[name][0] - projection) / change for name, (projection, change) in stored.items()
+    )
 
 
 def test_scores_are_as_before(today: dict[str, Any]) -> None:
