@@ -28,6 +28,7 @@ Executor::Executor(const Program& program, Size size, int threads, int step_rows
       scratch_(threads_),
       next_task_(schedule_.segments.size()) {
   arena_.resize(schedule_.arena);
+  rings_.resize(schedule_.rings);
   for (AlignedFloats& scratch : scratch_) scratch.resize(Task::scratch_floats(schedule_));
 }
 
@@ -42,6 +43,7 @@ int Executor::push(const float* degraded, long plane, int rows, float* const* ma
   const int first = step_ == 0 ? 0 : schedule_.steps[step_ - 1].finished;
   degraded_.resize(3 * static_cast<std::size_t>(kept) * static_cast<std::size_t>(width));
   int finished = first;
+  if (loaded_ == 0) begin_picture();
   while (step_ < schedule_.steps.size()) {
     const int missing = std::min(rows, schedule_.steps[step_].loaded - loaded_);
     load(degraded, plane, missing);
@@ -55,6 +57,12 @@ int Executor::push(const float* degraded, long plane, int rows, float* const* ma
   }
   if (step_ == schedule_.steps.size()) step_ = 0, loaded_ = 0;  // ready for the next picture
   return finished - first;
+}
+
+void Executor::begin_picture() {
+  done_.clear();
+  for (const Segment& segment : schedule_.segments)
+    done_.emplace_back(segment.columns.size());
 }
 
 void Executor::load(const float* rows, long plane, int count) {
@@ -102,9 +110,15 @@ void Executor::work(const Pictures& pictures, std::size_t thread, std::size_t s,
   const std::vector<Range>& ranges = segment.steps[step];
   const std::size_t rows = ranges.size(), tasks = segment.columns.size() * rows;
   for (std::size_t i = next_task_[s]++; i < tasks; i = next_task_[s]++) {
-    Task task(schedule_, segment, segment.columns[i / rows], arena_.data(), scratch_[thread].data(),
-              pictures);
-    task.run(ranges[i % rows]);
+    const std::size_t strip = i / rows;
+    float* rings = nullptr;
+    if (schedule_.in_steps()) rings = rings_.data() + segment.offset + strip * segment.memory;
+    Task task(schedule_, segment, segment.columns[strip], arena_.data(), scratch_[thread].data(),
+              pictures, rings);
+    if (rings)
+      task.go_on(ranges[i % rows], done_[s][strip]);
+    else
+      task.run(ranges[i % rows]);
   }
 }
 

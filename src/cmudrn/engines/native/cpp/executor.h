@@ -33,18 +33,21 @@ class Executor {
   // Rows that were not pushed yet.
   int left() const { return schedule_.size.height - loaded_; }
 
-  bool whole() const { return schedule_.steps.size() == 1; }
+  bool whole() const { return !schedule_.in_steps(); }
 
  private:
   void run_step(const Pictures& pictures, std::size_t step);
   void work(const Pictures& pictures, std::size_t thread, std::size_t segment, std::size_t step);
   void load(const float* rows, long plane, int count);
+  void begin_picture();
 
   Schedule schedule_;
   std::size_t threads_;
   AlignedFloats arena_;
   AlignedFloats degraded_;              // the latest rows that were pushed
   std::vector<AlignedFloats> scratch_;  // of every thread
+  AlignedFloats rings_;                 // of every segment and strip, where the picture is in steps
+  std::vector<std::vector<std::vector<int>>> done_;  // of those: how far each operation is
   std::vector<std::atomic<std::size_t>> next_task_;
   int loaded_ = 0;
   std::size_t step_ = 0;

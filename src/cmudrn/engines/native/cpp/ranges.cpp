@@ -89,9 +89,10 @@ void propagate(const Schedule& schedule, const Segment& segment, Range base, boo
   }
 }
 
-void walk(const Schedule& schedule, const Segment& segment, Range rows, const RunRows& run) {
+void walk(const Schedule& schedule, const Segment& segment, Range rows, std::vector<int>& done,
+          const RunRows& run) {
   const std::size_t count = segment.operations.size();
-  std::vector<int> done(count, -1);
+  done.resize(count, -1);
   std::vector<Range> wanted, maps;
   // Whether what writes this segment's maps is as far as an operation needs it.
   const auto ready = [&](std::size_t i, Range outputs) {

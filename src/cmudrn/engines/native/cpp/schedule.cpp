@@ -62,11 +62,20 @@ Schedule::Schedule(const Program& chosen, Size picture, int threads, int step_ro
   infer_sizes();
   infer_layouts();
   build_segments(assign_segments());
-  for (Segment& segment : segments) divide(segment);
+  const bool steps_wanted = step_rows > 0 && step_rows < size.height;
+  for (Segment& segment : segments) divide(segment, steps_wanted ? threads : 1);
   plan_steps(step_rows, threads);
   for (Segment& segment : segments) {
+    if (segment.operations.empty()) continue;
     measure_rings(segment);
-    scratch = std::max(scratch, segment.memory);
+    if (!in_steps()) {
+      scratch = std::max(scratch, segment.memory);
+      continue;
+    }
+    segment.memory = (segment.memory + kSlack) / 16 * 16;  // every strip's rings begin at a vector
+    segment.offset = rings;
+    rings += segment.memory * segment.columns.size();
+    if (rings > kMaxArena) throw std::bad_alloc();
   }
   place_whole_maps();
 }
@@ -228,8 +237,9 @@ void Schedule::choose_phases(Segment& segment) const {
   }
 }
 
-// Chooses strips whose rings fit the cache.
-void Schedule::divide(Segment& segment) {
+// Chooses strips whose rings fit the cache. Where every strip is one task, they are shared out among
+// `threads`.
+void Schedule::divide(Segment& segment, int threads) {
   segment.base = {kMaxSide + 1, kMaxSide + 1};
   const auto hands_on = [&](int value) {
     const Size made = sizes[static_cast<std::size_t>(value)];
@@ -253,12 +263,14 @@ void Schedule::divide(Segment& segment) {
   for (int strips = 1; strips <= most; strips += std::max(1, strips / 4)) {
     cut_columns(segment, strips);
     measure_rings(segment);
-    const double cost = work(segment) * (1 + cache_penalty(segment.memory, program.kernels));
+    const int turns = (strips + threads - 1) / threads;
+    const double cost = work(segment) * (1 + cache_penalty(segment.memory, program.kernels)) *
+                        turns * threads / strips;
     if (strips == 1 || cost < least) {
       least = cost;
       best = strips;
     }
-    if (segment.memory <= kRingFloats) break;
+    if (segment.memory <= kRingFloats && strips >= threads) break;
   }
   cut_columns(segment, best);
 }
@@ -302,7 +314,8 @@ void Schedule::cut_columns(Segment& segment, int strips) {
 // Notes how many rows of each map are alive at once: from the oldest one that is still to be read
 // to the newest one that is written.
 void Schedule::measure_task(Segment& segment, Range rows) {
-  walk(*this, segment, rows, [&](std::size_t i, Range fresh, const std::vector<int>& done) {
+  std::vector<int> begin;
+  walk(*this, segment, rows, begin, [&](std::size_t i, Range fresh, const std::vector<int>& done) {
     const int value = segment.operations[i]->value;
     if (value < 0) return;
     SegmentMap& map = segment.maps[segment.index(value)];
@@ -321,8 +334,10 @@ void Schedule::measure_task(Segment& segment, Range rows) {
 
 void Schedule::measure_rings(Segment& segment) {
   for (SegmentMap& map : segment.maps) map.capacity = 1;
-  for (const auto& tasks : segment.steps)
-    for (const Range rows : tasks) measure_task(segment, rows);
+  if (in_steps())
+    measure_task(segment, {0, segment.base.height});
+  else
+    for (const Range rows : segment.steps[0]) measure_task(segment, rows);
   segment.memory = 0;
   for (std::size_t m = 0; m < segment.maps.size(); ++m) {
     SegmentMap& map = segment.maps[m];
@@ -351,10 +366,10 @@ void Schedule::place_whole_maps() {
       const int rows = layouts[value].capacity > 0 ? layouts[value].capacity : sizes[value].height;
       const std::size_t floats = row * static_cast<std::size_t>(rows) + kSlack;
       if (floats > kMaxArena) throw std::bad_alloc();
-      const std::size_t first = steps.size() > 1 ? 0 : s;
+      const std::size_t first = in_steps() ? 0 : s;
       std::size_t last = s;
       for (std::size_t later = s; later < segments.size(); ++later)
-        if (segments[later].map_of[value] >= 0 || steps.size() > 1) last = later;
+        if (segments[later].map_of[value] >= 0 || in_steps()) last = later;
       std::size_t at = 0;
       for (bool moved = true; moved;) {
         moved = false;

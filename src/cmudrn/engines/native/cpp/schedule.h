@@ -22,11 +22,11 @@ struct Size {
 struct SegmentMap {
   int value = 0;
   bool made = false;   // written here
-  bool ring = false;   // read here too: only its latest rows are kept, for each thread
+  bool ring = false;   // read here too: only its latest rows are kept, for each task
   bool whole = false;  // read by later segments
   std::vector<std::size_t> writers, readers;  // operations of the segment
   int capacity = 0;                           // rows of the ring
-  std::size_t offset = 0;                     // of the ring, floats in a thread's memory
+  std::size_t offset = 0;                     // of the ring, floats in a task's memory
 };
 
 // The columns of one strip, in the units of every operation and every map of its segment.
@@ -49,7 +49,8 @@ struct Segment {
   Size base;                // the smallest of what it hands on: the units of strips and rows
   std::vector<ColumnStrip> columns;
   std::vector<std::vector<Range>> steps;  // of every step: the base rows of each task
-  std::size_t memory = 0;                 // floats of rings of a thread
+  std::size_t memory = 0;                 // floats of rings of a task
+  std::size_t offset = 0;                 // of its rings, where every strip keeps its own
 
   std::size_t index(int value) const {
     return static_cast<std::size_t>(map_of[static_cast<std::size_t>(value)]);
@@ -73,11 +74,14 @@ struct Step {
 class Schedule {
  public:
   // A picture goes through in steps of that many rows, and only the latest rows of whole maps are
-  // kept; 0: in one step. Throws std::invalid_argument where the program does not take this size,
-  // std::bad_alloc where the maps would be too large.
+  // kept; 0: in one step. Between steps every strip keeps its rings and goes on where it was.
+  // Throws std::invalid_argument where the program does not take this size, std::bad_alloc where
+  // the maps would be too large.
   Schedule(const Program& program, Size size, int threads, int step_rows = 0);
 
   int height_of(int value) const { return sizes[static_cast<std::size_t>(value)].height; }
+
+  bool in_steps() const { return steps.size() > 1; }
 
   const Program& program;
   const Size size;
@@ -87,7 +91,8 @@ class Schedule {
   std::vector<Step> steps;
   int degraded_rows = 0;        // of the degraded picture that are kept between steps
   std::size_t arena = 0;        // floats of whole maps
-  std::size_t scratch = 0;      // floats of rings of a thread, the largest segment's
+  std::size_t rings = 0;        // floats of the rings of all strips, where they are kept
+  std::size_t scratch = 0;      // floats of rings of a thread, where they are not
   std::size_t longest_row = 0;  // floats
 
   static constexpr int kStepRows = 4;  // base rows that a strip moves on at a time
@@ -98,7 +103,7 @@ class Schedule {
   std::vector<int> assign_segments() const;
   void build_segments(const std::vector<int>& segment_of);
   void choose_phases(Segment& segment) const;
-  void divide(Segment& segment);
+  void divide(Segment& segment, int threads);
   double work(const Segment& segment) const;
   void cut_columns(Segment& segment, int strips);
   void measure_rings(Segment& segment);
@@ -118,8 +123,10 @@ void propagate(const Schedule& schedule, const Segment& segment, Range base, boo
 // Runs through a task of a segment: calls run(operation, rows, done) for every few rows of every
 // operation, as soon as their inputs are there. `done` is how far each operation is at that moment.
 // No operation runs ahead of those that read it, so that few rows of each map are alive at once.
+// `done` is empty for a task that begins, and what the task above it left for one that goes on.
 using RunRows = std::function<void(std::size_t, Range, const std::vector<int>&)>;
-void walk(const Schedule& schedule, const Segment& segment, Range rows, const RunRows& run);
+void walk(const Schedule& schedule, const Segment& segment, Range rows, std::vector<int>& done,
+          const RunRows& run);
 
 // The beginning of the tile that a row or column lies in; tiles begin at `phase`, and every `unit`.
 int tile_begin(int at, int phase, int unit);

@@ -42,6 +42,18 @@ Range degraded_rows_of(const Operation& operation, Range range) {
   return {range.begin * operation.factor, range.end * operation.factor};
 }
 
+// The rows of every operation that a segment runs where its base goes on over some rows.
+std::vector<Range> fresh_rows(const Schedule& schedule, const Segment& segment, Range base) {
+  std::vector<Range> fresh, before, maps;
+  if (base.empty()) return fresh;
+  propagate(schedule, segment, {0, base.end}, true, fresh, maps);
+  if (base.begin == 0) return fresh;
+  propagate(schedule, segment, {0, base.begin}, true, before, maps);
+  for (std::size_t i = 0; i < fresh.size(); ++i)
+    if (!before[i].empty()) fresh[i].begin = before[i].end;
+  return fresh;
+}
+
 }  // namespace
 
 void Schedule::plan_steps(int step_rows, int threads) {
@@ -55,9 +67,13 @@ void Schedule::plan_steps(int step_rows, int threads) {
   for (std::size_t s = 0; s < segments.size(); ++s) {
     Segment& segment = segments[s];
     segment.steps.assign(bases.size(), {});
-    for (std::size_t k = 0; k < bases.size() && !segment.operations.empty(); ++k)
-      if (!bases[k][s].empty())
+    for (std::size_t k = 0; k < bases.size() && !segment.operations.empty(); ++k) {
+      if (bases[k][s].empty()) continue;
+      if (whole)
         segment.steps[k] = divided(bases[k][s], segment.columns.size(), threads);
+      else
+        segment.steps[k] = {bases[k][s]};
+    }
   }
   degraded_rows = size.height;
   if (!whole) keep_rows(bases);
@@ -112,41 +128,39 @@ bool Schedule::plan_ranges(int step_rows, std::vector<std::vector<Range>>& bases
 // Notes how many rows of every whole map, and of the degraded picture, are between the newest one
 // of a step and the oldest one that this step or a later one reads.
 void Schedule::keep_rows(const std::vector<std::vector<Range>>& bases) {
-  std::vector<int> oldest(sizes.size() + 1, 1 << 30);  // at last: of the degraded picture
-  std::vector<int> made(segments.size()), kept(sizes.size() + 1, 0);
-  for (std::size_t s = 0; s < segments.size(); ++s) made[s] = segments[s].base.height;
-  std::vector<Range> operations, maps;
+  constexpr int kNone = 1 << 30;
+  std::vector<int> oldest(sizes.size(), kNone), kept(sizes.size(), 0);  // of every value
+  int oldest_degraded = kNone;
+  degraded_rows = 0;
   for (std::size_t k = bases.size(); k-- > 0;) {
+    std::vector<Range> written(sizes.size());
     for (std::size_t s = 0; s < segments.size(); ++s) {
-      const Range base = bases[k][s];
-      if (base.empty()) continue;
       const Segment& segment = segments[s];
-      propagate(*this, segment, {base.begin, base.begin + 1}, true, operations, maps);
-      for (std::size_t i = 0; i < operations.size(); ++i) {
-        const Range read = degraded_rows_of(*segment.operations[i], operations[i]);
-        if (!read.empty()) oldest.back() = std::min(oldest.back(), read.begin);
-      }
-      for (std::size_t m = 0; m < maps.size(); ++m) {
-        int& first = oldest[static_cast<std::size_t>(segment.maps[m].value)];
-        if (!segment.maps[m].made && !maps[m].empty()) first = std::min(first, maps[m].begin);
+      const std::vector<Range> fresh = fresh_rows(*this, segment, bases[k][s]);
+      for (std::size_t i = 0; i < fresh.size(); ++i) {
+        if (fresh[i].empty()) continue;
+        const Operation& operation = *segment.operations[i];
+        const Range read = degraded_rows_of(operation, fresh[i]);
+        if (!read.empty()) oldest_degraded = std::min(oldest_degraded, read.begin);
+        for (std::size_t j = 0; j < operation.sources.size(); ++j) {
+          const int value = operation.sources[j].value;
+          if (segment.maps[segment.index(value)].made) continue;
+          int& first = oldest[static_cast<std::size_t>(value)];
+          first = std::min(first, needed(operation, j, fresh[i], height_of(value)).begin);
+        }
+        if (operation.value < 0) continue;
+        Range& here = written[static_cast<std::size_t>(operation.value)];
+        here = joined(here, fresh[i]);
       }
     }
-    kept.back() = std::max(kept.back(), steps[k].loaded - oldest.back());
-    for (std::size_t s = 0; s < segments.size(); ++s) {
-      for (const SegmentMap& map : segments[s].maps) {
-        if (!map.made || !map.whole) continue;
-        const auto value = static_cast<std::size_t>(map.value);
-        const int height = sizes[value].height;
-        const Range fresh = scaled({bases[k][s].begin, made[s]}, segments[s].base.height, height);
-        const int first = std::min(oldest[value], bases[k][s].empty() ? fresh.end : fresh.begin);
-        kept[value] = std::max(kept[value], fresh.end - first);
-      }
-      if (!bases[k][s].empty()) made[s] = bases[k][s].begin;
-    }
+    degraded_rows = std::max(degraded_rows, steps[k].loaded - oldest_degraded);
+    for (std::size_t v = 0; v < sizes.size(); ++v)
+      if (!written[v].empty())
+        kept[v] = std::max(kept[v], written[v].end - std::min(oldest[v], written[v].begin));
   }
   for (std::size_t v = 0; v < sizes.size(); ++v)
     if (kept[v] < sizes[v].height) layouts[v].capacity = kept[v];
-  degraded_rows = std::min(size.height, kept.back());
+  degraded_rows = std::min(size.height, degraded_rows);
 }
 
 }  // namespace cmudrn

@@ -47,7 +47,7 @@ std::size_t Task::scratch_floats(const Schedule& schedule) {
 }
 
 Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& strip, float* arena,
-           float* scratch, const Pictures& pictures)
+           float* scratch, const Pictures& pictures, float* rings)
     : schedule_(schedule), segment_(segment), strip_(strip), pictures_(pictures) {
   const auto next = [&scratch](std::size_t floats) {
     float* here = scratch;
@@ -71,7 +71,8 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
     MapView view = whole;
     if (map.ring) {
       const Range columns = strip.maps[m];
-      view = {scratch + map.offset, (columns.end - columns.begin + guards) * pixel, pixel,
+      view = {(rings ? rings : scratch) + map.offset,
+              (columns.end - columns.begin + guards) * pixel, pixel,
               map.capacity, columns.begin - layout.left};
     }
     whole_.push_back(whole);
@@ -80,9 +81,14 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
 }
 
 void Task::run(Range rows) {
+  std::vector<int> done;
+  go_on(rows, done);
+}
+
+void Task::go_on(Range rows, std::vector<int>& done) {
   rows_ = rows;
   clear_guards(rows);
-  walk(schedule_, segment_, rows, [&](std::size_t i, Range fresh, const std::vector<int>&) {
+  walk(schedule_, segment_, rows, done, [&](std::size_t i, Range fresh, const std::vector<int>&) {
     if (!strip_.operations[i].empty()) run_operation(i, fresh, strip_.operations[i]);
   });
 }
@@ -138,10 +144,12 @@ void Task::run_operation(std::size_t index, Range rows, Range columns) {
   if (map.ring && map.whole) copy_whole(operation, rows);
 }
 
-// Copies what this task alone hands on from the ring to the whole map.
+// Copies what this task alone hands on from the ring to the whole map. A strip that goes on later
+// hands on all that it makes: it makes it once.
 void Task::copy_whole(const Operation& operation, Range rows) {
   const Size size = size_of(operation.value);
-  const Range part = scaled(rows_, segment_.base.height, size.height);
+  const Range part = schedule_.in_steps() ? Range{0, size.height}
+                                          : scaled(rows_, segment_.base.height, size.height);
   const Range columns = scaled(strip_.base, segment_.base.width, size.width);
   const MapView &from = reads(operation.value), &to = whole_[index(operation.value)];
   const auto floats = static_cast<std::size_t>(operation.outputs);

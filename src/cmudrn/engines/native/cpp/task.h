@@ -39,11 +39,15 @@ struct Place {
 
 class Task {
  public:
+  // `rings` holds the rings of a strip that goes on later; nullptr: they lie in `scratch`.
   Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& strip, float* arena,
-       float* scratch, const Pictures& pictures);
+       float* scratch, const Pictures& pictures, float* rings = nullptr);
 
   // Makes the base rows of what the segment hands on.
   void run(Range rows);
+
+  // The same for the rows below those that made `done` and `rings` what they are.
+  void go_on(Range rows, std::vector<int>& done);
 
   // What the scratch memory of a thread has to hold.
   static std::size_t scratch_floats(const Schedule& schedule);
