@@ -47,6 +47,7 @@ struct Segment {
   std::vector<SegmentMap> maps;
   std::vector<int> map_of;  // value -> index in maps; -1: not here
   Size base;                // the smallest of what it hands on: the units of strips and rows
+  int base_phase = 0;       // of its rows: tasks begin there, and every few rows on
   std::vector<ColumnStrip> columns;
   std::vector<std::vector<Range>> steps;  // of every step: the base rows of each task
   std::size_t memory = 0;                 // floats of rings of a task
@@ -87,6 +88,7 @@ class Schedule {
   const Size size;
   std::vector<Size> sizes;      // of every value
   std::vector<Layout> layouts;  // of every value
+  std::vector<int> ahead;       // of every value: rows beyond those of a finished picture
   std::vector<Segment> segments;
   std::vector<Step> steps;
   int degraded_rows = 0;        // of the degraded picture that are kept between steps
@@ -100,6 +102,7 @@ class Schedule {
  private:
   void infer_sizes();
   void infer_layouts();
+  void infer_ahead();
   std::vector<int> assign_segments() const;
   void build_segments(const std::vector<int>& segment_of);
   void choose_phases(Segment& segment) const;

@@ -9,10 +9,10 @@ namespace {
 constexpr int kTasksPerThread = 3;  // at most
 constexpr int kLeastRows = 16;      // of a task
 constexpr int kTwice = 16;          // rows that a task computes beside its own, about
-constexpr int kUnit = 4;            // tasks and steps begin at multiples of it
+constexpr int kUnit = 4;            // tasks begin at every so many rows
 
 // The rows of a step as tasks, so that all threads end together and little is computed twice.
-std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
+std::vector<Range> divided(Range rows, int phase, std::size_t strips, int threads) {
   const int length = rows.end - rows.begin, columns = static_cast<int>(strips);
   // How long it takes: as many tasks one after another as the thread with the most of them has.
   const auto cost = [&](int tasks) {
@@ -27,7 +27,8 @@ std::vector<Range> divided(Range rows, std::size_t strips, int threads) {
   for (int i = 0; i < tasks; ++i) {
     const auto edge = [&](int n) {
       const auto even = static_cast<long>(length) * n / tasks;
-      return rows.begin + (n == tasks ? length : static_cast<int>(even / kUnit * kUnit));
+      if (n == 0 || n == tasks) return n == 0 ? rows.begin : rows.end;
+      return std::max(rows.begin, tile_begin(rows.begin + static_cast<int>(even), phase, kUnit));
     };
     if (edge(i) < edge(i + 1)) made.push_back({edge(i), edge(i + 1)});
   }
@@ -70,7 +71,7 @@ void Schedule::plan_steps(int step_rows, int threads) {
     for (std::size_t k = 0; k < bases.size() && !segment.operations.empty(); ++k) {
       if (bases[k][s].empty()) continue;
       if (whole)
-        segment.steps[k] = divided(bases[k][s], segment.columns.size(), threads);
+        segment.steps[k] = divided(bases[k][s], segment.base_phase, segment.columns.size(), threads);
       else
         segment.steps[k] = {bases[k][s]};
     }
@@ -101,7 +102,7 @@ bool Schedule::plan_ranges(int step_rows, std::vector<std::vector<Range>>& bases
         if (operation->kind == Kind::output)
           wanted[s] = std::max(wanted[s], base_end(finished / operation->factor,
                                                    size.height / operation->factor, height));
-      step[s] = {done[s], last ? height : std::min(height, round_up(wanted[s], kUnit))};
+      step[s] = {done[s], last ? height : std::min(height, wanted[s])};
       if (step[s].empty()) continue;
       done[s] = step[s].end;
       propagate(*this, segment, step[s], true, operations, maps);
