@@ -9,6 +9,7 @@ white (or the brightest one to black), so that a ramp has no step.
 from __future__ import annotations
 
 import functools
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ WHITE = (240 / 255, 252 / 255)
 BLACK = (6 / 255, 2 / 255)
 """Brightest value around likewise."""
 
-_BAND_ROWS = 128
+_PART = (256, 512)
+"""Rows and columns that are looked at together: what takes place in an image's few even areas."""
 
 
 def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:
@@ -35,28 +37,39 @@ def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:
         degraded: (H, W) or (H, W, 3).
         restored: of the same shape and type.
     """
-    height = len(degraded)
-    for start in range(0, height, _BAND_ROWS):
-        stop = min(start + _BAND_ROWS, height)
-        first, last = max(start - 2 * REACH, 0), min(stop + 2 * REACH, height)
-        held = _held(degraded[first:last])
+    spans = [_spans(length, part) for length, part in zip(degraded.shape, _PART, strict=False)]
+    for (rows, seen_rows), (columns, seen_columns) in product(*spans):
+        held = _held(degraded[seen_rows, seen_columns])
         if held is None:
             continue
-        held = held[start - first : stop - first]
-        if degraded.ndim == 3:
-            held = held[..., None]
-        band = restored[start:stop]
-        change = (band.astype(np.float32) - degraded[start:stop]) * held
-        kept = band - change
-        band[...] = kept if degraded.dtype == np.float32 else np.rint(kept)
+        top, left = rows.start - seen_rows.start, columns.start - seen_columns.start
+        part, source = restored[rows, columns], degraded[rows, columns]
+        held = held[top : top + part.shape[0], left : left + part.shape[1]]
+        there = held > 0
+        share = held[there] if degraded.ndim == 2 else held[there][:, None]
+        made = part[there]
+        kept = made - (made.astype(np.float32) - source[there]) * share
+        part[there] = kept if degraded.dtype == np.float32 else np.rint(kept)
 
 
-def _held(band: Pixels) -> NDArray[np.float32] | None:
+def _spans(length: int, part: int) -> list[tuple[slice, slice]]:
+    """Return the parts of an axis, each with what has to be seen of the axis for it."""
+    reach = 2 * REACH
+    return [
+        (
+            slice(start, min(start + part, length)),
+            slice(max(start - reach, 0), min(start + part + reach, length)),
+        )
+        for start in range(0, length, part)
+    ]
+
+
+def _held(part: Pixels) -> NDArray[np.float32] | None:
     """Return how much of the change is held back, (H, W) in [0, 1]; None where nothing is."""
-    channels = [band] if band.ndim == 2 else [band[..., c] for c in range(band.shape[2])]
+    channels = [part] if part.ndim == 2 else [part[..., c] for c in range(part.shape[2])]
     found = None
     for pick, ends in ((np.minimum, WHITE), (np.maximum, BLACK)):
-        if not _beyond(band, pick, ends):
+        if not _beyond(part, pick, ends):
             continue
         # One channel after another: numpy is slow along an axis of three.
         plane = functools.reduce(pick, channels)
@@ -65,9 +78,17 @@ def _held(band: Pixels) -> NDArray[np.float32] | None:
         worst = _worst_around(plane, pick)
         if not _beyond(worst, pick, ends):
             continue
-        smooth = _mean_around(_held_back(worst, pick, ends))
-        found = smooth if found is None else np.maximum(found, smooth)
+        held = _held_back(worst, pick, ends)
+        area = _area(held > 0)
+        held[area] = _mean_around(held[area])
+        found = held if found is None else np.maximum(found, held)
     return found
+
+
+def _area(there: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold all places that are true, and what is around them."""
+    rows, columns = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
+    return tuple(slice(max(0, at[0] - REACH), at[-1] + REACH + 1) for at in (rows, columns))
 
 
 def _beyond(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> bool:
@@ -78,6 +99,9 @@ def _beyond(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> bool:
 
 def _held_back(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> NDArray[np.float32]:
     """Return how much of the change is held back where values are the worst ones around."""
+    if plane.dtype != np.float32 and plane.size > 1 << 16:  # look each value up
+        values = np.arange(np.iinfo(plane.dtype).max + 1).astype(plane.dtype)
+        return np.take(_held_back(values, pick, ends), plane)
     sign, (begin, end) = (1 if pick is np.minimum else -1), ends
     share = (sign * to_float(plane) - sign * begin) / abs(end - begin)
     held: NDArray[np.float32] = np.clip(share, 0, 1).astype(np.float32)
@@ -89,16 +113,22 @@ def _worst_around(plane: Pixels, pick: np.ufunc) -> Pixels:
 
     There is nothing beyond the border.
     """
-    for axis in (0, 1):
-        padded = np.pad(plane, [(REACH, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
-        width, wanted = 1, 2 * REACH + 1
-        while width < wanted:
-            step = min(width, wanted - width)
-            behind, ahead = _along(padded, axis, 0, -step), _along(padded, axis, step, None)
-            padded = pick(behind, ahead)
-            width += step
-        plane = padded
-    return plane
+    return _around(_around(plane, pick, 0), pick, 1)
+
+
+def _around(plane: NDArray[Any], join: np.ufunc, axis: int) -> NDArray[Any]:
+    """Return what joins the values within reach along one axis; edges are repeated.
+
+    Twice as many values are joined each time: 2, 4, 8, 16, and one more.
+    """
+    ends = [(0, 0), (0, 0)]
+    ends[axis] = (REACH, REACH)
+    padded = np.pad(plane, ends, "edge")
+    joined, width = padded, 1
+    while width < 2 * REACH:  # a power of two
+        joined = join(_along(joined, axis, 0, -width), _along(joined, axis, width, None))
+        width *= 2
+    return join(_along(joined, axis, 0, -1), _along(padded, axis, width, None))
 
 
 def _along(plane: NDArray[Any], axis: int, start: int, stop: int | None) -> NDArray[Any]:
@@ -109,11 +139,6 @@ def _along(plane: NDArray[Any], axis: int, start: int, stop: int | None) -> NDAr
 
 def _mean_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean within reach of each place, never more than is held back there already."""
-    mean = plane
-    for axis in (0, 1):
-        padded = np.pad(mean, [(REACH + 1, REACH) if a == axis else (0, 0) for a in (0, 1)], "edge")
-        total = np.cumsum(padded, axis, dtype=np.float64)
-        length, width = plane.shape[axis], 2 * REACH + 1
-        sums = _along(total, axis, width, width + length) - _along(total, axis, 0, length)
-        mean = (sums / width).astype(np.float32)
+    mean = _around(_around(plane, np.add, 0), np.add, 1)
+    mean /= (2 * REACH + 1) ** 2
     return np.minimum(mean, plane)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from math import ceil
 
 Area = tuple[slice, slice]
@@ -75,7 +75,9 @@ def make_tiles(
 def make_strips(
     height: int, width: int, radius: int | None, max_columns: int, alignment: int = 1
 ) -> list[Tile]:
-    """Return strips of an image's whole height, as `make_tiles`, that are of about one width.
+    """Return strips of an image's whole height, as `make_tiles`, whose windows have one width.
+
+    An engine then has the memory of one strip for the next.
 
     Args:
         height: see `make_tiles`.
@@ -84,16 +86,35 @@ def make_strips(
         max_columns: widest window; raised where the radius leaves no reasonable core.
         alignment: see `make_tiles`.
     """
-    core_width = width
-    if radius is not None and width > max_columns:
-        margin = radius + alignment - 1
-        core_width = ceil(width / ceil(width / max(max_columns - 2 * margin, 2 * margin + 16)))
-    return _cut(height, width, (height, core_width), radius or 0, alignment)
+    if radius is None or width <= max_columns:
+        return _cut(height, width, (height, width), radius or 0, alignment)
+    padded = _up(width, alignment)
+    overlap = 2 * radius + alignment - 1  # a window is moved to a multiple
+    most = max(max_columns // alignment * alignment, _up(2 * overlap, alignment))
+    count = ceil((padded - overlap) / (most - overlap))
+    window = min(padded, _up(ceil((padded + (count - 1) * overlap) / count), alignment))
+    firsts = [
+        (padded - window) * i // max(1, count - 1) // alignment * alignment for i in range(count)
+    ]
+    edges = [0, *(first + (window - (first - before)) // 2 for before, first in pairwise(firsts)), width]
+    columns = [
+        _Span(
+            slice(first, min(width, first + window)),
+            slice(start, stop),
+            slice(start - first, stop - first),
+            max(0, first + window - width),
+        )
+        for first, (start, stop) in zip(firsts, pairwise(edges), strict=True)
+    ]
+    return _combined(_spans(height, height, radius, alignment), columns)
 
 
 def _cut(height: int, width: int, core: tuple[int, int], radius: int, alignment: int) -> list[Tile]:
     rows = _spans(height, core[0], radius, alignment)
-    columns = _spans(width, core[1], radius, alignment)
+    return _combined(rows, _spans(width, core[1], radius, alignment))
+
+
+def _combined(rows: Iterable[_Span], columns: Iterable[_Span]) -> list[Tile]:
     return [
         Tile(
             (row.window, column.window),

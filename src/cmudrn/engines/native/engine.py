@@ -22,8 +22,10 @@ WHOLE_PIXELS = 2_100_000
 only the latest rows are kept."""
 STREAM_PIXELS = 800_000
 """From here on rows take clearly less memory than the whole image at once, and more time."""
-STREAM_COLUMNS = 3072
-"""An image of 12 megapixels is two strips of it: some 120 MB beside the image."""
+STREAM_COLUMNS = 4608
+"""An image of 12 megapixels is one strip."""
+PIPELINE_COLUMNS = 3072
+"""The paper's networks take more memory for each column: 12 megapixels are two strips of it."""
 PAPERS_NETWORKS = ("cmudrn", "drn")
 """Kinds of network whose convolutions have sixteen channels or fewer."""
 MAX_EXECUTORS = 4
@@ -85,7 +87,9 @@ class NativeEngine:
                 self._pipeline = PaperPipeline(
                     self._model, self._info, self.instruction_set, self.threads
                 )
-        if self._pipeline is None:
+        if self._pipeline is not None:
+            self.stream_columns = PIPELINE_COLUMNS
+        else:
             layers = self._info.layers()
             if layers is None:
                 raise NativeUnavailableError(

@@ -17,8 +17,8 @@ from cmudrn.errors import ImageValueError
 from cmudrn.models.layers import LayerList
 
 STEP_PIXELS = 600_000
-"""Pixels that a stream moves on at a time: more take more memory, fewer compute more twice."""
-STEP_ROWS = 128
+"""Pixels that a stream moves on at a time: more take more memory, fewer make threads wait more."""
+STEP_ROWS = 64
 """Steps are multiples of it, so that they end where the tiles of all scales end."""
 _WRONG_SIZE = 1  # cmudrn_executor_new's reason
 
