@@ -70,15 +70,19 @@ def test_random_networks_equal_onnxruntime(
 )
 @given(
     seed=st.integers(0, 2**32 - 1),
+    instruction_set=st.sampled_from([*instruction_sets(), *instruction_sets("bf16")]),
     rows=st.integers(2, 20),
+    columns=st.integers(1, 30),
     step=st.sampled_from([8, 16, 32, 64]),
     pieces=st.lists(st.integers(0, 40), max_size=6),
-    threads=st.integers(1, 2),
+    threads=st.integers(1, 5),
 )
 def test_rows_pushed_in_pieces_give_the_whole_image(
     monkeypatch: pytest.MonkeyPatch,
     seed: int,
+    instruction_set: str,
     rows: int,
+    columns: int,
     step: int,
     pieces: list[int],
     threads: int,
@@ -87,11 +91,12 @@ def test_rows_pushed_in_pieces_give_the_whole_image(
     monkeypatch.setattr("cmudrn.engines.native.executor.STEP_ROWS", step)
     network = random_network(seed)
     side = max(8, network.alignment)
-    batch = images(rows * side, 2 * side)
-    executor = LayerExecutor(network, instruction_sets()[0], threads)
+    height, width = rows * side, columns * side
+    batch = images(height, width)
+    executor = LayerExecutor(network, instruction_set, threads)
     whole = executor(batch)
     for _ in range(2):  # the second image takes the memory of the first
-        with executor.stream(rows * side, 2 * side, {name: name for name in whole}) as stream:
+        with executor.stream(height, width, {name: name for name in whole}) as stream:
             parts = [stream.push(part) for part in np.split(batch[0], np.cumsum(pieces), axis=1)]
         for name, image in whole.items():
             joined = np.concatenate([part.branches[name] for part in parts], axis=2)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmudrn.restoration.tiling import make_tiles
+from cmudrn.restoration.tiling import make_strips, make_tiles
 
 lengths = st.integers(1, 300)
 
@@ -58,6 +58,27 @@ def test_windows_lie_on_the_grid_of_a_strided_network(
             assert window.start + inner.stop == core.stop
         allowed = max(max_pixels, (4 * (radius + alignment - 1) + 16) ** 2)
         assert tile.pixels <= allowed or len(covered) * covered.shape[1] <= max_pixels
+    assert (covered == 1).all()
+
+
+@given(st.integers(1, 3000), st.integers(0, 40), st.integers(1, 900), st.sampled_from([1, 4, 16]))
+@settings(max_examples=300, deadline=None)
+def test_strips_have_one_width_and_reach_far_enough(
+    width: int, radius: int, columns: int, alignment: int
+) -> None:
+    strips = make_strips(50, width, radius, columns, alignment)
+    covered = np.zeros(width, int)
+    for strip in strips:
+        window, core, inner = strip.window[1], strip.core[1], strip.inner[1]
+        covered[core] += 1
+        assert strip.core[0] == slice(0, 50)
+        assert window.start % alignment == 0
+        assert window.start <= max(0, core.start - radius)
+        assert window.stop >= min(width, core.stop + radius)
+        assert (window.start + inner.start, window.start + inner.stop) == (core.start, core.stop)
+    seen = {strip.window[1].stop - strip.window[1].start + strip.padding[1] for strip in strips}
+    assert len(seen) == 1
+    assert seen.pop() <= max(columns + alignment - 1, 4 * radius + 3 * alignment + 16)
     assert (covered == 1).all()
 
 

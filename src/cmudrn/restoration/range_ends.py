@@ -88,7 +88,10 @@ def _held(part: Pixels) -> NDArray[np.float32] | None:
 def _area(there: NDArray[np.bool_]) -> tuple[slice, slice]:
     """Return the rows and columns that hold all places that are true, and what is around them."""
     rows, columns = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
-    return tuple(slice(max(0, at[0] - REACH), at[-1] + REACH + 1) for at in (rows, columns))
+    return (
+        slice(max(0, rows[0] - REACH), rows[-1] + REACH + 1),
+        slice(max(0, columns[0] - REACH), columns[-1] + REACH + 1),
+    )
 
 
 def _beyond(plane: Pixels, pick: np.ufunc, ends: tuple[float, float]) -> bool:
@@ -128,7 +131,8 @@ def _around(plane: NDArray[Any], join: np.ufunc, axis: int) -> NDArray[Any]:
     while width < 2 * REACH:  # a power of two
         joined = join(_along(joined, axis, 0, -width), _along(joined, axis, width, None))
         width *= 2
-    return join(_along(joined, axis, 0, -1), _along(padded, axis, width, None))
+    around: NDArray[Any] = join(_along(joined, axis, 0, -1), _along(padded, axis, width, None))
+    return around
 
 
 def _along(plane: NDArray[Any], axis: int, start: int, stop: int | None) -> NDArray[Any]:
@@ -141,4 +145,5 @@ def _mean_around(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the mean within reach of each place, never more than is held back there already."""
     mean = _around(_around(plane, np.add, 0), np.add, 1)
     mean /= (2 * REACH + 1) ** 2
-    return np.minimum(mean, plane)
+    smooth: NDArray[np.float32] = np.minimum(mean, plane)
+    return smooth

@@ -88,24 +88,7 @@ def make_strips(
     """
     if radius is None or width <= max_columns:
         return _cut(height, width, (height, width), radius or 0, alignment)
-    padded = _up(width, alignment)
-    overlap = 2 * radius + alignment - 1  # a window is moved to a multiple
-    most = max(max_columns // alignment * alignment, _up(2 * overlap, alignment))
-    count = ceil((padded - overlap) / (most - overlap))
-    window = min(padded, _up(ceil((padded + (count - 1) * overlap) / count), alignment))
-    firsts = [
-        (padded - window) * i // max(1, count - 1) // alignment * alignment for i in range(count)
-    ]
-    edges = [0, *(first + (window - (first - before)) // 2 for before, first in pairwise(firsts)), width]
-    columns = [
-        _Span(
-            slice(first, min(width, first + window)),
-            slice(start, stop),
-            slice(start - first, stop - first),
-            max(0, first + window - width),
-        )
-        for first, (start, stop) in zip(firsts, pairwise(edges), strict=True)
-    ]
+    columns = _equal_spans(width, radius, max_columns, alignment)
     return _combined(_spans(height, height, radius, alignment), columns)
 
 
@@ -160,6 +143,24 @@ def _spans(length: int, core: int, radius: int, alignment: int) -> Iterator[_Spa
         window = slice(first, min(length, last))
         inner = slice(start - first, stop - first)
         yield _Span(window, slice(start, stop), inner, max(0, last - length))
+
+
+def _equal_spans(length: int, radius: int, most: int, alignment: int) -> Iterator[_Span]:
+    """Yield the pieces of one axis, with windows of one length that begin at even distances."""
+    padded = _up(length, alignment)
+    overlap = 2 * radius + alignment - 1  # the beginning of a window is moved to a multiple
+    most = max(most // alignment * alignment, _up(2 * overlap + 16, alignment))
+    count = max(1, ceil((padded - overlap) / (most - overlap)))
+    window = _up(ceil((padded + (count - 1) * overlap) / count), alignment)
+    steps = max(1, count - 1)
+    firsts = [(padded - window) * i // steps // alignment * alignment for i in range(count)]
+    within = [(before + window + first) // 2 for before, first in pairwise(firsts)]
+    for first, start, stop in zip(firsts, [0, *within], [*within, length], strict=True):
+        last = first + window
+        inner = slice(start - first, stop - first)
+        yield _Span(
+            slice(first, min(length, last)), slice(start, stop), inner, max(0, last - length)
+        )
 
 
 def _up(length: int, alignment: int) -> int:

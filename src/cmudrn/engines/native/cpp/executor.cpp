@@ -61,8 +61,7 @@ int Executor::push(const float* degraded, long plane, int rows, float* const* ma
 
 void Executor::begin_picture() {
   done_.clear();
-  for (const Segment& segment : schedule_.segments)
-    done_.emplace_back(segment.columns.size());
+  for (const Segment& segment : schedule_.segments) done_.emplace_back(segment.columns.size());
 }
 
 void Executor::load(const float* rows, long plane, int count) {

@@ -1,7 +1,6 @@
 #include "schedule.h"
 
 #include <algorithm>
-#include <limits>
 #include <new>
 #include <stdexcept>
 
@@ -35,8 +34,6 @@ Size output_size(const Operation& operation, std::size_t source, Size from) {
     throw std::invalid_argument("a map is too large");
   return {from.height / view.down * view.up, from.width / view.down * view.up};
 }
-
-std::size_t at(int value) { return static_cast<std::size_t>(value); }
 
 bool same(Size a, Size b) { return a.height == b.height && a.width == b.width; }
 
@@ -219,26 +216,6 @@ std::size_t Schedule::row_floats(int value, int columns) const {
          static_cast<std::size_t>(layout.pixel);
 }
 
-// How far every map has to be made for a picture that is finished to a row far from its edges.
-void Schedule::infer_ahead() {
-  constexpr int kFinished = 1 << 14;  // a multiple of what all scales divide by
-  const auto finished = [&](int value) {
-    return static_cast<int>(static_cast<long>(kFinished) * height_of(value) / size.height);
-  };
-  ahead.assign(sizes.size(), 0);
-  for (std::size_t i = program.operations.size(); i-- > 0;) {
-    const Operation& operation = program.operations[i];
-    const bool leaves = operation.kind == Kind::output;
-    const int made = leaves ? finished(operation.sources[0].value)
-                            : finished(operation.value) + ahead[at(operation.value)];
-    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
-      const int value = operation.sources[s].value;
-      const int end = needed(operation, s, {0, made}, std::numeric_limits<int>::max()).end;
-      ahead[at(value)] = std::max(ahead[at(value)], end - finished(value));
-    }
-  }
-}
-
 // Has the tiles of every convolution begin at the column where a strip first needs its results, and
 // end at the row up to which a step needs them, so that next to nothing is computed beside them.
 // That is the same for all strips, which begin at multiples of kUnit, and for all steps.
@@ -248,7 +225,8 @@ void Schedule::choose_phases(Segment& segment) const {
   for (std::size_t i = segment.operations.size(); i-- > 0;) {
     const Operation& operation = *segment.operations[i];
     const int own = operation.value < 0 ? 0 : reach[segment.index(operation.value)];
-    segment.phases[i] = {operation.value < 0 ? 0 : ahead[at(operation.value)], -own};
+    segment.phases[i] = {operation.value < 0 ? 0 : ahead[static_cast<std::size_t>(operation.value)],
+                         -own};
     for (std::size_t s = 0; s < operation.sources.size(); ++s) {
       const Source& source = operation.sources[s];
       const bool filters = operation.kind == Kind::convolution && s == 0;
@@ -261,15 +239,16 @@ void Schedule::choose_phases(Segment& segment) const {
   }
 }
 
-// Chooses strips whose rings fit the cache. Where every strip is one task, they are shared out among
-// `threads`.
+// Chooses strips whose rings fit the cache. Where every strip is one task, they are shared out
+// among `threads`.
 void Schedule::divide(Segment& segment, int threads) {
   segment.base = {kMaxSide + 1, kMaxSide + 1};
   const auto hands_on = [&](int value) {
     const Size made = sizes[static_cast<std::size_t>(value)];
     segment.base.height = std::min(segment.base.height, made.height);
     segment.base.width = std::min(segment.base.width, made.width);
-    if (made.height == segment.base.height) segment.base_phase = ahead[at(value)];
+    if (made.height == segment.base.height)
+      segment.base_phase = ahead[static_cast<std::size_t>(value)];
   };
   for (const SegmentMap& map : segment.maps)
     if (map.whole && map.made) hands_on(map.value);

@@ -1,5 +1,7 @@
 // In which steps a picture goes through all segments, and which rows have to be kept between them.
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 
 #include "schedule.h"
 
@@ -43,6 +45,8 @@ Range degraded_rows_of(const Operation& operation, Range range) {
   return {range.begin * operation.factor, range.end * operation.factor};
 }
 
+std::size_t at(int value) { return static_cast<std::size_t>(value); }
+
 // The rows of every operation that a segment runs where its base goes on over some rows.
 std::vector<Range> fresh_rows(const Schedule& schedule, const Segment& segment, Range base) {
   std::vector<Range> fresh, before, maps;
@@ -56,6 +60,26 @@ std::vector<Range> fresh_rows(const Schedule& schedule, const Segment& segment, 
 }
 
 }  // namespace
+
+// How far every map has to be made for a picture that is finished to a row far from its edges.
+void Schedule::infer_ahead() {
+  constexpr int kFinished = 1 << 14;  // a multiple of what all scales divide by
+  const auto finished = [&](int value) {
+    return static_cast<int>(std::int64_t{kFinished} * height_of(value) / size.height);
+  };
+  ahead.assign(sizes.size(), 0);
+  for (std::size_t i = program.operations.size(); i-- > 0;) {
+    const Operation& operation = program.operations[i];
+    const bool leaves = operation.kind == Kind::output;
+    const int made = leaves ? finished(operation.sources[0].value)
+                            : finished(operation.value) + ahead[at(operation.value)];
+    for (std::size_t s = 0; s < operation.sources.size(); ++s) {
+      const int value = operation.sources[s].value;
+      const int end = needed(operation, s, {0, made}, std::numeric_limits<int>::max()).end;
+      ahead[at(value)] = std::max(ahead[at(value)], end - finished(value));
+    }
+  }
+}
 
 void Schedule::plan_steps(int step_rows, int threads) {
   std::vector<std::vector<Range>> bases;  // of every step and segment
@@ -71,7 +95,8 @@ void Schedule::plan_steps(int step_rows, int threads) {
     for (std::size_t k = 0; k < bases.size() && !segment.operations.empty(); ++k) {
       if (bases[k][s].empty()) continue;
       if (whole)
-        segment.steps[k] = divided(bases[k][s], segment.base_phase, segment.columns.size(), threads);
+        segment.steps[k] =
+            divided(bases[k][s], segment.base_phase, segment.columns.size(), threads);
       else
         segment.steps[k] = {bases[k][s]};
     }
@@ -86,7 +111,7 @@ bool Schedule::plan_ranges(int step_rows, std::vector<std::vector<Range>>& bases
   std::vector<std::size_t> maker(program.channels.size(), segments.size());
   for (std::size_t s = 0; s < segments.size(); ++s)
     for (const SegmentMap& map : segments[s].maps)
-      if (map.made) maker[static_cast<std::size_t>(map.value)] = s;
+      if (map.made) maker[at(map.value)] = s;
   std::vector<int> done(segments.size(), 0);
   std::vector<Range> operations, maps;
   for (int finished = 0, loaded = 0; finished < size.height;) {
@@ -146,11 +171,11 @@ void Schedule::keep_rows(const std::vector<std::vector<Range>>& bases) {
         for (std::size_t j = 0; j < operation.sources.size(); ++j) {
           const int value = operation.sources[j].value;
           if (segment.maps[segment.index(value)].made) continue;
-          int& first = oldest[static_cast<std::size_t>(value)];
+          int& first = oldest[at(value)];
           first = std::min(first, needed(operation, j, fresh[i], height_of(value)).begin);
         }
         if (operation.value < 0) continue;
-        Range& here = written[static_cast<std::size_t>(operation.value)];
+        Range& here = written[at(operation.value)];
         here = joined(here, fresh[i]);
       }
     }

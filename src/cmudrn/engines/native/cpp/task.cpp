@@ -72,8 +72,8 @@ Task::Task(const Schedule& schedule, const Segment& segment, const ColumnStrip& 
     if (map.ring) {
       const Range columns = strip.maps[m];
       view = {(rings ? rings : scratch) + map.offset,
-              (columns.end - columns.begin + guards) * pixel, pixel,
-              map.capacity, columns.begin - layout.left};
+              (columns.end - columns.begin + guards) * pixel, pixel, map.capacity,
+              columns.begin - layout.left};
     }
     whole_.push_back(whole);
     read_.push_back(view);
