@@ -67,22 +67,27 @@ def main() -> None:
         run.records = run.records and not chosen.unrecorded
         batches = StepBatches(config, sources, processes.rank, processes.count)
         batch, step = batches[0], run._take_step  # noqa: SLF001
-        times: dict[str, list[float]] = {"given back": [], "kept": []}
+        times: dict[tuple[str, str], list[float]] = {}
+        ways = [("given back", give_back_memory, False), ("kept", keep_memory, False)]
+        if processes.device.type == "cpu" and not run.bf16:
+            ways.append(("kept", keep_memory, True))
         for _ in range(chosen.rounds):
-            for name, prepare in (("given back", give_back_memory), ("kept", keep_memory)):
+            for name, prepare, run.winograd in ways:
                 prepare()
                 step(batch)
-                times[name] += [milliseconds(step, batch) for _ in range(chosen.steps)]
+                key = (name, "Winograd's" if run.winograd else "PyTorch's")
+                times.setdefault(key, []).extend(
+                    milliseconds(step, batch) for _ in range(chosen.steps)
+                )
         with torch.profiler.profile() as profile:
             step(batch)
     processes.close()
     if not processes.first:
         return
-    print("| memory | ms a step, median | least | most |\n|---|---|---|---|")
-    for name, values in times.items():
-        print(
-            f"| {name} | {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |"
-        )
+    print("| memory | convolutions | ms a step, median | least | most |\n|---|---|---|---|---|")
+    for key, values in times.items():
+        print(f"| {' | '.join(key)} ", end="")
+        print(f"| {statistics.median(values):.0f} | {min(values):.0f} | {max(values):.0f} |")
     real = StepBatches(config, make_sources(config.data, 0), 0, 1)
     milliseconds(real.__getitem__, 0)
     values = [milliseconds(real.__getitem__, index) for index in range(1, 25)]

@@ -10,6 +10,7 @@ from cmudrn.networks.config import CrossStitchConfig, NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.drn import DRN, Outputs, conv, recompute
 from cmudrn.networks.fusion import Fusion
+from cmudrn.networks.winograd import convolve
 
 
 def make_stitches(settings: CrossStitchConfig, branches: int, features: int) -> nn.ModuleDict:
@@ -63,7 +64,7 @@ class CMUDRN(nn.Module):
         bias = torch.cat([own.bias for own in layers])  # type: ignore[misc]
         if maps.is_cuda:  # its kernels are faster at one convolution with zeros between branches
             return F.conv2d(maps, without_groups(weights), bias, padding=1)
-        return F.conv2d(maps, torch.cat(weights), bias, padding=1, groups=len(layers))
+        return convolve(maps, torch.cat(weights), bias, padding=1, groups=len(layers))
 
     def _block(self, block: str, maps: Tensor) -> Tensor:
         inner = F.relu(self._conv(f"{block}.conv_a", maps), inplace=True)

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.drn import Outputs
+from cmudrn.networks.winograd import Conv2d, convolve
 
 STAGES = 2
 """Estimates of each branch: the first from the features at 1/4, the second from those at 1/2."""
@@ -60,7 +61,7 @@ class BranchConv(nn.Module):
         weight = torch.cat([own.weight for own in self.own])  # type: ignore[misc]
         bias = torch.cat([own.bias for own in self.own])  # type: ignore[misc]
         groups = 1 if self.shared else len(self.own)
-        return F.conv2d(maps, weight, bias, self.stride, self.kernel // 2, groups=groups)
+        return convolve(maps, weight, bias, self.stride, self.kernel // 2, groups)
 
 
 class BranchBlock(nn.Module):
@@ -115,8 +116,8 @@ class CMUDRNUNet(nn.Module):
         self.again = BranchConv(n, folded, w[0])
         self.last = BranchConv(n, w[0], folded)
         self.head1 = nn.Conv2d(n * (folded + w[0]), HEAD, 1)
-        self.head2 = nn.Conv2d(HEAD, HEAD, 3, padding=1)
-        self.head3 = nn.Conv2d(HEAD, folded, 3, padding=1)
+        self.head2 = Conv2d(HEAD, HEAD, 3, padding=1)
+        self.head3 = Conv2d(HEAD, folded, 3, padding=1)
         with torch.no_grad():  # the network starts near its input
             for layer in (*self.first.own, *self.last.own, self.head3):
                 layer.weight.mul_(0.1)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cmudrn.networks.winograd import Conv2d
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -31,7 +33,7 @@ class Outputs:
 
 def conv(inputs: int, outputs: int, kernel: int = 3) -> nn.Conv2d:
     """Return a size-preserving convolution with bias and zero padding."""
-    return nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
+    return Conv2d(inputs, outputs, kernel, padding=kernel // 2)
 
 
 class ResidualBlock(nn.Module):

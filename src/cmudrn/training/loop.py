@@ -26,6 +26,7 @@ from cmudrn.errors import FileError, TargetError
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import make_network
 from cmudrn.networks.supervision import make_supervision
+from cmudrn.networks.winograd import winograd_convolutions
 from cmudrn.training.config import Config, TrainingConfig, recorded_config
 from cmudrn.training.data.batches import PatchSource, StepBatch, StepBatches, load_steps
 from cmudrn.training.distributed import ProcessGroup
@@ -118,6 +119,7 @@ class Run:
         self.bf16 = config.training.precision == "bf16" or (
             config.training.precision == "auto" and computes_bf16(processes.device)
         )
+        self.winograd = config.training.precision == "auto" and not self.bf16
         self.records = (
             processes.device.type == "cuda"
             and processes.count == 1
@@ -176,7 +178,8 @@ class Run:
         rate = learning_rate(self.config.training, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        loss, norm = self._record(batch) if self.records else self._find_gradients(batch)
+        with winograd_convolutions(wanted=self.winograd):
+            loss, norm = self._record(batch) if self.records else self._find_gradients(batch)
         value = self.processes.sum(loss)
         if not (math.isfinite(value) and math.isfinite(float(norm))):
             self._give_up(batch)

@@ -68,6 +68,18 @@ _SIGNATURES: dict[str, tuple[type | None, list[type]]] = {
     ),
     "cmudrn_executor_run": (ctypes.c_int, [ctypes.c_void_p] * 3),
     "cmudrn_executor_free": (None, [ctypes.c_void_p]),
+    "cmudrn_convolve_batch": (
+        ctypes.c_int,
+        [ctypes.c_char_p, *[ctypes.c_void_p] * 6, ctypes.c_int],
+    ),
+    "cmudrn_differentiate_batch": (
+        ctypes.c_int,
+        [ctypes.c_char_p, *[ctypes.c_void_p] * 7, ctypes.c_int],
+    ),
+    "cmudrn_mix_batch": (
+        ctypes.c_int,
+        [ctypes.c_char_p, *[ctypes.c_void_p] * 7, ctypes.c_int],
+    ),
     "cmudrn_peak_gflops": (ctypes.c_double, [ctypes.c_char_p, ctypes.c_int, ctypes.c_long]),
 }
 

@@ -20,6 +20,7 @@
 #include <thread>
 #include <vector>
 
+#include "convolutions.h"
 #include "executor.h"
 #include "stream.h"
 
@@ -31,6 +32,7 @@
 
 namespace {
 
+using cmudrn::BatchShape;
 using cmudrn::Executor;
 using cmudrn::Kernels;
 using cmudrn::LayerKernels;
@@ -269,6 +271,54 @@ CMUDRN_EXPORT int cmudrn_executor_push(Executor* executor, const float* degraded
 }
 
 CMUDRN_EXPORT void cmudrn_executor_free(Executor* executor) { delete executor; }
+
+// A convolution of training (convolutions.h), or its gradients. `shape` is count, height, width,
+// inputs, outputs and groups. Returns 0, or -1 where there is not enough memory or no such one.
+CMUDRN_EXPORT int cmudrn_convolve_batch(const char* isa, const int* shape, const float* maps,
+                                        const float* taps, const float* bias, float* made,
+                                        cmudrn::RunOnThreads run, int threads) try {
+  const Kernels* kernels = find(isa);
+  const BatchShape batch = {shape[0], shape[1], shape[2], shape[3], shape[4], shape[5]};
+  if (!kernels || threads < 1 || threads > kMaxThreads || !batch.possible()) return -1;
+  cmudrn::convolve_batch(*find_layers(kernels).exact, batch, maps, taps, bias, made,
+                         {run, threads});
+  return 0;
+} catch (const std::exception&) {
+  return -1;
+}
+
+CMUDRN_EXPORT int cmudrn_differentiate_batch(const char* isa, const int* shape, const float* maps,
+                                             const float* gradient, const float* turned_taps,
+                                             float* of_maps, float* of_taps,
+                                             cmudrn::RunOnThreads run, int threads) try {
+  const Kernels* kernels = find(isa);
+  const BatchShape batch = {shape[0], shape[1], shape[2], shape[3], shape[4], shape[5]};
+  if (!kernels || threads < 1 || threads > kMaxThreads || !batch.possible()) return -1;
+  cmudrn::differentiate_batch(*find_layers(kernels).exact, batch, maps, gradient, turned_taps,
+                              of_maps, of_taps, {run, threads});
+  return 0;
+} catch (const std::exception&) {
+  return -1;
+}
+
+// A cross-stitch unit of training; `shape` is images, pixels of each, and channels of a branch.
+// What is made of maps where `gradient` is null, else the gradients of maps (to `made`) and matrix.
+CMUDRN_EXPORT int cmudrn_mix_batch(const char* isa, const int* shape, const float* maps,
+                                   const float* matrix, float* made, const float* gradient,
+                                   float* of_matrix, cmudrn::RunOnThreads run, int threads) try {
+  const Kernels* kernels = find(isa);
+  const cmudrn::MixShape units = {shape[0], shape[1], shape[2]};
+  if (!kernels || threads < 1 || threads > kMaxThreads || !units.possible()) return -1;
+  const LayerKernels& layers = *find_layers(kernels).exact;
+  if (gradient)
+    cmudrn::mix_batch_gradient(layers, units, maps, matrix, gradient, made, of_matrix,
+                               {run, threads});
+  else
+    cmudrn::mix_batch(layers, units, maps, matrix, made, {run, threads});
+  return 0;
+} catch (const std::exception&) {
+  return -1;
+}
 
 // Multiply-adds in registers alone, on `threads` threads: what nothing can beat, in GFLOP/s.
 CMUDRN_EXPORT double cmudrn_peak_gflops(const char* isa, int threads, long rounds) try {

@@ -92,6 +92,8 @@ using UpToTiles = std::make_integer_sequence<int, tiles_together(kSums, Vectors)
 #include "rectangles.inl"
 #else
 #include "squares.inl"
+
+#include "gradients.inl"
 #endif
 #include "combine.inl"
 #include "direct.inl"

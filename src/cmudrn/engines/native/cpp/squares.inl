@@ -31,12 +31,13 @@ inline void to_outputs(const Vec m[6], Vec start, Vec made[4]) {
   made[3] = start + m[5] + .5f * kHalfRoot * difference + 2.f * kRoot * difference2;
 }
 
-void transform_layer(const WinogradInput& input, void* block) {
+// Some tiles of a block whose frequencies are `step` floats apart.
+void transform_tiles(const WinogradInput& input, long step, float* first) {
   const int tiles = input.tiles, pitch = input.pitch;
-  const long step = square_step(tiles, pitch), pixel = input.pixel;
+  const long pixel = input.pixel;
   for (int tile = 0; tile < tiles; ++tile) {
     const long at = (static_cast<long>(tile) * kTileColumns - 1) * pixel;
-    float* to = static_cast<float*>(block) + static_cast<long>(tile) * pitch;
+    float* to = first + static_cast<long>(tile) * pitch;
     for (int channel = 0; channel < input.channels; channel += kLanes, to += kLanes) {
       Vec down[6][6];
 #pragma GCC unroll 6
@@ -59,6 +60,10 @@ void transform_layer(const WinogradInput& input, void* block) {
       }
     }
   }
+}
+
+void transform_layer(const WinogradInput& input, void* block) {
+  transform_tiles(input, square_step(input.tiles, input.pitch), static_cast<float*>(block));
 }
 
 // Some tiles and vectors of outputs of one frequency.
