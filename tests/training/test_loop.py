@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from safetensors import safe_open
 
 from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.config import merge
+from cmudrn.engines.native.library import instruction_sets
 from cmudrn.errors import CmudrnError
+from cmudrn.networks import winograd
 from cmudrn.networks.losses import Supervision
 from cmudrn.training.config import Config, make_config, recorded_config
 from cmudrn.training.data.batches import StepBatches, draw_depth, draw_sources
@@ -89,6 +92,30 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
     run = make_run(tmp_path, config(training={"steps": 60, "learning_rate": 0.01}))
     run.train()
     assert losses(tmp_path)[-1] < 0.7 * losses(tmp_path)[0]
+
+
+@pytest.mark.skipif(not instruction_sets(), reason="the native engine was not built")
+def test_where_nothing_says_otherwise_the_engine_convolves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmudrn.training.loop.computes_bf16", lambda _device: False)
+    wide = {"network": {"features": 8}, "training": {"steps": 3, "validate_every": 1}}
+    calls: list[str] = []
+    call = winograd._call
+
+    def watched(function: str, *rest: Any) -> None:
+        calls.append(function)
+        call(function, *rest)
+
+    monkeypatch.setattr(winograd, "_call", watched)
+    found = {}
+    for precision in ("auto", "fp32"):
+        calls.clear()
+        settings = config(**merge(wide, {"training": {"precision": precision}}))
+        make_run(tmp_path / precision, settings).train()
+        assert bool(calls) == (precision == "auto")
+        found[precision] = losses(tmp_path / precision)
+    assert found["auto"] == pytest.approx(found["fp32"], rel=1e-4)
 
 
 @pytest.mark.parametrize("optimiser", list(OPTIMISERS))

@@ -31,12 +31,13 @@ from cmudrn.export.onnx_graph import describe
 from cmudrn.files import atomic_file
 from cmudrn.networks.registry import macs_per_pixel, make_network
 from cmudrn.networks.supervision import make_supervision
+from cmudrn.networks.winograd import winograd_convolutions
 from cmudrn.restoration import Restorer
 from cmudrn.training.config import Config, DataConfig, make_config
 from cmudrn.training.data.batches import PatchSource, StepBatches
 from cmudrn.training.data.sources import make_sources
 from cmudrn.training.folders import check_folders
-from cmudrn.training.loop import Progress, computes_bf16
+from cmudrn.training.loop import Progress, choose_arithmetic
 from cmudrn.training.run import SCREENS_SEED, start_run
 
 Depth = tuple[int | None, int | None]
@@ -124,9 +125,7 @@ def _seconds_of_a_step(config: Config) -> float:
     batches = StepBatches(config, _sources(config.data.model_dump_json()))
     network = make_network(config.network)
     supervision = make_supervision(config.loss)
-    bf16 = config.training.precision == "bf16" or (
-        config.training.precision == "auto" and computes_bf16(torch.device("cpu"))
-    )
+    bf16, winograd = choose_arithmetic(config.training, torch.device("cpu"))
     elastic = config.training.elastic
     stages, recursions = (
         round(sum(span) / 2) if span else None for span in (elastic.stages, elastic.recursions)
@@ -138,11 +137,12 @@ def _seconds_of_a_step(config: Config) -> float:
         patches = batch.degraded.contiguous(memory_format=torch.channels_last)
         if config.data.workers:
             start = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            outputs = network(patches, stages, recursions)
-        supervision.prepare(patches, step)
-        loss = supervision(outputs.in_float32(), batch.clean, batch.belongs).total
-        loss.backward()  # type: ignore[no-untyped-call]
+        with winograd_convolutions(wanted=winograd):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                outputs = network(patches, stages, recursions)
+            supervision.prepare(patches, step)
+            loss = supervision(outputs.in_float32(), batch.clean, batch.belongs).total
+            loss.backward()  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - start)
     return statistics.fmean(times[1:])
 

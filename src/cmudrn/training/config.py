@@ -126,7 +126,8 @@ class TrainingConfig(Table):
         clip: largest gradient norm; 0 does not clip.
         ema: decay of the exponential moving average of the weights, which is validated and
             exported; 0 is none.
-        precision: "bf16" autocast, "fp32", or "auto": bf16 where the processor computes it.
+        precision: "bf16" autocast, "fp32", or "auto": bf16 where the processor computes it, else
+            fp32 with the native engine's convolutions, where it was built (`networks.winograd`).
         checkpoint_stages: recompute each stage in the backward pass to save memory (T = 7).
         elastic: depths drawn for every step.
         seed: of the weights and of every patch.

@@ -84,6 +84,13 @@ def computes_bf16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported())  # noqa: SLF001 (nothing public says it)
 
 
+def choose_arithmetic(config: TrainingConfig, device: torch.device) -> tuple[bool, bool]:
+    """Return whether to compute in bf16, and whether to convolve by Winograd's transforms."""
+    auto = config.precision == "auto"
+    bf16 = config.precision == "bf16" or (auto and computes_bf16(device))
+    return bf16, auto and not bf16 and device.type == "cpu"
+
+
 class Run:
     """One training run in one folder: config.json, metrics.jsonl, last and best checkpoint.
 
@@ -116,10 +123,7 @@ class Run:
         self.optimiser = OPTIMISERS[config.training.optimiser](self.network.parameters())
         self.supervision = make_supervision(config.loss)
         self.step, self.record = 0, {"seconds": 0.0, "validation": {}, **(record or {})}
-        self.bf16 = config.training.precision == "bf16" or (
-            config.training.precision == "auto" and computes_bf16(processes.device)
-        )
-        self.winograd = config.training.precision == "auto" and not self.bf16
+        self.bf16, self.winograd = choose_arithmetic(config.training, processes.device)
         self.records = (
             processes.device.type == "cuda"
             and processes.count == 1

@@ -113,13 +113,15 @@ class TileRow {
       transform(input, tile);
     };
     at_end(0);
-    if (tiles > 2) {
+    // Vectors read up to two pixels beyond a tile and what is around it: those have to be there.
+    const int within = std::max(0, (shape_.width - kTileColumns - 3) / kTileColumns);
+    if (within > 0) {
       for (int row = 0; row < rows; ++row)
         input.rows[row] = all[row] + static_cast<long>(kTileColumns) * channels_;
-      input.tiles = tiles - 2;
+      input.tiles = within;
       transform(input, 1);
     }
-    if (tiles > 1) at_end(tiles - 1);
+    for (int tile = 1 + within; tile < tiles; ++tile) at_end(tile);
   }
 
  private:
