@@ -154,8 +154,8 @@ class Convolver {
     biases_ = packed_ + group_floats_ * at(shape.groups);
     std::memset(biases_, 0, bias_floats * sizeof(float));
     each_in_parallel(workers, shape.groups, [&](int group) {
-      kernels.pack_taps(taps + 9 * at(group * inputs_ * outputs_), inputs_, outputs_,
-                        packed_ + at(group) * group_floats_);
+      kernels.training->pack_taps(taps + 9 * at(group * inputs_ * outputs_), inputs_, outputs_,
+                                  packed_ + at(group) * group_floats_);
       if (bias)
         std::memcpy(biases_ + at(group * out_pitch_), bias + group * outputs_,
                     at(outputs_) * sizeof(float));
@@ -184,7 +184,8 @@ class Convolver {
       input.pitch = pitch_;
       row.each(image, y, group * inputs_, 1, kSquareRows + 2, input,
                [&](const WinogradInput& some, int tile) {
-                 kernels_.transform_tiles(some, step, block + static_cast<long>(tile) * pitch_);
+                 kernels_.training->transform_tiles(some, step,
+                                                    block + static_cast<long>(tile) * pitch_);
                });
       kernels_.multiply(
           block, {packed_ + at(group) * group_floats_, nullptr, tiles, inputs_, pitch_, outputs_},
@@ -249,18 +250,18 @@ class Correlator {
       const long first = static_cast<long>(row) * across;
       seen.each(image, y + row, group * inputs_, 1, kSquareRows + 2, input,
                 [&](const WinogradInput& here, int tile) {
-                  kernels_.transform_tiles(here, step, block + (first + tile) * pitch_);
+                  kernels_.training->transform_tiles(here, step, block + (first + tile) * pitch_);
                 });
       made.each(image, y + row, group * outputs_, 0, kSquareRows, output,
                 [&](const WinogradInput& here, int tile) {
-                  kernels_.transform_gradient(here, gradient_step,
-                                              gradients + (first + tile) * out_pitch_);
+                  kernels_.training->transform_gradient(here, gradient_step,
+                                                        gradients + (first + tile) * out_pitch_);
                 });
     }
     for (int f = 0; f < kSquareFrequencies; ++f)
-      kernels_.correlate({some * across, inputs_, pitch_, out_pitch_}, block + f * step,
-                         gradients + f * gradient_step,
-                         sums + static_cast<long>(f) * inputs_ * out_pitch_);
+      kernels_.training->correlate({some * across, inputs_, pitch_, out_pitch_}, block + f * step,
+                                   gradients + f * gradient_step,
+                                   sums + static_cast<long>(f) * inputs_ * out_pitch_);
   }
 
  private:
@@ -318,8 +319,8 @@ void differentiate_batch(const LayerKernels& kernels, const BatchShape& shape, c
     for (int part = 0; part < parts; ++part)
       sums[part] = all + floats * at(part) + correlator.sums_floats * at(group);
     const int inputs = shape.group_inputs(), outputs = shape.group_outputs();
-    kernels.unpack_taps(sums, parts, inputs, outputs,
-                        of_taps + static_cast<long>(group) * 9 * inputs * outputs);
+    kernels.training->unpack_taps(sums, parts, inputs, outputs,
+                                  of_taps + static_cast<long>(group) * 9 * inputs * outputs);
   });
 }
 
@@ -327,7 +328,7 @@ void mix_batch(const LayerKernels& kernels, const MixShape& shape, const float* 
                const float* matrix, float* made, const Workers& workers) {
   each_in_parallel(workers, shape.count, [&](int image) {
     const long first = shape.pixels * 2 * shape.channels * image;
-    kernels.mix_pixels(maps + first, matrix, shape.pixels, shape.channels, made + first);
+    kernels.training->mix_pixels(maps + first, matrix, shape.pixels, shape.channels, made + first);
   });
 }
 
@@ -339,8 +340,9 @@ void mix_batch_gradient(const LayerKernels& kernels, const MixShape& shape, cons
   std::memset(sums, 0, factors * static_cast<std::size_t>(shape.count) * sizeof(float));
   each_in_parallel(workers, shape.count, [&](int image) {
     const long first = shape.pixels * 2 * shape.channels * image;
-    kernels.mix_gradient(maps + first, gradient + first, matrix, shape.pixels, shape.channels,
-                         of_maps + first, sums + factors * static_cast<std::size_t>(image));
+    kernels.training->mix_gradient(maps + first, gradient + first, matrix, shape.pixels,
+                                   shape.channels, of_maps + first,
+                                   sums + factors * static_cast<std::size_t>(image));
   });
   std::memset(of_matrix, 0, factors * sizeof(float));
   for (int image = 0; image < shape.count; ++image)

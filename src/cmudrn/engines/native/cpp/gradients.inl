@@ -238,3 +238,7 @@ void mix_gradient(const float* maps, const float* gradient, const float* matrix,
       }
   }
 }
+
+const TrainingKernels kTraining = {pack_taps,          unpack_taps,     transform_tiles,
+                                   transform_gradient, correlate_layer, mix_pixels,
+                                   mix_gradient};

@@ -32,12 +32,10 @@ namespace {
 
 const Kernels kAvx512 = {"avx512", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kAvx512Layers = {
-    kLanes,          kVectors,       kSums,           false,
-    transform_layer, multiply_layer, finish_layer,    convolve_layer,
-    combine_layer,   mix_layer,      nullptr,         nullptr,
-    pack_taps,       unpack_taps,    transform_tiles, transform_gradient,
-    correlate_layer, mix_pixels,     mix_gradient};
+const LayerKernels kAvx512Layers = {kLanes,          kVectors,       kSums,        false,
+                                    transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                    combine_layer,   mix_layer,      nullptr,      nullptr,
+                                    &kTraining};
 
 }  // namespace cmudrn
 

@@ -44,15 +44,17 @@ const Kernels kAvx512Bf16 = {"avx512bf16", true,   &kAvx512, transform,
                              multiply,     finish, stitch,   peak};
 
 const LayerKernels kAvx512Bf16Layers = {
-    kLanes,       kVectors,       kSums,         true,      transform_layer, multiply_layer,
-    finish_layer, convolve_layer, combine_layer, mix_layer, nullptr,         nullptr};
+    kLanes,         kVectors,     kSums,          true,          transform_layer,
+    multiply_layer, finish_layer, convolve_layer, combine_layer, mix_layer,
+    nullptr,        nullptr,      nullptr};
 
 const Kernels kAmxBf16 = {"amxbf16", true,   &kAvx512, transform,
                           multiply,  finish, stitch,   peak_of_tiles};
 
 const LayerKernels kAmxBf16Layers = {
-    kLanes,       kVectors,       kSums,         true,      transform_layer, multiply_layer,
-    finish_layer, convolve_layer, combine_layer, mix_layer, round_row,       convolve_rounded};
+    kLanes,         kVectors,         kSums,          true,          transform_layer,
+    multiply_layer, finish_layer,     convolve_layer, combine_layer, mix_layer,
+    round_row,      convolve_rounded, nullptr};
 
 }  // namespace cmudrn
 

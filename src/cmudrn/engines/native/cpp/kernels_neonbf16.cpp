@@ -35,7 +35,8 @@ const Kernels kNeonBf16 = {"neonbf16", true, &kNeon, transform, multiply, finish
 
 const LayerKernels kNeonBf16Layers = {kLanes,          kVectors,       kSums,        true,
                                       transform_layer, multiply_layer, finish_layer, convolve_layer,
-                                      combine_layer,   mix_layer,      nullptr,      nullptr};
+                                      combine_layer,   mix_layer,      nullptr,      nullptr,
+                                      nullptr};
 
 }  // namespace cmudrn
 

@@ -28,11 +28,15 @@ namespace {
 
 const Kernels kPortable = {"portable", false, nullptr, transform, multiply, finish, stitch, peak};
 
-const LayerKernels kPortableLayers = {
-    kLanes,          kVectors,       kSums,           false,
-    transform_layer, multiply_layer, finish_layer,    convolve_layer,
-    combine_layer,   mix_layer,      nullptr,         nullptr,
-    pack_taps,       unpack_taps,    transform_tiles, transform_gradient,
-    correlate_layer, mix_pixels,     mix_gradient};
+#if defined(__wasm__)  // pages do not train
+constexpr const TrainingKernels* kTrainingHere = nullptr;
+#else
+constexpr const TrainingKernels* kTrainingHere = &kTraining;
+#endif
+
+const LayerKernels kPortableLayers = {kLanes,          kVectors,       kSums,        false,
+                                      transform_layer, multiply_layer, finish_layer, convolve_layer,
+                                      combine_layer,   mix_layer,      nullptr,      nullptr,
+                                      kTrainingHere};
 
 }  // namespace cmudrn

@@ -88,6 +88,30 @@ struct Correlation {
   int tiles, inputs, pitch, gradient_pitch;
 };
 
+// What training needs beside the transforms in float (convolutions.h).
+struct TrainingKernels {
+  // Taps (9, inputs, outputs) -> the weights of `multiply`, and the sums of `correlate` -> the
+  // gradient of taps, of several parts that add up.
+  void (*pack_taps)(const float* taps, int inputs, int outputs, float* packed);
+  void (*unpack_taps)(const float* const* sums, int parts, int inputs, int outputs, float* taps);
+
+  // Some tiles of a block whose frequencies are `step` floats apart: of inputs (6 x 6 pixels, with
+  // what is around a tile), and of gradients of outputs (4 x 4).
+  void (*transform_tiles)(const WinogradInput& input, long step, float* to);
+  void (*transform_gradient)(const WinogradInput& gradient, long step, float* to);
+
+  // sums[input][output] += block[tile][input] * gradients[tile][output], over all tiles.
+  void (*correlate)(const Correlation& shape, const float* block, const float* gradients,
+                    float* sums);
+
+  // Cross-stitch units of two branches: `mix` for training, and its gradients. What belongs to
+  // `of_matrix` is added to it.
+  void (*mix_pixels)(const float* maps, const float* matrix, long pixels, int channels,
+                     float* made);
+  void (*mix_gradient)(const float* maps, const float* gradient, const float* matrix, long pixels,
+                       int channels, float* of_maps, float* of_matrix);
+};
+
 struct LayerKernels {
   int lanes;
   int vectors;  // of outputs that are computed together, at most
@@ -119,26 +143,7 @@ struct LayerKernels {
                            const float* bias, int outputs, const Epilogue& epilogue, int count,
                            float* out, long pixel);
 
-  // Of training, in float; nullptr: there are none. Taps (9, inputs, outputs) -> the weights of
-  // `multiply`, and the sums of `correlate` -> the gradient of taps, of several parts that add up.
-  void (*pack_taps)(const float* taps, int inputs, int outputs, float* packed);
-  void (*unpack_taps)(const float* const* sums, int parts, int inputs, int outputs, float* taps);
-
-  // Some tiles of a block whose frequencies are `step` floats apart: of inputs (6 x 6 pixels, with
-  // what is around a tile), and of gradients of outputs (4 x 4).
-  void (*transform_tiles)(const WinogradInput& input, long step, float* to);
-  void (*transform_gradient)(const WinogradInput& gradient, long step, float* to);
-
-  // sums[input][output] += block[tile][input] * gradients[tile][output], over all tiles.
-  void (*correlate)(const Correlation& shape, const float* block, const float* gradients,
-                    float* sums);
-
-  // Cross-stitch units of two branches: `mix` for training, and its gradients. What belongs to
-  // `of_matrix` is added to it.
-  void (*mix_pixels)(const float* maps, const float* matrix, long pixels, int channels,
-                     float* made);
-  void (*mix_gradient)(const float* maps, const float* gradient, const float* matrix, long pixels,
-                       int channels, float* of_maps, float* of_matrix);
+  const TrainingKernels* training;  // in float; nullptr: there are none
 };
 
 // How many of those that are left are computed together, where `most` can be: all parts alike.

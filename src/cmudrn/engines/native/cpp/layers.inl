@@ -92,8 +92,9 @@ using UpToTiles = std::make_integer_sequence<int, tiles_together(kSums, Vectors)
 #include "rectangles.inl"
 #else
 #include "squares.inl"
-
+#if !defined(__wasm__)
 #include "gradients.inl"
+#endif
 #endif
 #include "combine.inl"
 #include "direct.inl"
