@@ -15,7 +15,7 @@ from support.wide_networks import NetworkBuilder
 
 from cmudrn.engines import open_engine
 from cmudrn.engines.base import Batch, Engine
-from cmudrn.engines.onnx import _without_narrow_groups
+from cmudrn.engines.onnx import _for_processors
 from cmudrn.errors import ImageValueError, ModelFileError
 from cmudrn.models.layers import LayerList
 from cmudrn.models.onnx_writer import write_onnx
@@ -135,16 +135,35 @@ def test_a_plain_file_runs_in_bare_onnxruntime() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_groups_that_are_joined_for_wide_processors_give_the_same(seed: int) -> None:
+def test_groups_that_are_joined_for_wide_processors_give_the_same(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cmudrn.engines.onnx._has_avx512", lambda: True)
     builder = NetworkBuilder(seed)
     narrow = builder.conv(builder.conv(0, 2 * (5 + seed)), 2 * (3 + seed), groups=2)
     restored = builder.conv(builder.conv(narrow, 8, groups=2), 3)
     network = LayerList(tuple(builder.layers), {"restored": restored})
     batch = np.random.default_rng(seed).random((1, 3, 18, 22), np.float32)
-    joined = _without_narrow_groups(network)
+    joined = _for_processors(network)
     assert all(layer.groups == 1 for layer in joined.layers)
     difference = run_layers(network, batch)["restored"] - run_layers(joined, batch)["restored"]
     assert np.abs(difference).max() < 1e-5
+
+
+@pytest.mark.parametrize("order", ["CRD", "DCR"])
+@pytest.mark.parametrize("channels", [3, 7])
+def test_a_shuffle_by_convolution_gives_the_same_bytes(channels: int, order: str) -> None:
+    builder = NetworkBuilder(channels)
+    half = builder.add("pixel_unshuffle", 0, channels=12, scale=2, block=2)
+    wide = builder.conv(half, 4 * channels)
+    large = builder.add("pixel_shuffle", wide, channels=channels, scale=0.5, block=2, order=order)
+    network = builder.finish(restored=builder.conv(large, 3))
+    changed = _for_processors(network)
+    replaced = [layer.operator for layer in changed.layers].count("conv_transpose")
+    assert replaced == (1 if order == "CRD" else 0)
+    batch = np.random.default_rng(channels).random((2, 3, 8, 14), np.float32)
+    expected, found = (run_layers(one, batch)["restored"] for one in (network, changed))
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("avx512", [False, True])
