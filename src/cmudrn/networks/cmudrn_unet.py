@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.drn import Outputs
-from cmudrn.networks.winograd import Conv2d, convolve
+from cmudrn.networks.winograd import Conv2d, convolve, uses_engine
 
 STAGES = 2
 """Estimates of each branch: the first from the features at 1/4, the second from those at 1/2."""
@@ -58,8 +58,29 @@ class BranchConv(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return (B, N outputs, H / stride, W / stride) from (B, N inputs, H, W)."""
+        return self._convolve(maps, *self._parameters_of_all())
+
+    def enlarged(self, maps: Tensor) -> Tensor:
+        """Return the pixel shuffle of the result, (B, N outputs / 4, 2 H, 2 W)."""
+        if not uses_engine():
+            return F.pixel_shuffle(self(maps), 2)
+        # A shuffle of whole runs of channels is fast: the weights are put in its order.
+        branches = len(self.own)
+        weight, bias = (
+            one.reshape(branches, -1, 4, *one.shape[1:]).transpose(1, 2).reshape(one.shape)
+            for one in self._parameters_of_all()
+        )
+        made = self._convolve(maps, weight, bias).permute(0, 2, 3, 1)
+        count, height, width, channels = made.shape
+        runs = made.reshape(count, height, width, branches, 2, 2, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        return runs.reshape(count, 2 * height, 2 * width, channels // 4).permute(0, 3, 1, 2)
+
+    def _parameters_of_all(self) -> tuple[Tensor, Tensor]:
+        """Return the weights and the biases of all branches, one after another."""
         weight = torch.cat([own.weight for own in self.own])  # type: ignore[misc]
-        bias = torch.cat([own.bias for own in self.own])  # type: ignore[misc]
+        return weight, torch.cat([own.bias for own in self.own])  # type: ignore[misc]
+
+    def _convolve(self, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         groups = 1 if self.shared else len(self.own)
         return convolve(maps, weight, bias, self.stride, self.kernel // 2, groups)
 
@@ -140,12 +161,13 @@ class CMUDRNUNet(nn.Module):
         maps = self.stitch_down[-1](maps)
         first = maps
         for i in reversed(range(len(skips))):
-            maps = F.pixel_shuffle(self.rise[i](maps), 2) + skips[i]
+            rise: BranchConv = self.rise[i]  # type: ignore[assignment]
+            maps = rise.enlarged(maps) + skips[i]
             if i == 0:
                 maps = maps + self.again(first)
             maps = self.stitch_up[i](self.up[i](maps))
             if i == 1:
-                first = F.pixel_shuffle(self.first(maps), 2)
+                first = self.first.enlarged(maps)
         last = self.last(maps)
         h = F.relu(self.head1(torch.cat([last, maps], 1)), inplace=True)
         h = F.relu(self.head2(h), inplace=True)

@@ -49,6 +49,11 @@ def winograd_convolutions(*, wanted: bool = True) -> Iterator[bool]:
         _instruction_set.reset(token)
 
 
+def uses_engine() -> bool:
+    """Return whether the native engine is used here."""
+    return _instruction_set.get() is not None
+
+
 def convolve(
     maps: Tensor, weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
