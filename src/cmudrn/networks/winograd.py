@@ -23,7 +23,7 @@ from cmudrn.engines.native.library import (
     load_library,
 )
 
-LEAST_CHANNELS = 8
+MIN_CHANNELS = 8
 """Of a group's inputs and outputs: fewer gain nothing."""
 
 _instruction_set: ContextVar[str | None] = ContextVar("_instruction_set", default=None)
@@ -103,7 +103,7 @@ class Conv2d(nn.Conv2d):
 
 def _suits(maps: Tensor, weight: Tensor, groups: int) -> bool:
     outputs, inputs = weight.shape[0] // groups, weight.shape[1]
-    wide = min(inputs, outputs) >= LEAST_CHANNELS
+    wide = min(inputs, outputs) >= MIN_CHANNELS
     return wide and tuple(weight.shape[2:]) == (3, 3) and _computes(maps, weight)
 
 
