@@ -9,13 +9,13 @@ white (or the brightest one to black), so that a ramp has no step.
 from __future__ import annotations
 
 import functools
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmudrn.image import Pixels, to_float
+from cmudrn.restoration.tiling import cut_tiles
 
 REACH = 8
 """Pixels in each direction that have to be as bright, or as dark."""
@@ -37,31 +37,17 @@ def hold_range_ends(degraded: Pixels, restored: Pixels) -> None:
         degraded: (H, W) or (H, W, 3).
         restored: of the same shape and type.
     """
-    spans = [_spans(length, part) for length, part in zip(degraded.shape, _PART, strict=False)]
-    for (rows, seen_rows), (columns, seen_columns) in product(*spans):
-        held = _held(degraded[seen_rows, seen_columns])
+    height, width = degraded.shape[:2]
+    for tile in cut_tiles(height, width, _PART, 2 * REACH):
+        held = _held(degraded[tile.window])
         if held is None:
             continue
-        top, left = rows.start - seen_rows.start, columns.start - seen_columns.start
-        part, source = restored[rows, columns], degraded[rows, columns]
-        held = held[top : top + part.shape[0], left : left + part.shape[1]]
+        part, source, held = restored[tile.core], degraded[tile.core], held[tile.inner]
         there = held > 0
         share = held[there] if degraded.ndim == 2 else held[there][:, None]
         made = part[there]
         kept = made - (made.astype(np.float32) - source[there]) * share
         part[there] = kept if degraded.dtype == np.float32 else np.rint(kept)
-
-
-def _spans(length: int, part: int) -> list[tuple[slice, slice]]:
-    """Return the parts of an axis, each with what has to be seen of the axis for it."""
-    reach = 2 * REACH
-    return [
-        (
-            slice(start, min(start + part, length)),
-            slice(max(start - reach, 0), min(start + part + reach, length)),
-        )
-        for start in range(0, length, part)
-    ]
 
 
 def _held(part: Pixels) -> NDArray[np.float32] | None:

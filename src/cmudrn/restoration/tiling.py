@@ -69,7 +69,7 @@ def make_tiles(
     core_height, core_width = height, width
     if radius is not None and height * width > max_pixels:
         core_height, core_width = _core_size(height, width, radius, max_pixels, alignment)
-    return _cut(height, width, (core_height, core_width), radius or 0, alignment)
+    return cut_tiles(height, width, (core_height, core_width), radius or 0, alignment)
 
 
 def make_strips(
@@ -87,12 +87,23 @@ def make_strips(
         alignment: see `make_tiles`.
     """
     if radius is None or width <= max_columns:
-        return _cut(height, width, (height, width), radius or 0, alignment)
+        return cut_tiles(height, width, (height, width), radius or 0, alignment)
     columns = _equal_spans(width, radius, max_columns, alignment)
     return _combined(_spans(height, height, radius, alignment), columns)
 
 
-def _cut(height: int, width: int, core: tuple[int, int], radius: int, alignment: int) -> list[Tile]:
+def cut_tiles(
+    height: int, width: int, core: tuple[int, int], radius: int, alignment: int = 1
+) -> list[Tile]:
+    """Return tiles of one size of core, as `make_tiles`.
+
+    Args:
+        height: see `make_tiles`.
+        width: see `make_tiles`.
+        core: rows and columns of a tile's core; the last ones may be smaller.
+        radius: see `make_tiles`.
+        alignment: see `make_tiles`.
+    """
     rows = _spans(height, core[0], radius, alignment)
     return _combined(rows, _spans(width, core[1], radius, alignment))
 
