@@ -9,6 +9,8 @@ from cmudrn.networks.config import LossConfig, TermConfig
 from cmudrn.networks.drn import Outputs
 from cmudrn.networks.losses import Supervision, distance
 from cmudrn.networks.ssim import ssim
+from cmudrn.networks.supervision import make_supervision
+from cmudrn.training.config import load_config
 
 
 @pytest.mark.parametrize("shape", [(11, 11), (24, 31), (64, 48)])
@@ -137,17 +139,23 @@ def test_a_batch_without_a_task_still_reaches_every_parameter() -> None:
     assert all(x.grad is not None for branch in outputs.branches for x in branch)
 
 
+WEIGHTED = load_config("cmudrn-unet-glare").loss
+
+
+@pytest.mark.parametrize("config", [LossConfig(), WEIGHTED], ids=["plain", "weighted"])
 @pytest.mark.parametrize("rain", [0, 1, 4])
-def test_static_shapes_cost_the_same(rain: int) -> None:
+def test_static_shapes_cost_the_same(rain: int, config: LossConfig) -> None:
     outputs, clean = outputs_for(4)
+    degraded = (clean + 0.1 * (torch.rand_like(clean) < 0.1)).clamp(0, 1)
     first = torch.arange(4) < rain
     belongs = torch.stack([first, ~first])
     costs, gradients = [], []
     for static in (False, True):
         leaves = [x.detach().requires_grad_() for branch in outputs.branches for x in branch]
         fused = outputs.fused.detach().requires_grad_()
-        supervision = Supervision(LossConfig())
+        supervision = make_supervision(config)
         supervision.static_shapes = static
+        supervision.prepare(degraded, torch.tensor(300.0) if static else 300)
         loss = supervision(Outputs((tuple(leaves[:2]), tuple(leaves[2:])), fused), clean, belongs)
         loss.total.backward()
         costs.append(torch.stack([loss.total, *loss.terms.values()]))

@@ -6,7 +6,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cmudrn.training.soap import SOAP, eigenvectors, rotate
+from cmudrn.training.soap import (
+    SOAP,
+    Factors,
+    by_axes,
+    eigenvectors,
+    find_factors,
+    first_state,
+    move,
+    rotate,
+)
+
+BETAS = (0.95, 0.95)
 
 
 def follow(optimiser: torch.optim.Optimizer, parameter: Tensor, gradients: list[Tensor]) -> Tensor:
@@ -22,6 +33,23 @@ def test_rotations_are_undone_by_their_transposes() -> None:
     turned = rotate(tensor, bases)
     torch.testing.assert_close(turned, torch.einsum("abc,ai,bj,ck->ijk", tensor, *bases))
     torch.testing.assert_close(rotate(turned, [b.T for b in bases]), tensor)
+
+
+def test_a_steps_numbers_may_be_tensors() -> None:
+    torch.manual_seed(0)
+    gradients = [torch.randn(4, 5, 3, 3) for _ in range(3)]
+    ends = []
+    for wrap in (float, torch.tensor):
+        kernel = nn.Parameter(torch.zeros(4, 5, 3, 3))
+        state = first_state(by_axes(gradients[0]))
+        for step, gradient in enumerate(gradients[1:], start=1):
+            kernel.grad = gradient
+            factors = Factors(*(wrap(x) for x in find_factors(0.1, BETAS, step)))
+            with torch.no_grad():
+                move(kernel, state, factors, BETAS)
+        ends.append(kernel.detach())
+    torch.testing.assert_close(*ends)
+    assert float(ends[0].abs().max()) > 0
 
 
 def test_a_bias_gets_plain_adam_after_one_step_of_looking() -> None:

@@ -80,8 +80,13 @@ class Supervision:
         self.config = config
         self.static_shapes = False
 
-    def prepare(self, degraded: Tensor, step: int) -> None:
-        """Take note of what the next batch's pictures looked like, and of the step."""
+    def prepare(self, degraded: Tensor, step: int | Tensor) -> None:
+        """Take note of what the next batch's pictures looked like, and of the step.
+
+        Args:
+            degraded: (B, 3, H, W).
+            step: steps done; a scalar tensor where the batch's computation is recorded.
+        """
 
     def __call__(
         self, outputs: Outputs, clean: Tensor, belongs: Tensor, whole: Tensor | None = None

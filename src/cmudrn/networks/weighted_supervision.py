@@ -26,35 +26,44 @@ class WeightedSupervision(Supervision):
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
-        self.step = 0
+        self.step: int | Tensor = 0
         self.degraded: Tensor | None = None
         self.weights: Tensor | None = None
         self.errors: dict[int, Tensor] = {}
 
-    def prepare(self, degraded: Tensor, step: int) -> None:
+    def prepare(self, degraded: Tensor, step: int | Tensor) -> None:
         """Take note of what the next batch's pictures looked like, and of the step."""
         self.degraded, self.step = degraded, step
         self.weights, self.errors = None, {}
 
-    def floor(self, term: TermConfig) -> float:
+    def floor(self, term: TermConfig) -> float | Tensor:
         """Return the term's floor at this step, in mean squared error."""
-        opened = min(1.0, self.step / max(1, self.config.opening_steps))
+        opened = self.step / max(1, self.config.opening_steps)
+        opened = opened.clamp(max=1) if isinstance(opened, Tensor) else min(1.0, opened)
         start = self.config.opening_floor_db or term.floor_db
-        return float(10 ** (-(start + (term.floor_db - start) * opened) / 10))
+        floor: float | Tensor = 10 ** (-(start + (term.floor_db - start) * opened) / 10)
+        return floor
 
     def _masked(
         self, estimate: Tensor, clean: Tensor, mine: Tensor, all_: Tensor, term: TermConfig
     ) -> Tensor:
-        if term.weight == 0 or not bool(mine.any()):
+        if term.weight == 0 or not (self.static_shapes or bool(mine.any())):
             return estimate.sum() * 0.0
         if self.degraded is None or term.distance != "psnr":
             return super()._masked(estimate, clean, mine, all_, term)
-        mean = self._error(estimate, clean)[mine]
-        cost = term.pixel * 0.1 * (1 + mean / self.floor(term)).log10()
+        if self.static_shapes:
+            cost = self._cost(self._error(estimate, clean), estimate, clean, term)
+            return term.weight * (cost * mine).sum() / all_.sum().clamp(min=1)
+        cost = self._cost(self._error(estimate, clean)[mine], estimate[mine], clean[mine], term)
+        return term.weight * cost.sum() / int(all_.sum())
+
+    def _cost(self, error: Tensor, estimate: Tensor, clean: Tensor, term: TermConfig) -> Tensor:
+        """Return what each picture costs, shape (B,), given its weighted mean squared error."""
+        cost = term.pixel * 0.1 * (1 + error / self.floor(term)).log10()
         if term.ssim:
             whole = term.model_copy(update={"pixel": 0.0})
-            cost = cost + supervise(estimate[mine], clean[mine], whole, self.config.ssim_padding)
-        return term.weight * cost.sum() / int(all_.sum())
+            cost = cost + supervise(estimate, clean, whole, self.config.ssim_padding)
+        return cost
 
     def _error(self, estimate: Tensor, clean: Tensor) -> Tensor:
         """Return (B,) weighted mean squared errors; those of a batch are worked out once."""

@@ -60,6 +60,8 @@ class DataConfig(Table):
             frames, bricks, letters, which are not to be taken for streaks and flakes.
         paving: share of the clean patches with stones, kerbs or road markings drawn over them.
         eaves: share of the clean patches with the edge of a roof drawn over them.
+        overexposed: share of the clean patches brightened until a part of them is white; only with
+            `also_clean`. White sky between leaves is not to be taken for snow.
         sources: the mixture.
         view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
             is not `patch` but the input size of a veil estimator.
@@ -83,6 +85,7 @@ class DataConfig(Table):
     structures: float = Field(default=0.0, ge=0, le=1)
     paving: float = Field(default=0.0, ge=0, le=1)
     eaves: float = Field(default=0.0, ge=0, le=1)
+    overexposed: float = Field(default=0.0, ge=0, le=1)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     view: Literal["patches", "thumbnails"] = "patches"
     mist: float = Field(default=0.0, ge=0, le=1)

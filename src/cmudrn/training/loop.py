@@ -130,6 +130,8 @@ class Run:
             and can_record(config, self.supervision)
         )
         self.recorded: RecordedStep | None = None
+        if self.records and isinstance(self.optimiser, SOAP):
+            self.optimiser.record()
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         if self.last.exists():
             self._resume(read_checkpoint(self.last))
@@ -216,7 +218,7 @@ class Run:
             self.recorded = RecordedStep(
                 self.network, self.supervision, self.config, batch, bf16=self.bf16
             )
-        return self.recorded(batch)
+        return self.recorded(batch, self.step)
 
     def _validate_and_checkpoint(self, loss: float, validate: Validate | None) -> None:
         """Validate, write a line of metrics, and keep checkpoints."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cmudrn.networks.losses import Supervision
+from cmudrn.networks.weighted_supervision import WeightedSupervision
 from cmudrn.training.config import Config
 from cmudrn.training.data.batches import StepBatch
 
@@ -22,11 +23,12 @@ WARM_UP = 3
 def can_record(config: Config, supervision: Supervision) -> bool:
     """Return whether every step of a run computes the same graph, so that it can be recorded.
 
-    It does not where depths are drawn for every step, or where the loss changes with the steps.
+    It does not where depths are drawn for every step, or where a loss begins with terms of its own.
     """
     elastic = config.training.elastic
     fixed = elastic.full == 1 or (elastic.stages is None and elastic.recursions is None)
-    return fixed and not config.training.checkpoint_stages and type(supervision) is Supervision
+    known = type(supervision) in (Supervision, WeightedSupervision)
+    return fixed and not config.training.checkpoint_stages and known
 
 
 class RecordedStep:
@@ -56,6 +58,7 @@ class RecordedStep:
         supervision.static_shapes = True
         device = next(network.parameters()).device
         self.degraded = batch.degraded.to(device).contiguous(memory_format=torch.channels_last)
+        self.step = torch.zeros((), device=device)
         self.others = [part.to(device) for part in (batch.clean, batch.belongs, batch.whole)]
         torch.backends.cudnn.benchmark = True
         aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -68,11 +71,16 @@ class RecordedStep:
         with torch.cuda.graph(self.graph):
             self.loss, self.norm = self._compute()
 
-    def __call__(self, batch: StepBatch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: StepBatch, step: int) -> tuple[Tensor, Tensor]:
         """Return (loss, norm of the gradients before they were clipped), scalars on the card.
 
         They are overwritten by the next call.
+
+        Args:
+            batch: the step's patches.
+            step: steps done.
         """
+        self.step.fill_(step)
         self.degraded.copy_(batch.degraded)
         for kept, new in zip(self.others, (batch.clean, batch.belongs, batch.whole), strict=True):
             kept.copy_(new)
@@ -85,6 +93,7 @@ class RecordedStep:
         # A weight that is converted once for the whole step would be converted at the recording.
         with torch.autocast("cuda", torch.bfloat16, enabled=self.bf16, cache_enabled=False):
             outputs = self.network(self.degraded)
+        self.supervision.prepare(self.degraded, self.step)
         with torch.autocast("cuda", enabled=False):
             loss = self.supervision(outputs.in_float32(), *self.others)
         loss.total.backward()  # type: ignore[no-untyped-call]

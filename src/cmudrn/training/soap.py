@@ -7,6 +7,7 @@ and its weights are few enough to learn their curvature, at little cost beside t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -41,36 +42,114 @@ class SOAP(torch.optim.Optimizer):
         refresh: int = 10,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "refresh": refresh})
+        self.recording: RecordedMoves | None = None
+
+    def record(self) -> None:
+        """Record the moves on a CUDA card once and replay them.
+
+        From the next step on every parameter has a gradient, and all have seen the same steps. The
+        gradients stay in the same tensors: nothing may replace them.
+        """
+        self.recording = RecordedMoves()
 
     @torch.no_grad()
     def step(self, _closure: None = None) -> None:  # type: ignore[override]
         """Move every parameter that has a gradient."""
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group["lr"], group["betas"], group["refresh"])
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            known = [parameter for parameter in moved if self._look(parameter)]
+            if known:
+                self._move_all(known, group["lr"], group["betas"], group["refresh"])
 
-    def _move(
-        self, parameter: Tensor, rate: float, betas: tuple[float, float], refresh: int
-    ) -> None:
-        gradient, state = by_axes(parameter.grad), self.state[parameter]  # type: ignore[arg-type]
+    def _look(self, parameter: Tensor) -> bool:
+        """Return whether a parameter can move; its first gradient only begins its state."""
+        state = self.state[parameter]
         if not state:
-            state.update(first_state(gradient))
-            return
+            state.update(first_state(by_axes(parameter.grad)))  # type: ignore[arg-type]
+            return False
         state["step"] += 1
-        step = int(state["step"]) - 1
-        bases = [state[f"basis.{i}"] for i in range(rotated_axes(gradient))]
-        state["exp_avg"].lerp_(gradient, 1 - betas[0])
-        turned = rotate(gradient, bases)
-        state["exp_avg_sq"].lerp_(turned * turned, 1 - betas[1])
-        mean = rotate(state["exp_avg"], bases) / (1 - betas[0] ** step)
-        scale = (state["exp_avg_sq"] / (1 - betas[1] ** step)).sqrt() + EPSILON
-        change = rotate(mean / scale, [basis.T for basis in bases])
-        parameter.add_(change.reshape(parameter.shape), alpha=-rate)
-        for axis, basis in enumerate(bases):
-            state[f"covariance.{axis}"].lerp_(covariance(gradient, axis), 1 - betas[1])
+        return True
+
+    def _move_all(
+        self, parameters: list[Tensor], rate: float, betas: tuple[float, float], refresh: int
+    ) -> None:
+        states = [self.state[parameter] for parameter in parameters]
+        if self.recording:
+            step = int(states[0]["step"]) - 1
+            self.recording(parameters, states, find_factors(rate, betas, step), betas)
+        for parameter, state in zip(parameters, states, strict=True):
+            step = int(state["step"]) - 1
+            if not self.recording:
+                move(parameter, state, find_factors(rate, betas, step), betas)
             if step % refresh == 0:
-                refresh_basis(state, axis, basis)
+                for axis in range(state["exp_avg"].ndim if "basis.0" in state else 0):
+                    refresh_basis(state, axis)
+
+
+State = dict[str, Tensor]
+
+
+class Factors(NamedTuple):
+    """Numbers of a step: floats, or scalar tensors where steps are recorded.
+
+    Attributes:
+        rate: learning rate.
+        mean: divisor of the gradient's mean, whose first values count too little.
+        square: divisor of the mean of its square.
+    """
+
+    rate: float | Tensor
+    mean: float | Tensor
+    square: float | Tensor
+
+
+def find_factors(rate: float, betas: tuple[float, float], step: int) -> Factors:
+    """Return the numbers of a step, the first being 1."""
+    return Factors(rate, 1 - betas[0] ** step, 1 - betas[1] ** step)
+
+
+def move(parameter: Tensor, state: State, factors: Factors, betas: tuple[float, float]) -> None:
+    """Move a parameter, and take its gradient into its state."""
+    gradient = by_axes(parameter.grad)  # type: ignore[arg-type]
+    bases = [state[f"basis.{i}"] for i in range(rotated_axes(gradient))]
+    state["exp_avg"].lerp_(gradient, 1 - betas[0])
+    turned = rotate(gradient, bases)
+    state["exp_avg_sq"].lerp_(turned * turned, 1 - betas[1])
+    mean = rotate(state["exp_avg"], bases) / factors.mean
+    scale = (state["exp_avg_sq"] / factors.square).sqrt() + EPSILON
+    change = rotate(mean / scale, [basis.T for basis in bases]).reshape(parameter.shape)
+    if isinstance(factors.rate, Tensor):
+        parameter.sub_(change * factors.rate)
+    else:
+        parameter.add_(change, alpha=-factors.rate)
+    for axis in range(len(bases)):
+        state[f"covariance.{axis}"].lerp_(covariance(gradient, axis), 1 - betas[1])
+
+
+class RecordedMoves:
+    """Moves of all parameters as one recorded graph of a CUDA card."""
+
+    def __init__(self) -> None:
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.numbers = torch.zeros(0)
+
+    def __call__(
+        self,
+        parameters: list[Tensor],
+        states: list[State],
+        factors: Factors,
+        betas: tuple[float, float],
+    ) -> None:
+        """Move all parameters."""
+        device = parameters[0].device
+        if self.graph is None:
+            self.numbers = torch.tensor(factors, device=device)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                for parameter, state in zip(parameters, states, strict=True):
+                    move(parameter, state, Factors(*self.numbers.unbind()), betas)
+        self.numbers.copy_(torch.tensor(factors))
+        self.graph.replay()
 
 
 def by_axes(gradient: Tensor) -> Tensor:
@@ -130,9 +209,13 @@ def eigenvectors(covariance: Tensor) -> Tensor:
     return precise.to(covariance.dtype)
 
 
-def refresh_basis(state: dict[str, Tensor], axis: int, basis: Tensor) -> None:
-    """Move an axis's basis towards its covariance's eigenvectors by one power iteration."""
+def refresh_basis(state: State, axis: int) -> None:
+    """Move an axis's basis towards its covariance's eigenvectors by one power iteration.
+
+    The tensors stay where they are, for recorded moves.
+    """
+    basis = state[f"basis.{axis}"]
     product = state[f"covariance.{axis}"] @ basis
     order = (basis * product).sum(0).argsort(descending=True)
-    state["exp_avg_sq"] = state["exp_avg_sq"].index_select(axis, order)
-    state[f"basis.{axis}"] = torch.linalg.qr(product[:, order])[0].contiguous()
+    state["exp_avg_sq"].copy_(state["exp_avg_sq"].index_select(axis, order))
+    basis.copy_(torch.linalg.qr(product[:, order])[0])

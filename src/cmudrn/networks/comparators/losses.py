@@ -84,9 +84,10 @@ class AuthorsSupervision(Supervision):
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__(config)
-        self.degraded, self.step = torch.empty(0), 0
+        self.degraded = torch.empty(0)
+        self.step: int | Tensor = 0
 
-    def prepare(self, degraded: Tensor, step: int) -> None:
+    def prepare(self, degraded: Tensor, step: int | Tensor) -> None:
         """Take note of what the next batch's pictures looked like, and of the step."""
         self.degraded, self.step = degraded, step
 

@@ -32,18 +32,20 @@ class WideScenes:
     """
 
     def __init__(self, config: DataConfig, seed: int) -> None:
-        self.camera = config.camera
+        self.camera, self.overexposed = config.camera, config.overexposed
         self.folders = [
             CleanPictures.of(config, folder) for folder in (str(config.clean), *config.also_clean)
         ]
         self.weather = PatchWeather(seed)
 
     def draw(self, size: int, rng: np.random.Generator) -> Patch:
-        """Return a clean patch, some of them dark or in a mist of their own."""
+        """Return a clean patch, some of them dark, overexposed or in a mist of their own."""
         clean = self.folders[int(rng.integers(len(self.folders)))].draw(size, rng)
         if rng.random() < DARK:
             gamma, level = rng.uniform(1.0, 2.2), rng.uniform(0.2, 0.9)
             clean = np.float32(level) * clean ** np.float32(gamma)
+        elif self.overexposed and rng.random() < self.overexposed / (1 - DARK):
+            clean = np.clip(np.float32(rng.uniform(1.2, 3)) * clean, 0, 1)
         if rng.random() < MIST:
             veil = Veil((0.3, 0.95), (0.5, 0.95), rows=SCENE_ROWS)
             clean = veil.haze((size, size), rng).composite(clean)
