@@ -20,6 +20,7 @@ in weights.toml.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import re
 import tempfile
@@ -160,29 +161,31 @@ def ship(
     name: str,
     *,
     root: Path = ROOT,
+    interpolate_with: Path | None = None,
     veil_estimator: Path | None = None,
     trained_on: str = "",
     scored: bool = True,
 ) -> None:
     """Do all that the head of this file says, below a folder."""
+    export = functools.partial(
+        export_checkpoint,
+        checkpoint,
+        name=name,
+        interpolate_with=interpolate_with,
+        weight=0.5 if interpolate_with else 0.0,
+        veil_estimator=veil_estimator,
+    )
     photographs, listed = data / "clean", root / WEIGHTS / "weights.toml"
     section(listed.read_text(encoding="utf-8"), name)  # before anything is written
     with tempfile.TemporaryDirectory() as folder:
         ungated = Path(folder) / f"{name}.onnx"
-        export_checkpoint(checkpoint, ungated, name, veil_estimator=veil_estimator)
+        export(output=ungated)
         gating = fit_change_gating.measure(ungated, photographs)
     decibels = fit_change_gating.choose(gating)
     print(fit_change_gating.table(gating))
     print(f"\nChange gating: {'none' if decibels is None else f'{decibels:g} dB'}.\n", flush=True)
     model = root / WEIGHTS / f"{name}.onnx"
-    export_checkpoint(
-        checkpoint,
-        model,
-        name,
-        veil_estimator=veil_estimator,
-        change_gating_db=decibels,
-        overwrite=True,
-    )
+    export(output=model, change_gating_db=decibels, overwrite=True)
     _, judged = fit_weather_classifier.calibrate(model, photographs, root / CALIBRATIONS)
     print(judged, flush=True)
     record = make_info(read_model_file(model)).metadata
@@ -213,6 +216,9 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint", type=Path, help="of the run, or its averaged weights")
     parser.add_argument("data", type=Path, help="folder of the photographs and of Rain100")
     parser.add_argument("--name", default="cmudrn", help="an entry of weights.toml")
+    parser.add_argument(
+        "--interpolate-with", type=Path, help="checkpoint of a second seed: the mean of both ships"
+    )
     parser.add_argument("--veil-estimator", type=Path, help="checkpoint of one, put before it")
     parser.add_argument("--trained-on", default="", help="one sentence for weights.toml")
     parser.add_argument("--no-scores", action="store_true", help="leave the scores as they are")
@@ -221,6 +227,7 @@ if __name__ == "__main__":
         given.checkpoint,
         given.data,
         given.name,
+        interpolate_with=given.interpolate_with,
         veil_estimator=given.veil_estimator,
         trained_on=given.trained_on,
         scored=not given.no_scores,
