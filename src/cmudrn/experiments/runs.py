@@ -155,7 +155,7 @@ def _seconds_of_scoring(trial: Trial, test: TestConfig) -> tuple[float, float]:
     pair = test.open(test.names[0])[0]
     score(pair.degraded, pair.clean, pair.degraded)
     fixed = time.perf_counter() - start
-    if config.network.is_comparator:
+    if not config.network.has_model_file:
         record = describe(config.network, "untrained")
         restorer = Restorer(TorchEngine(make_network(config.network), config.network, record))
     else:

@@ -142,8 +142,9 @@ def write_network(
 def _refuse_without_model_file(checkpoint: Path, config: NetworkConfig) -> None:
     """Refuse networks of which no model file is written."""
     refuse_veil_estimator(checkpoint, config)
-    if config.is_comparator:
-        raise FileError(f"{checkpoint} holds {config.kind}, of which no model file is written.")
+    if not config.has_model_file:
+        kind = config.kind if config.is_comparator else f"a variant of {config.kind}"
+        raise FileError(f"{checkpoint} holds {kind}, of which no model file is written.")
 
 
 def _check_difference(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
@@ -223,7 +224,7 @@ def open_exported(
     Raises:
         CmudrnError: the file is wrong, or model file and torch differ.
     """
-    if read_averaged(checkpoint)[0].is_comparator:
+    if not read_averaged(checkpoint)[0].has_model_file:
         return open_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"

@@ -50,12 +50,12 @@ class TorchEngine:
         self.tasks = () if config.has_one_branch else config.tasks
         self.info = ModelInfo(
             name=record["name"],
-            network="other" if config.is_comparator else config.kind,
+            network=config.kind if config.has_model_file else "other",
             tasks=config.tasks,
             stages=config.stages,
             recursions=config.recursions,
             elastic=bool(record.get("elastic", False)),
-            adjustable=config.kind != "cmudrn-unet" and not config.is_comparator,
+            adjustable=config.kind != "cmudrn-unet" and config.has_model_file,
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,

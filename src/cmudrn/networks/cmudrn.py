@@ -50,8 +50,15 @@ class CMUDRN(nn.Module):
         self.tasks, self.checkpoint_stages = config.tasks, checkpoint_stages
         self.relu_output = config.relu_output
         self.branches = nn.ModuleList(
-            DRN(config.features, config.stages, config.recursions) for _ in config.tasks
+            DRN(
+                config.features,
+                config.stages,
+                config.recursions,
+                shared_recursions=config.shared_recursions,
+            )
+            for _ in config.tasks
         )
+        self.reductions = config.stage_reductions
         self.stitches = make_stitches(config.cross_stitch, len(config.tasks), config.features)
         self.fusion = Fusion(
             len(config.tasks), config.features, config.fusion.kernel, skip=config.fusion.skip
@@ -70,17 +77,24 @@ class CMUDRN(nn.Module):
         inner = F.relu(self._conv(f"{block}.conv_a", maps), inplace=True)
         return maps + F.relu(self._conv(f"{block}.conv_b", inner), inplace=True)
 
-    def _stage(self, degraded: Tensor, recursions: int, estimates: Tensor) -> Tensor:
+    def _stage(
+        self, degraded: Tensor, recursions: int, reduction: int, estimates: Tensor
+    ) -> Tensor:
         """Return the next estimates, (B, 3 N, H, W), from the last."""
-        seen = [part for x in torch.split(estimates, 3, 1) for part in (degraded, x)]
+        seen = torch.cat([p for x in torch.split(estimates, 3, 1) for p in (degraded, x)], 1)
+        if reduction > 1:
+            seen = F.avg_pool2d(seen, reduction)
         stitch = self.stitches
-        maps = stitch["in"](F.relu(self._conv("conv_in", torch.cat(seen, 1)), inplace=True))
-        for _ in range(recursions):
-            maps = stitch["rb1"](self._block("block1", maps))
-            maps = stitch["rb2"](self._block("block2", maps))
+        maps = stitch["in"](F.relu(self._conv("conv_in", seen), inplace=True))
+        branch: DRN = self.branches[0]  # type: ignore[assignment]
+        for first, second in branch.blocks(recursions):
+            maps = stitch["rb1"](self._block(first, maps))
+            maps = stitch["rb2"](self._block(second, maps))
         residuals = self._conv("conv_out", stitch["rec"](maps))
         if self.relu_output:
             residuals = F.relu(residuals)
+        if reduction > 1:
+            residuals = F.interpolate(residuals, scale_factor=reduction, mode="bilinear")
         next_estimates: Tensor = stitch["img"](
             degraded.repeat(1, len(self.tasks), 1, 1) + residuals
         )
@@ -96,18 +110,28 @@ class CMUDRN(nn.Module):
             stages: T for this call.
             recursions: S for this call.
         """
+        height, width = degraded.shape[2:]
+        reductions = self.reductions or (1,) * (stages or self.stages)
+        right, below = (-side % max(reductions) for side in (width, height))
+        if right or below:
+            degraded = F.pad(degraded, (0, right, 0, below), mode="replicate")
         estimates = degraded.repeat(1, len(self.tasks), 1, 1)
         history: list[tuple[Tensor, ...]] = []
-        for _ in range(stages or self.stages):
+        for reduction in reductions:
             estimates = recompute(
                 self._stage,
                 degraded,
                 recursions or self.recursions,
+                reduction,
                 estimates,
                 when=self.checkpoint_stages,
             )
             history.append(torch.split(estimates, 3, 1))
-        return Outputs(tuple(zip(*history, strict=True)), self.fusion(history[-1]))
+        fused = self.fusion(history[-1])
+        if right or below:
+            fused = fused[..., :height, :width]
+            history = [tuple(x[..., :height, :width] for x in stage) for stage in history]
+        return Outputs(tuple(zip(*history, strict=True)), fused)
 
 
 def without_groups(weights: list[Tensor]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from cmudrn.config import Table
 
@@ -56,6 +56,10 @@ class NetworkConfig(Table):
         widths: "cmudrn-unet": channels of a branch's maps at 1/2, 1/4, ... of the resolution.
         stages: T, outer recursions (the paper's inter loop).
         recursions: S, inner recursions (the paper's intra loop).
+        shared_recursions: "cmudrn" and "drn": every recursion has the same two residual blocks, as
+            in the paper; false gives each its own.
+        stage_reductions: "cmudrn": each stage works on images reduced by this integer factor, e.g.
+            (4, 2, 1); empty is full resolution, as in the paper.
         relu_output: put the ReLU after the last convolution, as the paper's text says; it
             turns the network into near identity and exists to show that.
     """
@@ -68,9 +72,26 @@ class NetworkConfig(Table):
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(24, 32, 48, 64), min_length=2)
     stages: int = Field(default=3, ge=1)
     recursions: int = Field(default=3, ge=1)
+    shared_recursions: bool = True
+    stage_reductions: tuple[Annotated[int, Field(ge=1)], ...] = ()
     cross_stitch: CrossStitchConfig = CrossStitchConfig()
     fusion: FusionConfig = FusionConfig()
     relu_output: bool = False
+
+    @model_validator(mode="after")
+    def _variants_fit(self) -> NetworkConfig:
+        if not self.shared_recursions and self.kind not in ("cmudrn", "drn"):
+            raise ValueError(f"a network of kind {self.kind!r} has no recursions to unshare")
+        if self.stage_reductions and self.kind != "cmudrn":
+            raise ValueError(f"the stages of a network of kind {self.kind!r} are not reduced")
+        if self.stage_reductions and len(self.stage_reductions) != self.stages:
+            raise ValueError(f"give {self.stages} stage_reductions, one for each stage")
+        return self
+
+    @property
+    def has_model_file(self) -> bool:
+        """Whether a model file can hold it; other networks run in torch, at their trained depth."""
+        return not self.is_comparator and self.shared_recursions and not self.stage_reductions
 
     @property
     def has_one_branch(self) -> bool:

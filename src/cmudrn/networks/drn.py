@@ -66,6 +66,7 @@ class DRN(nn.Module):
         features: channels of the hidden maps; 16 in the paper.
         stages: T when a call does not say.
         recursions: S when a call does not say.
+        shared_recursions: every recursion has the same two blocks; if not, S is fixed.
         relu_output: end in a ReLU, as the paper's text (not the authors' code) says.
         checkpoint_stages: recompute each stage in the backward pass to save memory.
     """
@@ -76,6 +77,7 @@ class DRN(nn.Module):
         stages: int = 7,
         recursions: int = 7,
         *,
+        shared_recursions: bool = True,
         relu_output: bool = False,
         checkpoint_stages: bool = False,
     ) -> None:
@@ -86,6 +88,17 @@ class DRN(nn.Module):
         self.block1 = ResidualBlock(features)
         self.block2 = ResidualBlock(features)
         self.conv_out = conv(features, 3)
+        self.later = nn.ModuleList(
+            nn.ModuleDict({name: ResidualBlock(features) for name in ("block1", "block2")})
+            for _ in range(0 if shared_recursions else recursions - 1)
+        )
+
+    def blocks(self, recursions: int) -> list[tuple[str, str]]:
+        """Return the names of the two residual blocks of each recursion."""
+        names = [("block1", "block2")] * recursions
+        for number in range(1, recursions if self.later else 1):
+            names[number] = (f"later.{number - 1}.block1", f"later.{number - 1}.block2")
+        return names
 
     def stage_features(self, degraded: Tensor, estimate: Tensor) -> Tensor:
         """Return the features of a stage's start: the degraded image comes first."""
@@ -99,8 +112,8 @@ class DRN(nn.Module):
     def stage(self, degraded: Tensor, estimate: Tensor, recursions: int) -> Tensor:
         """Return x^(t+1) from x^t."""
         h = self.stage_features(degraded, estimate)
-        for _ in range(recursions):
-            h = self.block2(self.block1(h))
+        for first, second in self.blocks(recursions):
+            h = self.get_submodule(second)(self.get_submodule(first)(h))
         return self.stage_estimate(degraded, h)
 
     def forward(

@@ -21,6 +21,7 @@ def _drn(config: NetworkConfig, *, checkpoint_stages: bool = False) -> DRN:
         config.features,
         config.stages,
         config.recursions,
+        shared_recursions=config.shared_recursions,
         relu_output=config.relu_output,
         checkpoint_stages=checkpoint_stages,
     )
@@ -73,4 +74,5 @@ def macs_per_pixel(
     fusion = k2 * (3 * branches * c + c * c + 3 * c)
     if config.kind == "shared-trunk":
         return t * (conv_in + s * blocks + branches * conv_out) + fusion
-    return branches * t * (conv_in + s * blocks + conv_out) + fusion
+    steps = sum(1 / reduction**2 for reduction in config.stage_reductions) or t
+    return round(branches * steps * (conv_in + s * blocks + conv_out) + fusion)

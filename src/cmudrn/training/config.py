@@ -162,6 +162,14 @@ class Config(Table):
     data: DataConfig = DataConfig()
     training: TrainingConfig = TrainingConfig()
 
+    @model_validator(mode="after")
+    def _depth_fits(self) -> Config:
+        elastic = self.training.elastic
+        fixed = not self.network.shared_recursions or self.network.stage_reductions
+        if fixed and (elastic.stages or elastic.recursions):
+            raise ValueError("training.elastic needs shared recursions at full resolution")
+        return self
+
     def without_folders(self) -> Config:
         """Return the configuration without the names of its folders and files.
 
