@@ -28,7 +28,7 @@ WATTS = 15
 """Assumed power of one core with its share of the machine, in watts."""
 CARD_WATTS = 700
 """Assumed power of a graphics card with its share of the machine, in watts."""
-ON_A_CARD = ("cmudrn-unet-gpu",)
+ON_A_CARD = ("cmudrn-unet-gpu", "cmudrn-unet-glare")
 """Rounds that a graphics card trained; all others ran on two cores."""
 
 
@@ -63,6 +63,7 @@ MODELS = {
             "cmudrn-unet-sharp",
             "cmudrn-unet-paving",
             "cmudrn-unet-gpu",
+            "cmudrn-unet-glare",
             "veil",
         ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",

@@ -81,7 +81,7 @@ def test_a_checkpoint_becomes_the_model_that_ships(
     datasets = {name: open_dataset(f"folder:{data}/clean/val", weather="snow") for name in names}
     monkeypatch.setattr(tool, "sets", lambda _: datasets)
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    checkpoint = RUNS / "cmudrn-unet-gpu" / "weights.safetensors"
+    checkpoint = RUNS / "cmudrn-unet-glare" / "weights.safetensors"
 
     def made() -> dict[Path, bytes]:
         tool.ship(checkpoint, data, "cmudrn", root=root, trained_on='a "few" pictures')
@@ -95,7 +95,7 @@ def test_a_checkpoint_becomes_the_model_that_ships(
     entry = listed.pop("cmudrn")
     assert listed == {name: table for name, table in once.items() if name != "cmudrn"}
     assert entry["sha256"] == sha256(after[model]).hexdigest()
-    assert entry["trained_on"] == 'a "few" pictures' and entry["preset"] == "cmudrn-unet-gpu"
+    assert entry["trained_on"] == 'a "few" pictures' and entry["preset"] == "cmudrn-unet-glare"
     assert entry["description"] == once["cmudrn"]["description"]
     assert set(entry["scores"]) == {"test_kodak24 clear", "rain100l_40"}
     row = entry["scores"]["rain100l_40"]
@@ -116,7 +116,7 @@ def test_a_checkpoint_becomes_the_model_that_ships(
 def test_an_unknown_name_changes_nothing(tool: ModuleType, root: Path, data: Path) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with pytest.raises(ValueError):
-        tool.ship(RUNS / "cmudrn-unet-gpu" / "weights.safetensors", data, "nosuch", root=root)
+        tool.ship(RUNS / "cmudrn-unet-glare" / "weights.safetensors", data, "nosuch", root=root)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
