@@ -25,7 +25,7 @@ from cmudrn.restoration.change_gating import ChangeGate
 from cmudrn.weather import WEATHERS
 
 FOLDERS = ("val", "val_urban")
-DECIBELS = (48, 46, 44.0, 42.0, 41.0, 40.0, 39.0, 38.0, 36.0)
+DECIBELS = (48.0, 46.0, 44.0, 42.0, 41.0, 40.0, 39.0, 38.0, 36.0)
 WEATHER = {"light-rain": (3.0, 1.0), "light-snow": (1.0,)}
 MAX_LOSS = 0.1
 """dB; less cannot be seen."""

@@ -130,8 +130,6 @@ class Run:
             and can_record(config, self.supervision)
         )
         self.recorded: RecordedStep | None = None
-        if self.records and isinstance(self.optimiser, SOAP):
-            self.optimiser.record()
         self.last, self.best = folder / "last.safetensors", folder / "best.safetensors"
         if self.last.exists():
             self._resume(read_checkpoint(self.last))
@@ -218,6 +216,8 @@ class Run:
             self.recorded = RecordedStep(
                 self.network, self.supervision, self.config, batch, bf16=self.bf16
             )
+            if isinstance(self.optimiser, SOAP):  # gradients stay where they are from now on
+                self.optimiser.record()
         return self.recorded(batch, self.step)
 
     def _validate_and_checkpoint(self, loss: float, validate: Validate | None) -> None:

@@ -47,8 +47,8 @@ class SOAP(torch.optim.Optimizer):
     def record(self) -> None:
         """Record the moves on a CUDA card once and replay them.
 
-        From the next step on every parameter has a gradient, and all have seen the same steps. The
-        gradients stay in the same tensors: nothing may replace them.
+        From the next step on every parameter of the one group has a gradient, and all have seen
+        the same steps. The gradients stay in the same tensors: nothing may replace them.
         """
         self.recording = RecordedMoves()
 
