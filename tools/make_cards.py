@@ -28,7 +28,13 @@ WATTS = 15
 """Assumed power of one core with its share of the machine, in watts."""
 CARD_WATTS = 700
 """Assumed power of a graphics card with its share of the machine, in watts."""
-ON_A_CARD = ("cmudrn-unet-gpu", "cmudrn-unet-glare")
+ON_A_CARD = (
+    "cmudrn-unet-gpu",
+    "cmudrn-unet-glare",
+    "studies/full-cmudrn-seed0",
+    "studies/full-drn-rain-seed0",
+    "studies/full-drn-snow-seed0",
+)
 """Rounds that a graphics card trained; all others ran on two cores."""
 
 
@@ -79,9 +85,9 @@ MODELS = {
         "Comparisons, and machines with very little memory; the default before the present one.",
         FULL_RESOLUTION,
     ),
-    "cmudrn-paper": Card(("studies/cmudrn-seed0",), COMPARISON, ()),
-    "drn-rain": Card(("studies/drn-rain-seed0",), COMPARISON, ()),
-    "drn-snow": Card(("studies/drn-snow-seed0",), COMPARISON, ()),
+    "cmudrn-paper": Card(("studies/full-cmudrn-seed0",), COMPARISON, ()),
+    "drn-rain": Card(("studies/full-drn-rain-seed0",), COMPARISON, ()),
+    "drn-snow": Card(("studies/full-drn-snow-seed0",), COMPARISON, ()),
     "drn-rain-7": Card(("studies/drn-rain-7-seed0",), COMPARISON, ()),
     "drn-snow-7": Card(("studies/drn-snow-7-seed0",), COMPARISON, ()),
 }

@@ -14,13 +14,13 @@ DATA is a folder as docs/datasets.md describes it: `clean/train`, `clean/train_u
 
 What is printed belongs into the docs: docs/models.md (change gating), docs/weather-score.md. The
 same checkpoint and data give the same files. `--no-scores` leaves the fourth step but for the entry
-in weights.toml.
+in weights.toml. `--comparison` leaves the first and the third: a model for comparisons is the
+network alone, and keeps the preset that weights.toml names.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import re
 import tempfile
@@ -161,44 +161,51 @@ def ship(
     name: str,
     *,
     root: Path = ROOT,
-    interpolate_with: Path | None = None,
     veil_estimator: Path | None = None,
     trained_on: str = "",
+    comparison: bool = False,
     scored: bool = True,
 ) -> None:
     """Do all that the head of this file says, below a folder."""
-    export = functools.partial(
-        export_checkpoint,
-        checkpoint,
-        name=name,
-        interpolate_with=interpolate_with,
-        weight=0.5 if interpolate_with else 0.0,
-        veil_estimator=veil_estimator,
-    )
     photographs, listed = data / "clean", root / WEIGHTS / "weights.toml"
     section(listed.read_text(encoding="utf-8"), name)  # before anything is written
-    with tempfile.TemporaryDirectory() as folder:
-        ungated = Path(folder) / f"{name}.onnx"
-        export(output=ungated)
-        gating = fit_change_gating.measure(ungated, photographs)
-    decibels = fit_change_gating.choose(gating)
-    print(fit_change_gating.table(gating))
-    print(f"\nChange gating: {'none' if decibels is None else f'{decibels:g} dB'}.\n", flush=True)
+    decibels = None
+    if not comparison:
+        decibels = choose_change_gating(checkpoint, name, photographs, veil_estimator)
     model = root / WEIGHTS / f"{name}.onnx"
-    export(output=model, change_gating_db=decibels, overwrite=True)
-    _, judged = fit_weather_classifier.calibrate(model, photographs, root / CALIBRATIONS)
-    print(judged, flush=True)
+    export_checkpoint(
+        checkpoint,
+        model,
+        name,
+        veil_estimator=veil_estimator,
+        change_gating_db=decibels,
+        overwrite=True,
+    )
     record = make_info(read_model_file(model)).metadata
-    values = {
-        "sha256": sha256(model.read_bytes()).hexdigest(),
-        "licence": record["licence"],
-        "preset": record["training"]["config"]["name"],
-    }
+    values = {"sha256": sha256(model.read_bytes()).hexdigest(), "licence": record["licence"]}
+    if not comparison:
+        _, judged = fit_weather_classifier.calibrate(model, photographs, root / CALIBRATIONS)
+        print(judged, flush=True)
+        values["preset"] = record["training"]["config"]["name"]
     if trained_on:
         values["trained_on"] = trained_on
     rewrite(listed, with_values(listed.read_text(encoding="utf-8"), name, values))
     if scored:
         keep_scores(root, name, score(model, sets(data)))
+
+
+def choose_change_gating(
+    checkpoint: Path, name: str, photographs: Path, veil_estimator: Path | None
+) -> float | None:
+    """Return the threshold for a checkpoint's weights, or None, and print what it was chosen by."""
+    with tempfile.TemporaryDirectory() as folder:
+        ungated = Path(folder) / f"{name}.onnx"
+        export_checkpoint(checkpoint, ungated, name, veil_estimator=veil_estimator)
+        gating = fit_change_gating.measure(ungated, photographs)
+    decibels = fit_change_gating.choose(gating)
+    print(fit_change_gating.table(gating))
+    print(f"\nChange gating: {'none' if decibels is None else f'{decibels:g} dB'}.\n", flush=True)
+    return decibels
 
 
 def keep_scores(root: Path, name: str, scores: Scores) -> None:
@@ -216,19 +223,17 @@ if __name__ == "__main__":
     parser.add_argument("checkpoint", type=Path, help="of the run, or its averaged weights")
     parser.add_argument("data", type=Path, help="folder of the photographs and of Rain100")
     parser.add_argument("--name", default="cmudrn", help="an entry of weights.toml")
-    parser.add_argument(
-        "--interpolate-with", type=Path, help="checkpoint of a second seed: the mean of both ships"
-    )
     parser.add_argument("--veil-estimator", type=Path, help="checkpoint of one, put before it")
     parser.add_argument("--trained-on", default="", help="one sentence for weights.toml")
+    parser.add_argument("--comparison", action="store_true", help="no change gating, no score")
     parser.add_argument("--no-scores", action="store_true", help="leave the scores as they are")
     given = parser.parse_args()
     ship(
         given.checkpoint,
         given.data,
         given.name,
-        interpolate_with=given.interpolate_with,
         veil_estimator=given.veil_estimator,
         trained_on=given.trained_on,
+        comparison=given.comparison,
         scored=not given.no_scores,
     )

@@ -170,7 +170,9 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> InvalidSettingEr
     where = ".".join(str(part) for part in first["loc"])
     value = first.get("input")
     if first["type"] != "extra_forbidden":
-        sentence = f"The setting {where} is wrong: {first['msg']}."
+        message = first["msg"].removeprefix("Value error, ")
+        subject = f"The setting {where} is" if where else "The settings are"
+        sentence = f"{subject} wrong: {message}."
         return InvalidSettingError(sentence, setting=where, value=value)
     known = _known_keys(model, first["loc"][:-1])
     near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1, cutoff=0)

@@ -60,7 +60,19 @@ def test_weather_is_laid_over_clean_pictures_only(csd: Path, tmp_path: Path) -> 
     assert rows[2][3] == "100.00" and float(rows[1][3]) < 40
 
 
-def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {},
+        {"shared_recursions": False},
+        {"stage_reductions": [2]},
+        {"kind": "prn"},
+    ],
+    ids=["plain", "unshared", "reduced", "comparator"],
+)
+def test_a_checkpoint_and_its_run_folder_are_models(
+    csd: Path, tmp_path: Path, variant: dict[str, object]
+) -> None:
     pytest.importorskip("torch")
     from cmudrn.training.config import make_config
     from cmudrn.training.run import start_run
@@ -69,16 +81,18 @@ def test_a_checkpoint_and_its_run_folder_are_models(csd: Path, tmp_path: Path) -
     config = make_config(
         {
             "name": "tiny",
-            "network": {"features": 4, "stages": 1, "recursions": 1},
+            "network": {"features": 4, "stages": 1, "recursions": 1, **variant},
             "data": {"patch": 16, "batch": 2, "workers": 0, "sources": {"csd": source}},
             "training": {"steps": 1, "precision": "fp32"},
         }
     )
     start_run(config, tmp_path / "run", threads=1)
-    text = run(tmp_path / "run", tmp_path / "run" / "last.safetensors",
-               "--data", f"csd:{csd}@test", "--format", "csv")  # fmt: skip
-    rows = list(csv.reader(text.splitlines()))
-    assert rows[2][3:] == rows[3][3:] != rows[1][3:]
+    text = run(tmp_path / "run", tmp_path / "run" / "last.safetensors", "--data",
+               f"csd:{csd}@test", "--costs", "--no-intervals", "--format", "csv")  # fmt: skip
+    rows = list(csv.DictReader(text.split("\n\n")[0].splitlines()))
+    before, folder, checkpoint = ({k: v for k, v in row.items() if "dB" in k} for row in rows)
+    assert folder == checkpoint != before
+    assert int(rows[1]["MAC a pixel"].replace(",", "")) > 0
 
 
 def test_names_costs_and_columns(

@@ -38,6 +38,9 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     [
         ("cmudrn", "{preset}/weights.safetensors", RUNS / "veil" / "weights.safetensors"),
         ("cmudrn-25k", "{preset}/last.safetensors", None),
+        ("cmudrn-paper", "studies/full-cmudrn-seed0/last.safetensors", None),
+        ("drn-rain", "studies/full-drn-rain-seed0/last.safetensors", None),
+        ("drn-snow", "studies/full-drn-snow-seed0/last.safetensors", None),
     ],
 )
 def test_a_shipped_file_is_made_of_a_committed_run(

@@ -337,7 +337,7 @@ def _methods(
         return [python_method(model, name)]
     engine = opened(model)
     cost = None
-    if engine.info.network == "other":
+    if engine.info.network == "other" and "macs_per_pixel" not in engine.info.metadata:
         from cmudrn.evaluation.foreign_costs import foreign_cost
 
         cost = foreign_cost(model)
