@@ -46,11 +46,15 @@ class Card:
         runs: folders of docs/runs, in the order in which they trained it.
         purpose: intended use.
         limits: known harm and failures.
+        weights: checkpoint that the model file is made of, below docs/runs; "" is the last run's.
+        veil_estimator: checkpoint of the one before the network, likewise; "" is none.
     """
 
     runs: tuple[str, ...]
     purpose: str
     limits: tuple[str, ...]
+    weights: str = ""
+    veil_estimator: str = ""
 
 
 COMPARISON = "Comparisons with the paper. Not for pictures that matter: it damages clear ones."
@@ -79,6 +83,8 @@ MODELS = {
             "Fog, drops on the lens and lying snow stay.",
             "Where it snows or rains it may take mist away that belongs to the scene; --no-dehaze keeps it.",
         ),
+        weights="cmudrn-unet-glare/weights.safetensors",
+        veil_estimator="veil/weights.safetensors",
     ),
     "cmudrn-25k": Card(
         ("cmudrn-before", "cmudrn", "cmudrn-final"),
@@ -149,6 +155,18 @@ def training_table(runs: tuple[str, ...]) -> str:
     return head + "\n".join(rows) + f"\n\n{hours:.1f} hours in all, beside other work. {energy}"
 
 
+def export_command(model: ShippedModel, card: Card, change_gating_db: float | None) -> str:
+    """Return the command that makes a model's file of its checkpoint."""
+    options = []
+    if card.veil_estimator:
+        options.append(f"--veil-estimator docs/runs/{card.veil_estimator}")
+    if change_gating_db is not None:
+        options.append(f"--change-gating-db {change_gating_db:g}")
+    weights = card.weights or f"{card.runs[-1]}/last.safetensors"
+    parts = [f"cmudrn export docs/runs/{weights} {model.path.name} --name {model.name}", *options]
+    return " \\\n        ".join(parts)
+
+
 def score_table(model: ShippedModel) -> str:
     """Return the scores of weights.toml as a table."""
     if not model.scores:
@@ -185,6 +203,9 @@ def model_card(model: ShippedModel, card: Card) -> str:
     depth = "fixed" if not info.adjustable else f"T = {info.stages}, S = {info.recursions}"
     gating = "no" if info.change_gating_db is None else f"{info.change_gating_db:g} dB"
     limits = "".join(f"- {limit}\n" for limit in card.limits)
+    training = "models.md#how-to-train-them"
+    if info.network == "cmudrn-unet":
+        training = "multi-scale.md#training"
     return f"""\
 # Model card: {model.name}
 
@@ -207,6 +228,10 @@ def model_card(model: ShippedModel, card: Card) -> str:
 
 {photographs(card.runs)}
 {training_table(card.runs)}
+The commands of the rounds are in [training](../{training}). This one makes the shipped file again, byte for byte:
+
+    {export_command(model, card, info.change_gating_db)}
+
 ## Quality
 
 {score_table(model)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import shutil
 import sys
 import tomllib
@@ -14,12 +15,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from typer.testing import CliRunner
 
 pytest.importorskip("torch", reason="the train extra is not installed")
 pytest.importorskip("skimage", reason="the evaluate extra is not installed")
 
+from cmudrn.cli import app
 from cmudrn.datasets import open_dataset
-from cmudrn.export.export_checkpoint import export_checkpoint
 from cmudrn.models import shipped_models
 from cmudrn.models.model_file import make_info, read_model_file
 
@@ -33,24 +35,18 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("ship_model")
 
 
-@pytest.mark.parametrize(
-    "name, run, estimator",
-    [
-        ("cmudrn", "{preset}/weights.safetensors", RUNS / "veil" / "weights.safetensors"),
-        ("cmudrn-25k", "{preset}/last.safetensors", None),
-        ("cmudrn-paper", "studies/full-cmudrn-seed0/last.safetensors", None),
-        ("drn-rain", "studies/full-drn-rain-seed0/last.safetensors", None),
-        ("drn-snow", "studies/full-drn-snow-seed0/last.safetensors", None),
-    ],
-)
-def test_a_shipped_file_is_made_of_a_committed_run(
-    name: str, run: str, estimator: Path | None, tmp_path: Path
+@pytest.mark.parametrize("name", shipped_models())
+def test_the_command_of_a_card_makes_the_shipped_file_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, again = shipped_models()[name], tmp_path / "again.onnx"
-    decibels = make_info(read_model_file(model.path)).change_gating_db
-    checkpoint = RUNS / run.format(preset=model.preset)
-    export_checkpoint(checkpoint, again, name, veil_estimator=estimator, change_gating_db=decibels)
-    assert sha256(again.read_bytes()).hexdigest() == model.sha256
+    card = (ROOT / "docs" / "cards" / f"{name}.md").read_text(encoding="utf-8")
+    command = card[card.index("    cmudrn export ") :].partition("\n\n")[0]
+    (tmp_path / "docs").symlink_to(ROOT / "docs")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, shlex.split(command.replace("\\\n", ""))[1:])
+    assert result.exit_code == 0, result.output
+    again = (tmp_path / f"{name}.onnx").read_bytes()
+    assert sha256(again).hexdigest() == shipped_models()[name].sha256
 
 
 @pytest.fixture
