@@ -4,7 +4,7 @@
     python tools/make_cards.py           # writes docs/cards/*.md
     python tools/make_cards.py --check   # says whether they are up to date
 
-Figures come from weights.toml, the model files and docs/runs. Only `CARDS` is written by hand: which
+Figures come from weights.toml, the model files and docs/runs. Only `MODELS` is written by hand: which
 runs made a model, and what it is for.
 """
 
@@ -28,14 +28,14 @@ WATTS = 15
 """Assumed power of one core with its share of the machine, in watts."""
 CARD_WATTS = 700
 """Assumed power of a graphics card with its share of the machine, in watts."""
-ON_A_CARD = (
-    "cmudrn-unet-gpu",
-    "cmudrn-unet-glare",
-    "studies/full-cmudrn-seed0",
-    "studies/full-drn-rain-seed0",
-    "studies/full-drn-snow-seed0",
-)
-"""Rounds that a graphics card trained; all others ran on two cores."""
+ON_A_CARD = {
+    "cmudrn-unet-gpu": 2,
+    "cmudrn-unet-glare": 2,
+    "studies/full-cmudrn-seed0": 3,
+    "studies/full-drn-rain-seed0": 3,
+    "studies/full-drn-snow-seed0": 3,
+}
+"""Rounds that a graphics card trained, and how many runs shared it; all others ran on two cores."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,8 @@ def training_table(runs: tuple[str, ...]) -> str:
         data, training = config["data"], config["training"]
         took, where = last.get("seconds"), ", graphics card" if run in ON_A_CARD else ""
         hours += (took or 0) / 3600
-        watt_hours += (took or 0) / 3600 * (CARD_WATTS if run in ON_A_CARD else 2 * WATTS)
+        watts = CARD_WATTS / ON_A_CARD[run] if run in ON_A_CARD else 2 * WATTS
+        watt_hours += (took or 0) / 3600 * watts
         thumbnails = data.get("view") == "thumbnails"
         size = f"{data['batch']} " + (
             "thumbnails" if thumbnails else f"of {data['patch']} x {data['patch']}"
@@ -148,7 +149,11 @@ def training_table(runs: tuple[str, ...]) -> str:
             f"{'' if took is None else f'{took / 3600:.2f}'}{where} |"
         )
     head = "| round | steps | patches a step | optimiser, rate, schedule | hours |\n|---|---|---|---|---|\n"
-    card = f", {CARD_WATTS} W for a graphics card" if set(runs) & set(ON_A_CARD) else ""
+    card = (
+        f", {CARD_WATTS} W for a graphics card, divided among the runs on it"
+        if set(runs) & ON_A_CARD.keys()
+        else ""
+    )
     energy = (
         f"At an assumed {WATTS} W a core and two cores{card}: {watt_hours:.0f} Wh; not measured.\n"
     )

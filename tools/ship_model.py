@@ -225,9 +225,13 @@ if __name__ == "__main__":
     parser.add_argument("--name", default="cmudrn", help="an entry of weights.toml")
     parser.add_argument("--veil-estimator", type=Path, help="checkpoint of one, put before it")
     parser.add_argument("--trained-on", default="", help="one sentence for weights.toml")
-    parser.add_argument("--comparison", action="store_true", help="no change gating, no score")
+    parser.add_argument(
+        "--comparison", action="store_true", help="no change gating, no weather score"
+    )
     parser.add_argument("--no-scores", action="store_true", help="leave the scores as they are")
     given = parser.parse_args()
+    if given.comparison and given.veil_estimator:
+        parser.error("A model for comparisons has no veil estimator before it.")
     ship(
         given.checkpoint,
         given.data,

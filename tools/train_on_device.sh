@@ -20,13 +20,22 @@ seconds=${SECONDS_TO_SPEND:-580}
 export PYTHONPATH=src${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1
 python3 -c 'import torch; assert torch.cuda.is_available(), "no graphics card"; print(torch.cuda.get_device_name())'
 # Without MPS two processes take turns on the card.
-pgrep -f nvidia-cuda-mps-control > /dev/null || nvidia-cuda-mps-control -d || true
+if ! pgrep -f nvidia-cuda-mps-control > /dev/null && nvidia-cuda-mps-control -d; then
+    trap 'echo quit | nvidia-cuda-mps-control' EXIT
+fi
 settings=(--set "data.clean=$photos/train" --set "data.also_clean=[\"$photos/train_urban\"]"
     --set "data.validation=$photos/val" --set "training.steps=$steps")
 train() {
+    local status=0
     timeout --signal=INT "$seconds" python3 -m cmudrn train "${PRESET:-cmudrn-unet-glare}" --into "$into-seed$1" \
-        --init-from "$checkpoint" "${settings[@]}" --set "training.seed=$1" || echo "stopped: seed $1"
+        --init-from "$checkpoint" "${settings[@]}" --set "training.seed=$1" || status=$?
+    [ "$status" = 124 ] && echo "seed $1: stopped after $seconds s" && return
+    return "$status"
 }
-for seed in ${SEEDS:-0 1}; do train "$seed" & done
-wait
-for seed in ${SEEDS:-0 1}; do tail -n 1 "$into-seed$seed/metrics.jsonl"; done
+failed=0 runs=()
+for seed in ${SEEDS:-0 1}; do train "$seed" & runs+=($!); done
+for run in "${runs[@]}"; do wait "$run" || failed=1; done
+for seed in ${SEEDS:-0 1}; do
+    tail -n 1 "$into-seed$seed/metrics.jsonl" 2> /dev/null || echo "seed $seed: no checkpoint"
+done
+exit "$failed"

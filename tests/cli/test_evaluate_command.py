@@ -66,9 +66,10 @@ def test_weather_is_laid_over_clean_pictures_only(csd: Path, tmp_path: Path) -> 
         {},
         {"shared_recursions": False},
         {"stage_reductions": [2]},
-        {"kind": "prn"},
+        {"kind": "drn", "tasks": ["snow"], "shared_recursions": False},
+        {"kind": "prn", "tasks": ["snow"]},
     ],
-    ids=["plain", "unshared", "reduced", "comparator"],
+    ids=["plain", "unshared", "reduced", "drn", "comparator"],
 )
 def test_a_checkpoint_and_its_run_folder_are_models(
     csd: Path, tmp_path: Path, variant: dict[str, object]
@@ -93,6 +94,13 @@ def test_a_checkpoint_and_its_run_folder_are_models(
     before, folder, checkpoint = ({k: v for k, v in row.items() if "dB" in k} for row in rows)
     assert folder == checkpoint != before
     assert int(rows[1]["MAC a pixel"].replace(",", "")) > 0
+    text = run(tmp_path / "run", "--data", f"csd:{csd}@test", "--branches", "--no-intervals",
+               "--format", "csv")  # fmt: skip
+    rows = list(csv.DictReader(text.split("\n\n")[0].splitlines()))
+    branch = next(row for row in rows if "snow" in row["model"])
+    assert 0 < float(branch["PSNR RGB 8-bit dB"]) < 99
+    if config.network.has_one_branch:
+        assert branch["PSNR RGB 8-bit dB"] == folder["PSNR RGB 8-bit dB"]
 
 
 def test_names_costs_and_columns(

@@ -298,6 +298,20 @@ def test_weather_that_a_row_never_saw_is_marked_and_seeds_show_their_spread(tmp_
     assert rows["CMUDRN"][1] == "`cmudrn-seed0` `cmudrn-seed1` `cmudrn-seed2`"
 
 
+def test_images_too_small_for_ssim_leave_its_cells_empty(study: Path, tmp_path: Path) -> None:
+    tiny = read_study(str(study))
+    trials = list_trials(str(study), tiny, tmp_path, {}, ["cmudrn"])
+    cells = [
+        {"weather": "csd-rain", "method": method, "psnr_rgb": psnr}
+        for method, psnr in (("input", 8.0), ("model", 9.0))
+    ]
+    trials[0].folder.mkdir(parents=True, exist_ok=True)
+    about = {"made from": expected(trials[0], tiny.test), "cells": cells}
+    trials[0].scores.write_text(json.dumps(about))
+    _, before, restored = make_table(tiny, trials)
+    assert before[2:] == ["8.00", ""] and restored[2:] == ["9.00", ""]
+
+
 def test_a_table_over_depths_names_each_run_and_holds_its_cell(tmp_path: Path) -> None:
     study, settings = of_photographs("loops")
     trials = list_trials("loops", study, tmp_path, settings)
@@ -379,6 +393,14 @@ def test_wrong_studies_are_explained(tmp_path: Path, study: Path) -> None:
         read_study(str(study))
     with pytest.raises(CmudrnError, match="no row 'x'"):
         list_trials("ablation", read_study("ablation"), tmp_path, {}, ["x"])
+    for setting in ("shared_recursions = false", "stage_reductions = [4, 2, 1]"):
+        fixed = (
+            ROWS.format(folder=tmp_path)
+            + f"\n[rows.own]\ntitle = 'x'\nsettings.network.{setting}\n"
+        )
+        study.write_text(fixed.replace("pictures = 1", "pictures = 1\nstages = [1, 2]"))
+        with pytest.raises(CmudrnError, match="row 'own' has a fixed depth"):
+            list_trials("tiny", read_study(str(study)), tmp_path, {})
     with pytest.raises(CmudrnError, match="to put the table between"):
         insert("table", tmp_path / "none.md", "ablation")
 

@@ -112,6 +112,19 @@ def test_a_checkpoint_becomes_the_model_that_ships(
     assert made() == after
 
 
+def test_a_model_for_comparisons_is_the_network_alone(
+    tool: ModuleType, root: Path, data: Path
+) -> None:
+    before = (root / tool.CALIBRATIONS).read_bytes()
+    checkpoint = RUNS / "studies" / "full-drn-rain-seed0" / "last.safetensors"
+    tool.ship(checkpoint, data, "drn-rain", root=root, comparison=True, scored=False)
+    info = make_info(read_model_file(root / tool.WEIGHTS / "drn-rain.onnx"))
+    listed = tomllib.loads((root / tool.WEIGHTS / "weights.toml").read_text(encoding="utf-8"))
+    assert info.change_gating_db is None and info.sha256 == listed["drn-rain"]["sha256"]
+    assert listed["drn-rain"]["preset"] == "drn-rain"
+    assert (root / tool.CALIBRATIONS).read_bytes() == before
+
+
 def test_an_unknown_name_changes_nothing(tool: ModuleType, root: Path, data: Path) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
     with pytest.raises(ValueError):

@@ -52,9 +52,12 @@ def test_reduction_by_one_is_full_resolution() -> None:
     torch.testing.assert_close(plain(image).fused, reduced(image).fused, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("size", [(16, 24), (13, 17), (3, 2)])
-def test_reduced_stages_give_estimates_of_the_image_s_size(size: tuple[int, int]) -> None:
-    network = make_network(NetworkConfig(features=4, stage_reductions=(4, 2, 1)))
+@pytest.mark.parametrize("reductions", [(4, 2, 1), (3, 2, 1), (6, 4, 1)])
+@pytest.mark.parametrize("size", [(16, 24), (13, 17), (3, 2), (1, 1)])
+def test_reduced_stages_give_estimates_of_the_image_s_size(
+    size: tuple[int, int], reductions: tuple[int, ...]
+) -> None:
+    network = make_network(NetworkConfig(features=4, stage_reductions=reductions))
     outputs = network(torch.rand(2, 3, *size))
     assert [len(branch) for branch in outputs.branches] == [3, 3]
     estimates = [x for branch in outputs.branches for x in branch] + [outputs.fused]
@@ -73,6 +76,17 @@ def test_a_reduced_stage_sees_further() -> None:
         reach.append(int(rows.max() - rows.min()) + 1)
     full, quarter = reach
     assert full == 1 + 4 * 7 and 3.5 * full < quarter <= 4 * full + 8
+
+
+def test_other_depths_are_refused() -> None:
+    image = torch.rand(1, 3, 8, 8)
+    reduced = make_network(NetworkConfig(features=4, stage_reductions=(4, 2, 1)))
+    own = make_network(NetworkConfig(features=4, shared_recursions=False))
+    with pytest.raises(InvalidSettingError):
+        reduced(image, 2, 3)
+    with pytest.raises(InvalidSettingError):
+        own(image, 3, 4)
+    assert own(image, 3, 2).fused.shape == image.shape
 
 
 def test_costs_follow_the_structure() -> None:
@@ -115,6 +129,7 @@ def test_a_checkpoint_runs_in_torch_and_becomes_no_model_file(
         ["network.kind=shared-trunk", *UNSHARED],
         ["network.kind=drn", *REDUCED],
         ["network.stage_reductions=[2,1]"],
+        ["data.overexposed=0.1"],
         [*UNSHARED, "training.elastic.stages=[1,3]"],
         [*REDUCED, "training.elastic.recursions=[1,3]"],
     ],

@@ -175,7 +175,8 @@ def list_trials(
         rows: names of the rows to keep; empty keeps all.
 
     Raises:
-        CmudrnError: a row names a preset or setting that does not exist, or there is no such row.
+        CmudrnError: a row names a preset or setting that does not exist, there is no such row, or
+            a network of a fixed depth would be tested at others.
     """
     unknown = [row for row in rows if row not in study.rows]
     if unknown:
@@ -193,6 +194,12 @@ def list_trials(
             table = merge(table, change)
         for seed in row.seeds or study.seeds:
             config = make_config(merge(table, {"training": {"seed": seed}}))
+            if study.test.depths() != [(None, None)] and not config.network.is_adjustable:
+                raise InvalidSettingError(
+                    f"The network of the row {row_name!r} has a fixed depth; the study's test has "
+                    "stages or recursions of its own.",
+                    setting="test",
+                )
             folder = runs / f"{row_name}-seed{seed}"
             scores = folder / f"scores.{Path(name).stem}.json"
             trials.append(Trial(row_name, seed, config, folder, scores))

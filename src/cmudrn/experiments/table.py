@@ -101,7 +101,7 @@ def _input_row(study: Study, read: dict[str, Any], paper: bool) -> list[Cells]:
     cells = ["input", ""]
     for weather in study.test.names:
         found = next(c for c in shown if c["weather"] == weather and c["method"] == INPUT)
-        cells += [f"{found['psnr_rgb']:.2f}", f"{found['ssim_rgb']:.3f}", *([""] if paper else [])]
+        cells += [f"{found['psnr_rgb']:.2f}", _mean_ssim([found]), *([""] if paper else [])]
     return [cells]
 
 
@@ -123,7 +123,14 @@ def _scores(
         text += f" ({min(psnr):.2f} to {max(psnr):.2f})"
     if any(_never_saw(trial, weather) for trial in trials):
         text += " (not trained on it)"
-    return [text, f"{statistics.fmean(cell['ssim_rgb'] for cell in found):.3f}"]
+    return [text, _mean_ssim(found)]
+
+
+def _mean_ssim(cells: Sequence[dict[str, Any]]) -> str:
+    """Return the mean SSIM; nothing where a picture is too small to have one."""
+    if not all("ssim_rgb" in cell for cell in cells):
+        return ""
+    return f"{statistics.fmean(cell['ssim_rgb'] for cell in cells):.3f}"
 
 
 def _never_saw(trial: Trial, weather: str) -> bool:

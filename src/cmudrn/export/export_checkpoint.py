@@ -67,8 +67,8 @@ def export_checkpoint(
         TargetError: the output exists already, is a checkpoint itself, or cannot be written.
         InvalidSettingError: the output is no .onnx file, the weight is not in [0, 1], or the
             change gate is not above 0.
-        FileError: a checkpoint is wrong, holds a veil estimator alone, or a comparator; the two do
-            not fit or were trained with different veil estimators.
+        FileError: a checkpoint is wrong, or holds a veil estimator alone or a network that has no
+            model file; the two do not fit or were trained with different veil estimators.
         CmudrnError: model file and torch differ.
 
     References:
@@ -213,7 +213,7 @@ def open_exported(
 ) -> Engine:
     """Return a checkpoint's averaged weights ready to run as a shipped model would.
 
-    Networks of other authors run in torch; no model file is written of them.
+    Networks that have no model file run in torch: those of other authors, and some variants.
 
     Args:
         checkpoint: of a run, or one of the DRN authors' `.pth` files.

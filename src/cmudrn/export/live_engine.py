@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cmudrn.checkpoints.checkpoint import read_checkpoint
 from cmudrn.checkpoints.drn_authors import load_official_drn
 from cmudrn.checkpoints.veil_estimator import open_veil_estimator
-from cmudrn.engines.base import TILE_PIXELS, Batch, EngineOutputs
+from cmudrn.engines.base import TILE_PIXELS, Batch, EngineOutputs, name_outputs
 from cmudrn.errors import FileError
 from cmudrn.export.onnx_graph import describe
 from cmudrn.models.info import ModelInfo
@@ -55,7 +55,7 @@ class TorchEngine:
             stages=config.stages,
             recursions=config.recursions,
             elastic=bool(record.get("elastic", False)),
-            adjustable=config.kind != "cmudrn-unet" and config.has_model_file,
+            adjustable=config.is_adjustable,
             parameters=record["parameters"],
             sha256=sha256,
             metadata=record,
@@ -74,11 +74,13 @@ class TorchEngine:
         """Return the restored batch; see `Engine`."""
         device = next(self.network.parameters()).device
         outputs = self.network(torch.from_numpy(batch).to(device), stages, recursions)
-        estimates = {
-            task: estimates[-1].cpu().numpy()
-            for task, estimates in zip(self.tasks, outputs.branches, strict=False)
-        }
-        return EngineOutputs(outputs.fused.cpu().numpy(), estimates if branches else {})
+        fused = outputs.fused.cpu().numpy()
+        if not branches:
+            return EngineOutputs(fused, {})
+        estimates = [
+            estimates[-1].cpu().numpy() for estimates in outputs.branches[: len(self.tasks)]
+        ]
+        return name_outputs(["restored", *self.tasks], [fused, *estimates], self.info)
 
 
 def open_checkpoint(path: Path | str) -> TorchEngine:

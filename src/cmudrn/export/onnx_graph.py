@@ -276,6 +276,11 @@ def describe(config: NetworkConfig, name: str, **about: Any) -> dict[str, Any]:
         "relu_output": config.relu_output,
         "parameters": count_parameters(make_network(config)),
         "macs_per_pixel": macs_per_pixel(config),
+        **config.model_dump(
+            mode="json",
+            include={"shared_recursions", "stage_reductions"},
+            exclude_defaults=True,
+        ),
         **about,
     }
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cmudrn.errors import InvalidSettingError
 from cmudrn.networks.config import CrossStitchConfig, NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
 from cmudrn.networks.drn import DRN, Outputs, conv, recompute
@@ -109,10 +112,16 @@ class CMUDRN(nn.Module):
             degraded: (B, 3, H, W) RGB in [0, 1].
             stages: T for this call.
             recursions: S for this call.
+
+        Raises:
+            InvalidSettingError: a network with weights for each recursion, or a reduction for each
+                stage, does not take this depth.
         """
         height, width = degraded.shape[2:]
+        if self.reductions and stages not in (None, self.stages):
+            raise InvalidSettingError(f"This network has {self.stages} stages, not {stages}.")
         reductions = self.reductions or (1,) * (stages or self.stages)
-        right, below = (-side % max(reductions) for side in (width, height))
+        right, below = (-side % math.lcm(*reductions) for side in (width, height))
         if right or below:
             degraded = F.pad(degraded, (0, right, 0, below), mode="replicate")
         estimates = degraded.repeat(1, len(self.tasks), 1, 1)

@@ -94,6 +94,11 @@ class NetworkConfig(Table):
         return not self.is_comparator and self.shared_recursions and not self.stage_reductions
 
     @property
+    def is_adjustable(self) -> bool:
+        """Whether a call may choose other T and S than those of the training."""
+        return self.kind != "cmudrn-unet" and self.has_model_file
+
+    @property
     def has_one_branch(self) -> bool:
         """Whether one branch is trained on all tasks."""
         return self.kind == "drn" or self.is_comparator

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from cmudrn.errors import InvalidSettingError
 from cmudrn.networks.winograd import Conv2d
 
 
@@ -94,7 +95,15 @@ class DRN(nn.Module):
         )
 
     def blocks(self, recursions: int) -> list[tuple[str, str]]:
-        """Return the names of the two residual blocks of each recursion."""
+        """Return the names of the two residual blocks of each recursion.
+
+        Raises:
+            InvalidSettingError: there are blocks for fewer recursions.
+        """
+        if self.later and recursions > len(self.later) + 1:
+            raise InvalidSettingError(
+                f"This network has weights for {len(self.later) + 1} recursions, not {recursions}."
+            )
         names = [("block1", "block2")] * recursions
         for number in range(1, recursions if self.later else 1):
             names[number] = (f"later.{number - 1}.block1", f"later.{number - 1}.block2")

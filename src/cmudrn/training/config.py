@@ -60,7 +60,7 @@ class DataConfig(Table):
             frames, bricks, letters, which are not to be taken for streaks and flakes.
         paving: share of the clean patches with stones, kerbs or road markings drawn over them.
         eaves: share of the clean patches with the edge of a roof drawn over them.
-        overexposed: share of the clean patches brightened until a part of them is white; only with
+        overexposed: share of the clean patches brightened 1.2 to 3 times and clipped; only with
             `also_clean`. White sky between leaves is not to be taken for snow.
         sources: the mixture.
         view: "patches", or "thumbnails" of whole scenes with and without their veil, whose size
@@ -85,13 +85,19 @@ class DataConfig(Table):
     structures: float = Field(default=0.0, ge=0, le=1)
     paving: float = Field(default=0.0, ge=0, le=1)
     eaves: float = Field(default=0.0, ge=0, le=1)
-    overexposed: float = Field(default=0.0, ge=0, le=1)
+    overexposed: float = Field(default=0.0, ge=0, le=0.8)
     sources: dict[str, SourceConfig] = Field(default_factory=dict)
     view: Literal["patches", "thumbnails"] = "patches"
     mist: float = Field(default=0.0, ge=0, le=1)
     veil_estimator: str | None = None
     passes: Literal["joint", "alternate"] = "joint"
     workers: int = Field(default=1, ge=0)
+
+    @model_validator(mode="after")
+    def _overexposed_fits(self) -> DataConfig:
+        if self.overexposed and not self.also_clean:
+            raise ValueError("overexposed needs also_clean")
+        return self
 
 
 class ElasticConfig(Table):

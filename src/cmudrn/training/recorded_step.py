@@ -23,7 +23,8 @@ WARM_UP = 3
 def can_record(config: Config, supervision: Supervision) -> bool:
     """Return whether every step of a run computes the same graph, so that it can be recorded.
 
-    It does not where depths are drawn for every step, or where a loss begins with terms of its own.
+    It does not where depths are drawn for every step, where stages are recomputed in the backward
+    pass, or where the loss of other authors changes with the steps.
     """
     elastic = config.training.elastic
     fixed = elastic.full == 1 or (elastic.stages is None and elastic.recursions is None)

@@ -50,6 +50,8 @@ class SOAP(torch.optim.Optimizer):
         From the next step on every parameter of the one group has a gradient, and all have seen
         the same steps. The gradients stay in the same tensors: nothing may replace them.
         """
+        if len(self.param_groups) != 1:
+            raise ValueError("Moves of one group of parameters can be recorded.")
         self.recording = RecordedMoves()
 
     @torch.no_grad()

@@ -44,7 +44,7 @@ class WideScenes:
         if rng.random() < DARK:
             gamma, level = rng.uniform(1.0, 2.2), rng.uniform(0.2, 0.9)
             clean = np.float32(level) * clean ** np.float32(gamma)
-        elif self.overexposed and rng.random() < self.overexposed / (1 - DARK):
+        elif self.overexposed and rng.random() < self.overexposed / (1 - DARK):  # of all patches
             clean = np.clip(np.float32(rng.uniform(1.2, 3)) * clean, 0, 1)
         if rng.random() < MIST:
             veil = Veil((0.3, 0.95), (0.5, 0.95), rows=SCENE_ROWS)
