@@ -78,7 +78,8 @@ MODELS = {
         ),
         "Photographs, clips and camera streams with rain or falling snow. The default.",
         (
-            "Thin pale objects that look like a streak may fade: a lamp post, a garden lamp's globe.",
+            "Thin pale objects that look like a streak may fade: a lamp post, a garden lamp's globe, a board at "
+            "the edge of a roof before a white sky.",
             "Surfaces with fine lines parallel to the rain may lose texture.",
             "Fog, drops on the lens and lying snow stay.",
             "Where it snows or rains it may take mist away that belongs to the scene; --no-dehaze keeps it.",

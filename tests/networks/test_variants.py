@@ -119,6 +119,9 @@ def test_a_checkpoint_runs_in_torch_and_becomes_no_model_file(
         expected = network(image).fused[0].clamp(0, 1).permute(1, 2, 0).numpy()
     restored = Restorer(open_exported(path))(image[0].permute(1, 2, 0).numpy())
     torch.testing.assert_close(restored, expected, rtol=0, atol=1e-5)
+    for engine, precision in (("native", "fp32"), ("foo", "fp32"), ("auto", "bf16")):
+        with pytest.raises(InvalidSettingError, match="runs in torch"):
+            open_exported(path, engine=engine, precision=precision)
     with pytest.raises(FileError, match="no model file"):
         export_checkpoint(path, tmp_path / "model.onnx")
 

@@ -336,13 +336,15 @@ def _methods(
     if is_python(model) and not Path(model).exists():
         return [python_method(model, name)]
     engine = opened(model)
-    cost = None
-    if engine.info.network == "other" and "macs_per_pixel" not in engine.info.metadata:
+    cost, note = None, ""
+    if engine.info.network == "other" and "macs_per_pixel" in engine.info.metadata:
+        note = f"{name} has no model file: it ran in torch, which is slower than the engines."
+    elif engine.info.network == "other":
         from cmudrn.evaluation.foreign_costs import foreign_cost
 
         cost = foreign_cost(model)
     method = engine_method(
-        name, engine, *depth, change_gating=change_gating, dehaze=dehaze, cost=cost
+        name, engine, *depth, change_gating=change_gating, dehaze=dehaze, cost=cost, note=note
     )
     return [method, *(branch_methods(name, engine, *depth, dehaze=dehaze) if branches else [])]
 

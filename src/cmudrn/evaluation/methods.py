@@ -61,6 +61,7 @@ def engine_method(
     change_gating: bool = True,
     dehaze: bool | None = None,
     cost: Cost | None = None,
+    note: str = "",
 ) -> Method:
     """Return a model as a method, at a depth of its own or a chosen one; see `Restorer`.
 
@@ -72,6 +73,7 @@ def engine_method(
         change_gating: as for `Restorer`.
         dehaze: as for a `Restorer`'s call.
         cost: None is what the model's record says.
+        note: as for a `Method`.
 
     Raises:
         CmudrnError: the model does not take this depth.
@@ -81,6 +83,7 @@ def engine_method(
         name,
         lambda pair: restorer(pair.degraded, stages=stages, recursions=recursions, dehaze=dehaze),
         cost or model_cost(engine.info, stages, recursions),
+        note=note,
     )
 
 

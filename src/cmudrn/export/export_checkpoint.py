@@ -143,8 +143,11 @@ def _refuse_without_model_file(checkpoint: Path, config: NetworkConfig) -> None:
     """Refuse networks of which no model file is written."""
     refuse_veil_estimator(checkpoint, config)
     if not config.has_model_file:
-        kind = config.kind if config.is_comparator else f"a variant of {config.kind}"
-        raise FileError(f"{checkpoint} holds {kind}, of which no model file is written.")
+        variant = "" if config.is_comparator else " with unshared recursions or reduced stages"
+        raise FileError(
+            f"{checkpoint} holds {config.kind}{variant}, of which no model file is written; "
+            "evaluate and sheet run it."
+        )
 
 
 def _check_difference(checkpoint: Path, weights: dict[str, Tensor], model: Path) -> float:
@@ -222,9 +225,21 @@ def open_exported(
         precision: likewise.
 
     Raises:
+        InvalidSettingError: an engine or precision is asked for where only torch runs.
         CmudrnError: the file is wrong, or model file and torch differ.
     """
     if not read_averaged(checkpoint)[0].has_model_file:
+        for setting, value, default in (
+            ("engine", engine, "auto"),
+            ("precision", precision, "fp32"),
+        ):
+            if value not in (default, "auto"):
+                raise InvalidSettingError(
+                    f"{checkpoint} has no model file: it runs in torch, in fp32. Leave the "
+                    f"{setting} out.",
+                    setting=setting,
+                    value=value,
+                )
         return open_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
