@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from cmudrn.errors import InvalidSettingError
 from cmudrn.networks.config import CrossStitchConfig, NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
-from cmudrn.networks.drn import DRN, Outputs, conv, recompute
+from cmudrn.networks.drn import DRN, Outputs, conv, pad_to_multiple, recompute
 from cmudrn.networks.fusion import Fusion
 from cmudrn.networks.winograd import convolve
 
@@ -121,9 +121,7 @@ class CMUDRN(nn.Module):
         if self.reductions and stages not in (None, self.stages):
             raise InvalidSettingError(f"This network has {self.stages} stages, not {stages}.")
         reductions = self.reductions or (1,) * (stages or self.stages)
-        right, below = (-side % math.lcm(*reductions) for side in (width, height))
-        if right or below:
-            degraded = F.pad(degraded, (0, right, 0, below), mode="replicate")
+        degraded = pad_to_multiple(degraded, math.lcm(*reductions))
         estimates = degraded.repeat(1, len(self.tasks), 1, 1)
         history: list[tuple[Tensor, ...]] = []
         for reduction in reductions:
@@ -137,7 +135,7 @@ class CMUDRN(nn.Module):
             )
             history.append(torch.split(estimates, 3, 1))
         fused = self.fusion(history[-1])
-        if right or below:
+        if degraded.shape[2:] != (height, width):
             fused = fused[..., :height, :width]
             history = [tuple(x[..., :height, :width] for x in stage) for stage in history]
         return Outputs(tuple(zip(*history, strict=True)), fused)

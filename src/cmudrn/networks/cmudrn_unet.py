@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from cmudrn.networks.config import NetworkConfig
 from cmudrn.networks.cross_stitch import FixedCrossStitch, LearnedCrossStitch
-from cmudrn.networks.drn import Outputs
+from cmudrn.networks.drn import Outputs, pad_to_multiple
 from cmudrn.networks.winograd import Conv2d, convolve, uses_engine
 
 STAGES = 2
@@ -184,10 +184,7 @@ class CMUDRNUNet(nn.Module):
             degraded: (B, 3, H, W) RGB in [0, 1].
         """
         height, width = degraded.shape[2:]
-        right, below = -width % self.alignment, -height % self.alignment
-        seen = degraded
-        if right or below:
-            seen = F.pad(degraded, (0, right, 0, below), mode="replicate")
+        seen = pad_to_multiple(degraded, self.alignment)
         first, last, fused = (
             F.pixel_shuffle(r.float(), SHUFFLE)[:, :, :height, :width] for r in self.residuals(seen)
         )

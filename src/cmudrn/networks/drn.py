@@ -104,10 +104,9 @@ class DRN(nn.Module):
             raise InvalidSettingError(
                 f"This network has weights for {len(self.later) + 1} recursions, not {recursions}."
             )
-        names = [("block1", "block2")] * recursions
-        for number in range(1, recursions if self.later else 1):
-            names[number] = (f"later.{number - 1}.block1", f"later.{number - 1}.block2")
-        return names
+        own = ["", *(f"later.{number}." for number in range(len(self.later)))]
+        prefixes = own[:recursions] if self.later else [""] * recursions
+        return [(f"{prefix}block1", f"{prefix}block2") for prefix in prefixes]
 
     def stage_features(self, degraded: Tensor, estimate: Tensor) -> Tensor:
         """Return the features of a stage's start: the degraded image comes first."""
@@ -146,6 +145,13 @@ class DRN(nn.Module):
             )
             estimates.append(estimate)
         return Outputs((tuple(estimates),), estimate)
+
+
+def pad_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    """Return (B, C, H, W) with its last row and column repeated until both sides are multiples."""
+    height, width = image.shape[2:]
+    right, below = -width % multiple, -height % multiple
+    return F.pad(image, (0, right, 0, below), mode="replicate") if right or below else image
 
 
 def recompute(function: object, *inputs: object, when: bool) -> Tensor:

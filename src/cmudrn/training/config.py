@@ -171,9 +171,8 @@ class Config(Table):
     @model_validator(mode="after")
     def _depth_fits(self) -> Config:
         elastic = self.training.elastic
-        fixed = not self.network.shared_recursions or self.network.stage_reductions
-        if fixed and (elastic.stages or elastic.recursions):
-            raise ValueError("training.elastic needs shared recursions at full resolution")
+        if not self.network.is_adjustable and (elastic.stages or elastic.recursions):
+            raise ValueError("training.elastic needs a network whose depth can be chosen")
         return self
 
     def without_folders(self) -> Config:
